@@ -1,0 +1,38 @@
+package translate
+
+import "context"
+
+// Facts are what a translation has to know about the cluster that answers. An
+// error means that the cluster could not be asked.
+type Facts interface {
+	// Index describes what a name of one index or alias stands for. ok is false
+	// if there is no such index. Lists and patterns are resolved by Expand.
+	Index(ctx context.Context, name string) (f IndexFacts, ok bool, err error)
+
+	// Expand resolves a list, an alias, a pattern, "_all" or "" to the names of
+	// the concrete indices, sorted. Names that do not exist are left out.
+	Expand(ctx context.Context, expression string) ([]string, error)
+
+	// Learn remembers the type that an application uses for an index on a
+	// cluster that has no types (7 and later): it is kept in the mapping's
+	// _meta. It returns before that is done.
+	Learn(index, mappingType string)
+}
+
+// IndexFacts are what is known of one concrete index.
+type IndexFacts struct {
+	Name string // the concrete index
+
+	// Type is the mapping type that the application sees: the real one on 5.x
+	// and 6.x, the remembered one on 7 and later, "" if none is known.
+	Type string
+
+	// Fields are the mapping's fields by full path ("author.name").
+	Fields map[string]Field
+}
+
+// A Field is one field of a mapping.
+type Field struct {
+	Type   string // "date", "keyword" ...
+	Format string // of dates, "" for the default
+}
