@@ -1,0 +1,58 @@
+package harness
+
+import (
+	"bytes"
+	"context"
+	"embed"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"time"
+)
+
+// The coordinates of everything that is run: a profile per version.
+//
+//go:embed artifacts
+var artifacts embed.FS
+
+// fetch copies the artifacts of a profile of artifacts/<product>/pom.xml into dir.
+func fetch(ctx context.Context, product, profile, dir string) error {
+	mvn, err := exec.LookPath("mvn")
+	if err != nil {
+		return errors.New("mvn not found: install Maven 3.6 or later and put it into PATH; real clusters are made of Maven artifacts")
+	}
+	pom, err := artifacts.ReadFile("artifacts/" + product + "/pom.xml")
+	if err != nil {
+		return err
+	}
+	if !bytes.Contains(pom, []byte("<id>"+profile+"</id>")) {
+		return fmt.Errorf("artifacts/%s/pom.xml has no profile %s", product, profile)
+	}
+	project, err := os.MkdirTemp("", "esperanto-maven-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(project)
+	file := filepath.Join(project, "pom.xml")
+	if err := os.WriteFile(file, pom, 0o644); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, 20*time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, mvn, "-q", "-B", "-Dstyle.color=never", "-f", file, "-P", profile,
+		"dependency:copy-dependencies", "-DincludeScope=runtime", "-DoutputDirectory="+dir)
+	cmd.WaitDelay = 10 * time.Second
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("mvn could not fetch %s %s: %w\n%s", product, profile, err, tail(string(out), 30))
+	}
+	return nil
+}
+
+// tail returns the last n lines of text.
+func tail(text string, n int) string {
+	lines := strings.Split(strings.TrimRight(text, "\n"), "\n")
+	return strings.Join(lines[max(0, len(lines)-n):], "\n")
+}
