@@ -4,7 +4,11 @@
 // between; and what it could not keep it says so, never silently.
 //
 // There are two implementations behind one interface, embedded (pebble) and
-// Kafka (franz-go); the tests in package journaltest run over both.
+// Kafka (franz-go); the tests in package journaltest run over both. They differ
+// in one promise, which the write path of the gateway builds on: when Append of
+// the embedded journal has returned, a kill of the process cannot take the
+// record back (only a crash of the machine can, until done is called). With
+// Kafka nothing is promised before done is called.
 package journal
 
 import (
@@ -35,26 +39,37 @@ type Entry struct {
 
 var (
 	// ErrFull says that a bound in memory or on disk is reached. Nothing was
-	// appended.
+	// appended; it may succeed later.
 	ErrFull = errors.New("the journal is full")
+
+	// ErrTooLarge says that a record or a table's value is larger than the
+	// journal takes. Nothing was appended, and trying again does not help.
+	ErrTooLarge = errors.New("the record is larger than the journal takes")
 
 	// ErrClosed says that the journal was closed, or has stopped itself after an
 	// error of the disk. Nothing was appended.
 	ErrClosed = errors.New("the journal is closed")
 
-	// ErrInUse says that another process has the journal's folder open.
+	// ErrInUse says that another process, or another journal in this process,
+	// has the journal's folder open.
 	ErrInUse = errors.New("the journal is in use by another process")
+
+	// ErrConsuming says that there is a Consume already.
+	ErrConsuming = errors.New("the journal is being consumed already")
 )
 
 // A Journal is safe for concurrent use.
 type Journal interface {
 	// Append takes a record without waiting for disk or network. The order of
-	// calls is the order in the partition. done is called once, from a
-	// goroutine of the journal and never from Append itself, when the record
-	// is durable or when it is known not to be kept, or when nobody can tell:
-	// an error given to done means "unknown", not "not written". It must not
+	// calls is the order in the partition. The record's value is copied or
+	// used until done is called; the caller must not change it until then.
+	//
+	// done is called once, from a goroutine of the journal and never from
+	// Append itself, when the record is durable or when it is known not to be
+	// kept, or when nobody can tell: an error given to done means "unknown",
+	// not "not written", and the Position then has no meaning. done must not
 	// block. An error returned by Append means that the record was not taken
-	// (ErrFull, ErrClosed) and done will not be called.
+	// (ErrFull, ErrTooLarge, ErrClosed) and done will not be called.
 	Append(r Record, done func(Position, error)) error
 
 	// Partition is where records of this key go.
@@ -65,24 +80,31 @@ type Journal interface {
 	Partitions() int32
 
 	// Consume delivers entries to h from the committed offsets on, until ctx
-	// ends or the journal fails. There is at most one Consume in a process at a
-	// time. Partitions are handed out and taken back as processes come and go.
+	// ends (then it returns nil) or the journal fails or is closed or h returns
+	// an error (then it returns that). Only durable entries are delivered.
+	// There is at most one Consume in a process at a time, else ErrConsuming.
+	// Partitions are handed out and taken back as processes come and go; all
+	// are taken back before Consume returns.
 	Consume(ctx context.Context, h Handler) error
 
-	// Commit says that all entries before next have been applied.
+	// Commit says that all entries before next have been applied: they are not
+	// delivered to a later Consume and may be thrown away. Committing less than
+	// before changes nothing. When it returns nil the commit is durable.
 	Commit(ctx context.Context, partition int32, next int64) error
 
 	// Bounds tells, per partition, what is there and what is committed.
 	Bounds(ctx context.Context) ([]Bounds, error)
 
 	// Table is a small durable map beside the journal, for control state and
-	// dead letters.
+	// dead letters. A name consists of a-z, 0-9 and "-".
 	Table(name string) Table
 
 	// Ping tells whether appends can be expected to succeed now, and why not.
 	Ping(ctx context.Context) error
 
-	// Close waits for pending appends within ctx and closes the journal.
+	// Close refuses new appends, ends Consume, waits for pending appends within
+	// ctx and closes the journal. If ctx ends first, the appends that are left
+	// are told so through done, and the rest is closed as soon as it can be.
 	Close(ctx context.Context) error
 }
 
@@ -100,8 +122,9 @@ type Handler interface {
 	// Assigned says that entries of this partition follow, from next on.
 	Assigned(partition int32, next int64)
 
-	// Deliver hands over entries in order. It may block (that is the
-	// back-pressure) but returns soon after ctx ends. An error ends Consume.
+	// Deliver hands over entries in order, at least one. It may block (that is
+	// the back-pressure) but returns soon after ctx ends. An error ends
+	// Consume. The entries are the handler's to keep.
 	Deliver(ctx context.Context, partition int32, entries []Entry) error
 
 	// Revoked says that the partition is another's now. It returns when the
@@ -110,14 +133,18 @@ type Handler interface {
 }
 
 // A Table keeps small values by key, durably. The last Put wins. It is safe for
-// concurrent use.
+// concurrent use. Get and Scan see what Put and Delete of the same journal have
+// done before.
 type Table interface {
+	// Put returns when the value is durable. An error means "unknown", like
+	// that of an append, except ErrFull, ErrTooLarge and ErrClosed.
 	Put(ctx context.Context, key string, value []byte) error
 	Delete(ctx context.Context, key string) error
 
 	// Get returns nil if there is no such key.
 	Get(ctx context.Context, key string) ([]byte, error)
 
-	// Scan calls f for each key in order until f returns false.
+	// Scan calls f for each key in order until f returns false. The value is
+	// f's to keep. f may use the table.
 	Scan(ctx context.Context, f func(key string, value []byte) bool) error
 }

@@ -1,0 +1,179 @@
+package journal
+
+import (
+	"context"
+	"encoding/binary"
+	"fmt"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2"
+)
+
+// An op is something for the writer to put into a batch: a frame, or what
+// write does.
+type op struct {
+	frame frame
+	write func(*pebble.Batch) error
+	size  int // counted in queueBytes
+	done  func(Position, error)
+}
+
+// opOverhead is about what an op costs besides its frame; counting it bounds
+// the number of small ones.
+const opOverhead = 128
+
+// Append returns when the record is in the page cache of the operating system:
+// from then on a kill of the process does not take it back. It takes a write
+// without sync, a few microseconds; it waits for the disk only if the operating
+// system makes writers wait because too much is unwritten.
+func (e *Embedded) Append(r Record, done func(Position, error)) error {
+	if n := len(r.Key) + len(r.Value); n > e.opts.MaxRecordBytes {
+		return fmt.Errorf("%w: %d bytes, at most %d", ErrTooLarge, n, e.opts.MaxRecordBytes)
+	}
+	f := newFrame(r)
+	o := op{frame: f, size: len(f) + opOverhead, done: done}
+	pos := Position{Partition: e.Partition(r.Key)}
+
+	e.mu.Lock()
+	if err := e.refusal(len(f.stored())); err != nil {
+		e.mu.Unlock()
+		return err
+	}
+	if err := e.pendingRefusal(o.size); err != nil {
+		e.mu.Unlock()
+		return err
+	}
+	p := &e.parts[pos.Partition]
+	pos.Offset = p.next
+	f.place(pos, time.Now(), p.bytesNext)
+	if err := e.tail.append(f); err != nil {
+		e.mu.Unlock()
+		e.fail(err)
+		return e.failure()
+	}
+	n := uint64(len(f.stored()))
+	p.next++
+	p.bytesNext += n
+	e.used += n
+	e.enqueue(o)
+	e.mu.Unlock()
+	notify(e.wake)
+	return nil
+}
+
+// refusal says why no record of n bytes can be appended, apart from those that
+// are pending. e.mu is held.
+func (e *Embedded) refusal(n int) error {
+	switch {
+	case e.failed != nil:
+		return e.failed
+	case e.closing || e.closed:
+		return ErrClosed
+	case e.used+uint64(n) > uint64(e.opts.MaxBytes):
+		notify(e.urgent)
+		return fmt.Errorf("%w: %d of %d bytes on disk are in use by records that are not applied or not trimmed yet", ErrFull, e.used, e.opts.MaxBytes)
+	}
+	return nil
+}
+
+// pendingRefusal says that memory for n more bytes must be waited for; a single
+// one is always taken, whatever its size. e.mu is held.
+func (e *Embedded) pendingRefusal(n int) error {
+	if e.queueBytes > 0 && e.queueBytes+n > e.opts.MaxPendingBytes {
+		return fmt.Errorf("%w: %d bytes wait for the disk, which is too slow or does not answer", ErrFull, e.queueBytes)
+	}
+	return nil
+}
+
+// enqueue hands o to the writer. e.mu is held.
+func (e *Embedded) enqueue(o op) {
+	e.queue = append(e.queue, o)
+	e.queueBytes += o.size
+}
+
+func (e *Embedded) failure() error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.failed
+}
+
+// Commit is synced like an append.
+func (e *Embedded) Commit(ctx context.Context, partition int32, next int64) error {
+	if partition < 0 || partition >= e.Partitions() {
+		return fmt.Errorf("committing: there is no partition %d", partition)
+	}
+	e.mu.Lock()
+	p := &e.parts[partition]
+	committed, durable := p.committed, p.durable
+	e.mu.Unlock()
+	if next > durable {
+		return fmt.Errorf("committing %d in partition %d: only the records before %d are there", next, partition, durable)
+	}
+	if next <= committed {
+		return nil
+	}
+	if err := e.do(ctx, 0, func(b *pebble.Batch) error {
+		if next <= p.stored {
+			return nil // a later Commit was faster
+		}
+		p.stored = next
+		return b.Set(partitionKey('c', partition), binary.BigEndian.AppendUint64(nil, uint64(next)), nil)
+	}); err != nil {
+		return err
+	}
+	e.mu.Lock()
+	p.committed = max(p.committed, next)
+	full := e.used > uint64(e.opts.MaxBytes)/2
+	e.mu.Unlock()
+	if full {
+		notify(e.urgent)
+	}
+	return nil
+}
+
+// do lets the writer carry out write and waits until that is synced. Unlike
+// Append it waits for room, so that an applier can commit when the queue is
+// full of appends. If ctx ends first, write may be carried out all the same.
+func (e *Embedded) do(ctx context.Context, size int, write func(*pebble.Batch) error) error {
+	result := make(chan error, 1)
+	o := op{write: write, size: size + opOverhead, done: func(_ Position, err error) { result <- err }}
+	for {
+		queued, err := e.tryEnqueue(o)
+		if err != nil {
+			return err
+		}
+		if queued {
+			break
+		}
+		select {
+		case <-e.room:
+		case <-ctx.Done():
+			return fmt.Errorf("waiting for the disk of the embedded journal: %w", context.Cause(ctx))
+		}
+	}
+	notify(e.wake)
+	notify(e.room) // there may be room for the next, too
+	select {
+	case err := <-result:
+		return err
+	case <-ctx.Done():
+		return fmt.Errorf("waiting for the disk of the embedded journal: %w", context.Cause(ctx))
+	}
+}
+
+// tryEnqueue reports false if there is no room.
+func (e *Embedded) tryEnqueue(o op) (bool, error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.failed != nil {
+		return false, e.failed
+	}
+	if e.closed {
+		return false, ErrClosed
+	}
+	if e.pendingRefusal(o.size) != nil {
+		return false, nil
+	}
+	e.enqueue(o)
+	return true, nil
+}

@@ -1,0 +1,145 @@
+package journal
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"sync"
+
+	"github.com/cockroachdb/pebble/v2"
+)
+
+// One Deliver gets at most so many entries and bytes; an entry that is larger
+// comes alone.
+const (
+	deliverEntries = 1000
+	deliverBytes   = 4 << 20
+)
+
+// Consume has a goroutine per partition, which it waits for. Entries are
+// delivered when they are durable, not when they are written: what the follower
+// has got must not be missing in the journal after a power cut, or its offset
+// would be given to another record, behind the committed one.
+func (e *Embedded) Consume(ctx context.Context, h Handler) error {
+	e.mu.Lock()
+	var err error
+	switch {
+	case e.failed != nil:
+		err = e.failed
+	case e.closing || e.closed:
+		err = ErrClosed
+	case e.consuming:
+		err = ErrConsuming
+	default:
+		e.consuming = true
+		e.consumer.Add(1)
+	}
+	e.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	defer func() {
+		e.mu.Lock()
+		e.consuming = false
+		e.mu.Unlock()
+		e.consumer.Done()
+	}()
+
+	run, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	defer context.AfterFunc(e.down, func() { cancel(context.Cause(e.down)) })()
+	var wg sync.WaitGroup
+	for i := range e.parts {
+		wg.Go(func() {
+			if err := e.deliver(run, h, int32(i)); err != nil {
+				cancel(err) // the first one counts
+			}
+		})
+	}
+	wg.Wait()
+	if err := context.Cause(run); err != nil && ctx.Err() == nil {
+		return err
+	}
+	return nil
+}
+
+// deliver hands the entries of one partition to h until ctx ends, or returns
+// the error of h or of reading, which stops the journal.
+func (e *Embedded) deliver(ctx context.Context, h Handler, partition int32) error {
+	e.mu.Lock()
+	p := &e.parts[partition]
+	next := p.committed
+	e.mu.Unlock()
+	h.Assigned(partition, next)
+	defer h.Revoked(partition)
+	for {
+		e.mu.Lock()
+		durable := p.durable
+		e.mu.Unlock()
+		if next == durable {
+			select {
+			case <-p.arrived:
+				continue
+			case <-ctx.Done():
+				return nil
+			}
+		}
+		if ctx.Err() != nil {
+			return nil
+		}
+		entries, err := e.read(partition, next, durable)
+		if err != nil {
+			err = fmt.Errorf("reading partition %d at %d: %w", partition, next, err)
+			e.fail(err)
+			return e.failure()
+		}
+		if err := h.Deliver(ctx, partition, entries); err != nil {
+			if ctx.Err() != nil {
+				return nil
+			}
+			return fmt.Errorf("delivering partition %d from %d: %w", partition, next, err)
+		}
+		next += int64(len(entries))
+	}
+}
+
+// read returns entries from offset next on, at least one. All below end are
+// there; a missing one is an error.
+func (e *Embedded) read(partition int32, next, end int64) (entries []Entry, err error) {
+	if err := e.use(); err != nil {
+		return nil, err
+	}
+	defer e.using.Done()
+	i, err := e.db.NewIter(&pebble.IterOptions{LowerBound: entryKey(partition, next), UpperBound: entryKey(partition, end)})
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, i.Close()) }()
+	bytes := 0
+	for ok := i.First(); ok; ok = i.Next() {
+		value, err := i.ValueAndErr()
+		if err != nil {
+			return nil, err
+		}
+		if bytes += len(value); len(entries) > 0 && (bytes > deliverBytes || len(entries) == deliverEntries) {
+			return entries, nil
+		}
+		want := next + int64(len(entries))
+		if at := int64(binary.BigEndian.Uint64(i.Key()[6:])); at != want {
+			return nil, fmt.Errorf("the record at %d is missing: %w", want, errBroken)
+		}
+		entry := Entry{Position: Position{partition, want}}
+		if entry.Record, entry.Time, _, err = decodeStored(value); err != nil {
+			return nil, err
+		}
+		entries = append(entries, entry)
+	}
+	if err := i.Error(); err != nil {
+		return nil, err
+	}
+	if want := next + int64(len(entries)); len(entries) == 0 || want < end {
+		return nil, fmt.Errorf("the record at %d is missing: %w", want, errBroken)
+	}
+	return entries, nil
+}
