@@ -9,7 +9,12 @@ import (
 // parameter without "=" (?pretty) keeps that form.
 type Params struct {
 	list []param
+	mods int
 }
+
+// Mods counts the changes made so far; who wants to know whether something
+// changed compares two counts.
+func (p *Params) Mods() int { return p.mods }
 
 type param struct {
 	key, value string
@@ -81,6 +86,7 @@ func (p *Params) Bool(key string) bool {
 
 // Set gives a parameter a value in its place, or appends it.
 func (p *Params) Set(key, value string) {
+	p.mods++
 	if i := p.find(key); i >= 0 {
 		p.list[i] = param{key: key, value: value}
 		return
@@ -99,6 +105,9 @@ func (p *Params) Drop(key string) bool {
 	}
 	dropped := n < len(p.list)
 	p.list = p.list[:n]
+	if dropped {
+		p.mods++
+	}
 	return dropped
 }
 
@@ -110,6 +119,7 @@ func (p *Params) Rename(from, to string) bool {
 		return false
 	}
 	p.list[i].key = to
+	p.mods++
 	return true
 }
 
