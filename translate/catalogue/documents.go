@@ -1,0 +1,142 @@
+package catalogue
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/esperanto-es/esperanto/translate"
+)
+
+// Single documents and the results of writes.
+
+func init() {
+	translate.Register(
+		&Change{
+			ID: "DOC-01", Name: "CreatedWasRemovedFromWriteResults", Since: V(6, 0),
+			Doc: `An index request's answer says what happened in "result" ("created", "updated"); the boolean "created" is gone, "_seq_no" and "_primary_term" are new.`,
+			OldClient: Direction{Fidelity: translate.Exact, Response: []Rule{at(translate.WriteResult, func(x *Exchange, n *Node) error {
+				op := operation(x, n)
+				if n.Has("result") && (op == "index" || op == "create") {
+					n.Set("created", jsonBool(n.Get("result").String() == "created"))
+				}
+				dropSeqNo(n)
+				return nil
+			})}},
+			NewClient: Direction{Fidelity: translate.Lossy, Loses: "_seq_no and _primary_term are made from the document's version", Response: []Rule{
+				at(translate.WriteResult, func(_ *Exchange, n *Node) error {
+					n.Drop("created")
+					if n.Has("result") {
+						makeSeqNo(n)
+					}
+					return nil
+				})}},
+		},
+		&Change{
+			ID: "DOC-02", Name: "FoundWasRemovedFromDeleteResults", Since: V(6, 0),
+			Doc: `A delete's answer says "deleted" or "not_found" in "result"; the boolean "found" is gone.`,
+			OldClient: Direction{Fidelity: translate.Exact, Response: []Rule{at(translate.WriteResult, func(x *Exchange, n *Node) error {
+				if n.Has("result") && operation(x, n) == "delete" {
+					// 5.x prints it first, alone, and behind the status in a bulk.
+					n.InsertAfter("", "found", jsonBool(n.Get("result").String() == "deleted"))
+				}
+				return nil
+			})}},
+			NewClient: Direction{Fidelity: translate.Exact, Response: []Rule{at(translate.WriteResult, func(x *Exchange, n *Node) error {
+				if n.Has("result") && operation(x, n) == "delete" {
+					n.Drop("found")
+				}
+				return nil
+			})}},
+		},
+		&Change{
+			ID: "DOC-03", Name: "SeqNoAppearedInDocuments", Since: V(6, 7),
+			Doc: `A get answers with "_seq_no" and "_primary_term" for optimistic concurrency control.`,
+			OldClient: Direction{Fidelity: translate.Exact, Response: []Rule{at(translate.Doc, func(_ *Exchange, n *Node) error {
+				dropSeqNo(n)
+				return nil
+			})}},
+			NewClient: Direction{Fidelity: translate.Lossy, Loses: "_seq_no and _primary_term are made from the document's version", Response: []Rule{
+				at(translate.Doc, func(_ *Exchange, n *Node) error {
+					if n.Get("found").Bool() {
+						makeSeqNo(n)
+					}
+					return nil
+				})}},
+		},
+		&Change{
+			ID: "DOC-06", Name: "SourceIncludeBecamePlural", Since: V(5, 5), Removed: V(7, 0),
+			Doc: "The parameters _source_include and _source_exclude are called _source_includes and _source_excludes.",
+			OldClient: Direction{Fidelity: translate.Exact, Request: []Rule{
+				renameParam(nil, "_source_include", "_source_includes"),
+				renameParam(nil, "_source_exclude", "_source_excludes"),
+			}},
+			NewClient: Direction{Fidelity: translate.Exact, Request: []Rule{
+				renameParam(nil, "_source_includes", "_source_include"),
+				renameParam(nil, "_source_excludes", "_source_exclude"),
+			}},
+		},
+		&Change{
+			ID: "DOC-22", Name: "MissingSourceGotABody", Since: V(6, 0),
+			Doc: "GET of the _source of a missing document answers 404 with an error; it had no body.",
+			OldClient: Direction{Fidelity: translate.Exact, Response: []Rule{at(translate.AnswerHead, func(x *Exchange, _ *Node) error {
+				if x.Asked.API == "get_source" && x.Status == 404 {
+					x.Replacement = []byte{}
+				}
+				return nil
+			})}},
+			NewClient: Direction{Fidelity: translate.Exact, Response: []Rule{at(translate.AnswerHead, func(x *Exchange, _ *Node) error {
+				if x.Asked.API == "get_source" && x.Status == 404 && x.AnswerHeader.Get("Content-Length") == "0" {
+					doc := "[" + x.Asked.Index + "]/[" + x.Asked.ID + "]"
+					if x.Client.Before(V(8, 0)) {
+						doc = "[" + x.Asked.Index + "]/[" + shownType(x, x.Asked.Index) + "]/[" + x.Asked.ID + "]"
+					}
+					x.Replacement = []byte(errorBody(404, "resource_not_found_exception", "Document not found "+doc))
+				}
+				return nil
+			})}},
+		},
+	)
+}
+
+// operation is what a write result is about: "index", "create", "update" or
+// "delete".
+func operation(x *Exchange, n *Node) string {
+	if n.Name() != "" {
+		return n.Name()
+	}
+	return x.Asked.API
+}
+
+func jsonBool(b bool) string {
+	if b {
+		return "true"
+	}
+	return "false"
+}
+
+func dropSeqNo(n *Node) {
+	n.Drop("_seq_no")
+	n.Drop("_primary_term")
+}
+
+// makeSeqNo gives a node the sequence number that stands for its version on a
+// cluster that has none to compare with (VER-04).
+func makeSeqNo(n *Node) {
+	v := n.Get("_version")
+	if !v.Exists() {
+		return
+	}
+	raw := strings.Clone(v.Raw)
+	after := "_version"
+	if keys := n.Keys(); slices.Contains(keys, "_shards") {
+		after = "_shards"
+	}
+	n.InsertAfter(after, "_seq_no", raw)
+	n.InsertAfter("_seq_no", "_primary_term", "1")
+}
+
+// errorBody is Elasticsearch's envelope of an error.
+func errorBody(status int, kind, reason string) string {
+	cause := `{"type":` + translate.Quote(kind) + `,"reason":` + translate.Quote(reason) + `}`
+	return `{"error":{"root_cause":[` + cause + `],` + cause[1:len(cause)-1] + `},"status":` + itoa(status) + `}`
+}

@@ -1,0 +1,129 @@
+package catalogue
+
+import (
+	"github.com/tidwall/gjson"
+
+	"github.com/esperanto-es/esperanto/translate"
+)
+
+// Totals, scores and shards in the answers of searches.
+
+func init() {
+	translate.Register(
+		&Change{
+			ID: "SRCH-01", Name: "TotalHitsAreCountedUpTo10000", Since: V(7, 0),
+			Doc: "A search counts its hits exactly only up to 10,000 unless it asks for more with track_total_hits.",
+			OldClient: Direction{Fidelity: translate.Exact, Request: []Rule{
+				at(translate.SearchBody, func(x *Exchange, n *Node) error {
+					if countsHits(x) && isSearchRoot(n) && !n.Has("track_total_hits") && !x.Params.Has("track_total_hits") {
+						n.Set("track_total_hits", "true")
+					}
+					return nil
+				}),
+				at(translate.RequestEnd, func(x *Exchange, _ *Node) error {
+					if x.Asked.API == "search_template" || (x.Asked.API == "search" && len(x.RequestBody) == 0 && !x.Params.Has("track_total_hits")) {
+						if x.Asked.API == "search_template" {
+							x.Params.Set("rest_total_hits_as_int", "true")
+							return nil
+						}
+						x.Params.Set("track_total_hits", "true")
+					}
+					return nil
+				}),
+			}},
+			NewClient: Direction{Fidelity: translate.Exact, Request: []Rule{
+				at(translate.RequestHead, func(x *Exchange, _ *Node) error {
+					if t := x.Params.Get("track_total_hits"); x.Params.Has("track_total_hits") {
+						if x.Cluster.Before(V(6, 0)) {
+							x.Params.Drop("track_total_hits")
+						} else if isNumber(t) {
+							x.Params.Set("track_total_hits", "true")
+						}
+					}
+					return nil
+				}),
+				at(translate.SearchBody, func(x *Exchange, n *Node) error {
+					if t := n.Get("track_total_hits"); t.Exists() {
+						if x.Cluster.Before(V(6, 0)) {
+							n.Drop("track_total_hits")
+						} else if t.Type == gjson.Number {
+							n.Set("track_total_hits", "true")
+						}
+					}
+					return nil
+				}),
+			}},
+		},
+		&Change{
+			ID: "SRCH-03", Name: "HitsTotalBecameAnObject", Since: V(7, 0),
+			Doc: `hits.total was a number; it is now {"value": n, "relation": "eq" or "gte"}.`,
+			OldClient: Direction{Fidelity: translate.Exact, Response: []Rule{at(translate.Hits, func(x *Exchange, n *Node) error {
+				if n.Part() == translate.Tail {
+					return nil
+				}
+				switch total := n.Get("total"); {
+				case total.IsObject():
+					n.Set("total", total.Get("value").Raw)
+				case !total.Exists() && n.Has("max_score") && x.Client.AtLeast(V(6, 0)):
+					n.InsertAfter("", "total", "-1") // 6.x prints -1 when hits are not counted
+				}
+				return nil
+			})}},
+			NewClient: Direction{Fidelity: translate.Exact, Response: []Rule{at(translate.Hits, func(x *Exchange, n *Node) error {
+				if x.AskedParams.Bool("rest_total_hits_as_int") {
+					return nil
+				}
+				switch total := n.Get("total"); {
+				case total.Raw == "-1":
+					n.Drop("total")
+				case total.Type == gjson.Number:
+					n.Set("total", `{"value":`+total.Raw+`,"relation":"eq"}`)
+				}
+				return nil
+			})}},
+		},
+		&Change{
+			ID: "SRCH-04", Name: "MaxScoreBecameNull", Since: V(7, 0),
+			Doc: "max_score of a search without hits is null; it was 0.0.",
+			OldClient: Direction{Fidelity: translate.Exact, Response: []Rule{at(translate.Hits, func(x *Exchange, n *Node) error {
+				if score := n.Get("max_score"); score.Type == gjson.Null && score.Exists() && x.Noted(sizeZeroNote) != nil {
+					n.Set("max_score", "0.0")
+				}
+				return nil
+			})}, Request: []Rule{
+				at(translate.SearchBody, func(x *Exchange, n *Node) error {
+					if isSearchRoot(n) && n.Get("size").Raw == "0" && !n.Has("sort") {
+						x.Note(sizeZeroNote, true)
+					}
+					return nil
+				}),
+				at(translate.RequestHead, func(x *Exchange, _ *Node) error {
+					if x.Params.Get("size") == "0" {
+						x.Note(sizeZeroNote, true)
+					}
+					return nil
+				}),
+			}},
+			NewClient: Direction{Fidelity: translate.Exact, Response: []Rule{at(translate.Hits, func(_ *Exchange, n *Node) error {
+				if score := n.Get("max_score"); score.Type == gjson.Number && score.Num == 0 {
+					n.Set("max_score", "null")
+				}
+				return nil
+			})}},
+		},
+	)
+}
+
+const sizeZeroNote = "size 0 without a sort"
+
+// isSearchRoot reports whether a node at SearchBody is a search itself: the
+// bodies of count, explain and by-query APIs stand there too.
+func isSearchRoot(n *Node) bool { return n.Name() == "" }
+
+// countsHits reports whether an API answers hits with a total.
+func countsHits(x *Exchange) bool { return x.Asked.API == "search" || x.Asked.API == "msearch" }
+
+func isNumber(s string) bool {
+	r := gjson.Parse(s)
+	return r.Type == gjson.Number
+}

@@ -1,0 +1,223 @@
+package catalogue
+
+import (
+	"context"
+	"net/http"
+	"slices"
+	"strings"
+
+	"github.com/esperanto-es/esperanto/internal/esapi"
+	"github.com/esperanto-es/esperanto/translate"
+)
+
+// Mapping types: an index held many (5.x), one (6.x), one that is hidden behind
+// _doc (7.x), none (8.x).
+
+func init() {
+	translate.Register(
+		&Change{
+			ID: "TYPE-02", Name: "TypesWereHiddenBehindDoc", Since: V(7, 0),
+			Doc:       "Paths name an index and a document, /books/_doc/1; the mapping type in them, /books/book/1, is gone.",
+			OldClient: Direction{Fidelity: translate.Exact, Request: []Rule{at(translate.RequestHead, dropTypeFromPath)}},
+			NewClient: Direction{Fidelity: translate.Exact, Request: []Rule{at(translate.RequestHead, addTypeToPath)}},
+		},
+		&Change{
+			ID: "TYPE-02", Name: "TypedPathsWereRemoved", Since: V(8, 0),
+			Doc:       "The typed paths that 7.x still took, /books/_doc/_search or /books/book/1, are refused; on 8.x some of them would even index a document.",
+			OldClient: Direction{Fidelity: translate.Exact, Request: []Rule{at(translate.RequestHead, dropTypeFromPath)}},
+			NewClient: nothing,
+		},
+		&Change{
+			ID: "TYPE-06", Name: "TypedSearchWasRemoved", Since: V(7, 0),
+			Doc: "A search below a type, /books/book/_search, searches the index; below a type that the index does not have it finds nothing.",
+			OldClient: Direction{Fidelity: translate.Exact, Request: []Rule{
+				at(translate.RequestHead, noteForeignType),
+				at(translate.SearchBody, searchNothing),
+				at(translate.RequestEnd, searchNothingWithoutBody),
+			}},
+			NewClient: nothing,
+		},
+		&Change{
+			ID: "TYPE-04", Name: "TypeInAnswersBecameDoc", Since: V(7, 0),
+			Doc:       `Answers carry "_type": "_doc" whatever the type was called.`,
+			OldClient: Direction{Fidelity: translate.Exact, Response: each(setType, typedNodes...)},
+			NewClient: Direction{Fidelity: translate.Exact, Response: each(setType, typedNodes...)},
+		},
+		&Change{
+			ID: "TYPE-04", Name: "TypeInAnswersWasRemoved", Since: V(8, 0),
+			Doc:       `Answers no longer carry "_type".`,
+			OldClient: Direction{Fidelity: translate.Exact, Response: each(setType, typedNodes...)},
+			NewClient: Direction{Fidelity: translate.Exact, Response: each(func(_ *Exchange, n *Node) error {
+				n.Drop("_type")
+				return nil
+			}, typedNodes...)},
+		},
+	)
+}
+
+// typedNodes are the places of answers that carry "_type" behind "_index".
+var typedNodes = []Place{translate.Hit, translate.Doc, translate.WriteResult, translate.SuggestOption}
+
+// documentAPIs are the APIs with a type and an id in the path.
+var documentAPIs = []string{"index", "create", "get", "exists", "delete", "update", "get_source", "exists_source", "explain", "termvectors"}
+
+// writeAPIs are those of them that create an index that is missing.
+var writeAPIs = []string{"index", "create", "update"}
+
+// dropTypeFromPath makes a path typeless for a cluster that has no types.
+func dropTypeFromPath(x *Exchange, _ *Node) error {
+	t := x.Endpoint.Type
+	if t == "" {
+		return nil
+	}
+	x.Endpoint.Type = ""
+	x.Edited()
+	if !slices.Contains(documentAPIs, x.Asked.API) {
+		return nil
+	}
+	known, exists, err := knownType(x, x.Endpoint.Index)
+	if err != nil {
+		return err
+	}
+	switch {
+	case known == "" && slices.Contains(writeAPIs, x.Asked.API):
+		learnAfterwards(x, x.Endpoint.Index, t)
+	case exists && known != "" && foreign(x, known, t):
+		return foreignType(x, known, t)
+	}
+	return nil
+}
+
+// foreign reports whether a document of type t cannot be in an index whose type
+// is known. 7.x takes _doc for any type.
+func foreign(x *Exchange, known, t string) bool {
+	return t != known && t != "_all" && !(t == "_doc" && x.Client.AtLeast(V(6, 2))) && !(known == "_doc" && x.Client.Before(V(6, 2)))
+}
+
+// foreignType answers for a document of a type that the index does not have:
+// there is none to read (DOC-04), and none can be written beside the other type
+// (ERR-10).
+func foreignType(x *Exchange, known, t string) error {
+	switch x.Asked.API {
+	case "index", "create", "update":
+		return secondType(x.Endpoint.Index, known, t)
+	case "get", "exists", "get_source", "exists_source":
+		answerInstead(x, http.StatusNotFound, `{"_index":`+translate.Quote(x.Endpoint.Index)+`,"_type":`+translate.Quote(t)+
+			`,"_id":`+translate.Quote(x.Endpoint.ID)+`,"found":false}`)
+	case "delete":
+		answerInstead(x, http.StatusNotFound, `{"_index":`+translate.Quote(x.Endpoint.Index)+`,"_id":`+translate.Quote(x.Endpoint.ID)+
+			`,"_version":1,"result":"not_found","_shards":{"total":1,"successful":1,"failed":0}}`)
+	}
+	return nil
+}
+
+// secondType is the error of 6.x for a second type in an index (ERR-10).
+func secondType(index, known, t string) error {
+	types := []string{known, t}
+	slices.Sort(types)
+	return esapi.IllegalArgument("Rejecting mapping update to [" + index + "] as the final mapping would have more than 1 type: [" +
+		strings.Join(types, ", ") + "]")
+}
+
+// answerInstead lets the gateway answer without asking the cluster.
+func answerInstead(x *Exchange, status int, body string) {
+	x.Via(func(context.Context, *esapi.Request, esapi.Sender) (*esapi.Response, error) {
+		return esapi.NewResponse(status, []byte(body)), nil
+	})
+}
+
+// knownType is the type that is known for an index, "" if none is.
+func knownType(x *Exchange, index string) (t string, exists bool, err error) {
+	if x.Facts == nil || index == "" || strings.ContainsAny(index, ",*<") {
+		return "", false, nil
+	}
+	f, ok, err := x.Facts.Index(x.Context(), index)
+	return f.Type, ok, err
+}
+
+// learnAfterwards remembers the type that an application used for an index, once
+// the write has succeeded (TYPE-12).
+func learnAfterwards(x *Exchange, index, t string) {
+	if x.Facts == nil || t == "" || t == "_doc" || t == "_all" {
+		return
+	}
+	x.Via(func(ctx context.Context, r *esapi.Request, next esapi.Sender) (*esapi.Response, error) {
+		a, err := next.Send(ctx, r)
+		if err == nil && a.Status < 300 {
+			x.Facts.Learn(index, t)
+		}
+		return a, err
+	})
+}
+
+// addTypeToPath gives a path the type that a cluster before 7.0 needs.
+func addTypeToPath(x *Exchange, _ *Node) error {
+	switch {
+	case slices.Contains(documentAPIs, x.Asked.API):
+		x.Endpoint.Type = x.ClusterType(x.Endpoint.Index)
+		x.Edited()
+	case x.Endpoint.Type != "" && x.Asked.API != "indices.put_mapping" && x.Asked.API != "indices.get_mapping" && x.Asked.API != "indices.get_field_mapping":
+		// A 7.x client's typed search: the real type has another name.
+		x.Endpoint.Type = ""
+		x.Edited()
+	}
+	return nil
+}
+
+const foreignTypeNote = "search below a type that the index does not have"
+
+// noteForeignType finds out whether a typed search can find anything.
+func noteForeignType(x *Exchange, _ *Node) error {
+	if x.Asked.Type == "" || slices.Contains(documentAPIs, x.Asked.API) {
+		return nil
+	}
+	known, exists, err := knownType(x, x.Endpoint.Index)
+	if err != nil || !exists || known == "" {
+		return err
+	}
+	for _, t := range strings.Split(x.Asked.Type, ",") {
+		if !foreign(x, known, t) || strings.ContainsRune(t, '*') {
+			return nil
+		}
+	}
+	x.Note(foreignTypeNote, true)
+	return nil
+}
+
+func searchNothing(x *Exchange, n *Node) error {
+	if x.Noted(foreignTypeNote) != nil && n.Name() == "" {
+		n.Set("query", `{"match_none":{}}`)
+	}
+	return nil
+}
+
+func searchNothingWithoutBody(x *Exchange, _ *Node) error {
+	if x.Noted(foreignTypeNote) != nil && len(x.RequestBody) == 0 && (x.Asked.API == "search" || x.Asked.API == "count") {
+		x.Params.Drop("q")
+		x.RequestBody = []byte(`{"query":{"match_none":{}}}`)
+		x.Header.Set("Content-Type", "application/json")
+	}
+	return nil
+}
+
+// setType gives a node of an answer the type that the client is to see.
+func setType(x *Exchange, n *Node) error {
+	index := n.Get("_index")
+	if !index.Exists() {
+		return nil
+	}
+	n.InsertAfter("_index", "_type", translate.Quote(shownType(x, index.String())))
+	return nil
+}
+
+// shownType is the type that the client is to see: a 7.x client sees the one it
+// asked with or _doc, an older one the index's.
+func shownType(x *Exchange, index string) string {
+	if x.Client.Before(V(7, 0)) {
+		return x.TypeOf(index)
+	}
+	if t := x.Asked.Type; t != "" && !strings.ContainsAny(t, ",*") && t != "_all" {
+		return t
+	}
+	return "_doc"
+}

@@ -1,0 +1,174 @@
+package translate
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+
+	"github.com/esperanto-es/esperanto/internal/esapi"
+)
+
+// An Exchange is one request and its answer on their way through a plan. Rules
+// read and change it; it belongs to one request and is not safe for concurrent
+// use.
+type Exchange struct {
+	Client  Version // of the client's dialect
+	Cluster Version // of the cluster that answers
+	Facts   Facts   // of the cluster that answers
+
+	// The request. Asked is the endpoint as the client wrote it; Endpoint,
+	// Params and Header are what is going to be sent.
+	Asked    esapi.Endpoint
+	Endpoint esapi.Endpoint
+	Params   *esapi.Params
+	Header   http.Header
+
+	// AskedParams are the parameters as they came.
+	AskedParams esapi.Params
+
+	// RequestBody is the body as it came while rules of RequestHead run, and as
+	// it is going to be sent while those of RequestEnd run; they may replace it.
+	// It is nil while a body that no rule needs is streamed.
+	RequestBody []byte
+
+	// Status and AnswerHeader belong to the answer; rules for the answer may
+	// change them.
+	Status       int
+	AnswerHeader http.Header
+
+	// Replacement, if a rule of AnswerHead sets it, is given to the client in
+	// place of the cluster's body.
+	Replacement []byte
+
+	ctx    context.Context
+	stream io.Reader
+	notes  map[string]any
+	steps  []Step
+	fired  []*Change
+	types  map[string]string
+	edits  int
+}
+
+// A Step carries out a request in the cluster's dialect with more than one
+// request, or looks at it before it is sent. It calls next for what it sends and
+// returns an answer in the cluster's dialect.
+type Step func(ctx context.Context, r *esapi.Request, next esapi.Sender) (*esapi.Response, error)
+
+// Context is the request's.
+func (x *Exchange) Context() context.Context { return x.ctx }
+
+// Via adds a step. Steps run in the order in which they were added, each around
+// the next.
+func (x *Exchange) Via(s Step) { x.steps = append(x.steps, s) }
+
+// Note remembers a value on the request's side for the answer's.
+func (x *Exchange) Note(key string, v any) {
+	if x.notes == nil {
+		x.notes = map[string]any{}
+	}
+	x.notes[key] = v
+}
+
+// Noted returns what Note remembered, or nil.
+func (x *Exchange) Noted(key string) any { return x.notes[key] }
+
+// Refuse makes the error for a request that cannot go through; feature names
+// what the cluster does not have.
+func (x *Exchange) Refuse(feature string, args ...any) error {
+	return esapi.Unsupported(fmt.Sprintf("%s: not possible for a %s client on an Elasticsearch %s cluster",
+		fmt.Sprintf(feature, args...), x.Client.Short(), x.Cluster))
+}
+
+// defaultType is the type that typeless clients see.
+const defaultType = "_doc"
+
+// TypeOf is the mapping type that the client is to see for an index: the one
+// known for it, else the one it asked with, else "_doc".
+func (x *Exchange) TypeOf(index string) string {
+	if t, ok := x.types[index]; ok {
+		return t
+	}
+	t := ""
+	if x.Facts != nil {
+		if f, ok, err := x.Facts.Index(x.ctx, index); err == nil && ok {
+			t = f.Type
+		}
+	}
+	if t == "" && x.Asked.Type != "" && !strings.ContainsAny(x.Asked.Type, ",*") && x.Asked.Type != "_all" {
+		t = x.Asked.Type
+	}
+	if t == "" {
+		t = defaultType
+	}
+	if x.types == nil {
+		x.types = map[string]string{}
+	}
+	x.types[index] = t
+	return t
+}
+
+// ClusterType is the type name that a cluster before 7.0 needs for a document of
+// this index: the real one if the index exists, else the one asked with, else
+// "_doc", or "doc" where a name may not begin with an underscore (before 6.2).
+func (x *Exchange) ClusterType(index string) string {
+	if x.Facts != nil {
+		if f, ok, err := x.Facts.Index(x.ctx, index); err == nil && ok && f.Type != "" {
+			return f.Type
+		}
+	}
+	if t := x.Asked.Type; t != "" && (t != defaultType || x.Cluster.AtLeast(V(6, 2))) {
+		return t
+	}
+	if x.Cluster.Before(V(6, 2)) {
+		return "doc"
+	}
+	return defaultType
+}
+
+// fire notes that a change had something to do.
+func (x *Exchange) fire(c *Change) {
+	for _, f := range x.fired {
+		if f == c {
+			return
+		}
+	}
+	x.fired = append(x.fired, c)
+}
+
+// Fired returns the changes that had something to do, in order.
+func (x *Exchange) Fired() []*Change { return x.fired }
+
+// lossyNames lists the lossy changes that fired, for the answer's header.
+func (x *Exchange) lossyNames() string {
+	var names []string
+	for _, c := range x.fired {
+		if d := c.Between(x.Client, x.Cluster); d != nil && d.Fidelity == Lossy {
+			names = append(names, c.Name)
+		}
+	}
+	return strings.Join(names, ", ")
+}
+
+type gatewayAddressKey struct{}
+
+// WithGatewayAddress tells the translation under which "host:port" the client
+// reached the gateway, which is what sniffing clients have to be told.
+func WithGatewayAddress(ctx context.Context, address string) context.Context {
+	return context.WithValue(ctx, gatewayAddressKey{}, address)
+}
+
+// GatewayAddress is the "host:port" under which the client reached the gateway,
+// "" if it is not known.
+func (x *Exchange) GatewayAddress() string {
+	s, _ := x.ctx.Value(gatewayAddressKey{}).(string)
+	return s
+}
+
+// mods counts what rules have changed in the request beside the body.
+func (x *Exchange) mods() int { return x.Params.Mods() + len(x.steps) + x.edits }
+
+// Edited tells that a rule has changed the endpoint or a header, so that the
+// change counts as one that had something to do.
+func (x *Exchange) Edited() { x.edits++ }

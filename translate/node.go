@@ -1,0 +1,253 @@
+package translate
+
+import (
+	"bytes"
+	"encoding/json"
+
+	"github.com/tidwall/gjson"
+)
+
+// A Node is one JSON value at a place, while rules run on it. Its members keep
+// their order, and a member that no rule touches keeps its bytes.
+//
+// The results that it hands out share its memory; they are valid while the rule
+// runs.
+type Node struct {
+	name    string // the key under which the node stands, "" at the top or in an array at the top
+	part    Part
+	raw     []byte // while members is not in use
+	members []member
+	parsed  bool
+	changed bool
+	err     error // of parsing; the walker looks at it
+}
+
+type member struct {
+	key   string
+	value []byte
+}
+
+// Part says which part of a large object a node is. Objects that hold a long
+// array (Hits, SearchAnswer, BulkAnswer ...) are visited in two parts: the
+// members in front of the array and those behind it. A rule that adds a member
+// does it on one of them only.
+type Part int
+
+const (
+	Whole Part = iota // the whole object, or all of it up to the array
+	Tail              // what follows the array
+)
+
+// Part tells which part of a large object this is; Whole for all others.
+func (n *Node) Part() Part { return n.part }
+
+// Name is the key under which the node stands in its parent: the name of an
+// aggregation or field, for example.
+func (n *Node) Name() string { return n.name }
+
+// parse splits an object into its members, once. It reports whether the node is
+// an object.
+func (n *Node) parse() bool {
+	if n.parsed {
+		return true
+	}
+	if !n.IsObject() {
+		return false
+	}
+	n.members = n.members[:0]
+	if err := members(n.raw, func(key, value []byte) {
+		n.members = append(n.members, member{unquote(key), value})
+	}); err != nil {
+		n.err = err
+		n.members = n.members[:0]
+		return false
+	}
+	n.parsed = true
+	return true
+}
+
+// unquote returns the text of a quoted key.
+func unquote(quoted []byte) string {
+	if bytes.IndexByte(quoted, '\\') < 0 {
+		return string(quoted[1 : len(quoted)-1])
+	}
+	var s string
+	if json.Unmarshal(quoted, &s) != nil {
+		return string(quoted[1 : len(quoted)-1])
+	}
+	return s
+}
+
+// Quote returns s as a JSON string.
+func Quote(s string) string { return string(appendQuoted(nil, s)) }
+
+func appendQuoted(dst []byte, s string) []byte {
+	for i := 0; i < len(s); i++ {
+		if c := s[i]; c < ' ' || c == '"' || c == '\\' || c >= 0x80 {
+			var b bytes.Buffer
+			e := json.NewEncoder(&b)
+			e.SetEscapeHTML(false)
+			_ = e.Encode(s) // a string cannot fail
+			return append(dst, bytes.TrimRight(b.Bytes(), "\n")...)
+		}
+	}
+	dst = append(dst, '"')
+	dst = append(dst, s...)
+	return append(dst, '"')
+}
+
+// IsObject reports whether the node is an object.
+func (n *Node) IsObject() bool { return n.parsed || (len(n.raw) > 0 && n.raw[0] == '{') }
+
+// IsArray reports whether the node is an array.
+func (n *Node) IsArray() bool { return !n.parsed && len(n.raw) > 0 && n.raw[0] == '[' }
+
+// IsString reports whether the node is a string.
+func (n *Node) IsString() bool { return !n.parsed && len(n.raw) > 0 && n.raw[0] == '"' }
+
+// Value is the node as gjson sees it.
+func (n *Node) Value() gjson.Result { return gjson.ParseBytes(n.bytes()) }
+
+// String is the text of a string node, or the raw text of any other scalar.
+func (n *Node) String() string { return n.Value().String() }
+
+// Raw is the node's JSON.
+func (n *Node) Raw() string { return string(n.bytes()) }
+
+// bytes is the node's JSON; it is shared while nothing has changed.
+func (n *Node) bytes() []byte {
+	if n.parsed && n.changed {
+		return n.appendTo(nil)
+	}
+	return n.raw
+}
+
+func (n *Node) appendTo(dst []byte) []byte {
+	dst = append(dst, '{')
+	for i, m := range n.members {
+		if i > 0 {
+			dst = append(dst, ',')
+		}
+		dst = appendQuoted(dst, m.key)
+		dst = append(dst, ':')
+		dst = append(dst, m.value...)
+	}
+	return append(dst, '}')
+}
+
+// Replace puts other JSON in the node's place.
+func (n *Node) Replace(raw string) {
+	n.raw = []byte(raw)
+	n.members = n.members[:0]
+	n.parsed = false
+	n.changed = true
+}
+
+// find returns the place of the last member with this key: of repeated keys
+// Elasticsearch 5 takes the last (HTTP-14).
+func (n *Node) find(key string) int {
+	if !n.parse() {
+		return -1
+	}
+	for i := len(n.members) - 1; i >= 0; i-- {
+		if n.members[i].key == key {
+			return i
+		}
+	}
+	return -1
+}
+
+// Has reports whether an object has a member.
+func (n *Node) Has(key string) bool { return n.find(key) >= 0 }
+
+// Get returns a member; it does not exist in what is no object.
+func (n *Node) Get(key string) gjson.Result {
+	if i := n.find(key); i >= 0 {
+		return gjson.ParseBytes(n.members[i].value)
+	}
+	return gjson.Result{}
+}
+
+// Len is the number of members of an object.
+func (n *Node) Len() int {
+	n.parse()
+	return len(n.members)
+}
+
+// Keys are an object's keys in order.
+func (n *Node) Keys() []string {
+	if !n.parse() {
+		return nil
+	}
+	keys := make([]string, len(n.members))
+	for i, m := range n.members {
+		keys[i] = m.key
+	}
+	return keys
+}
+
+// Set gives a member a value, in its place if it is there, else behind all
+// others. raw is JSON. It does nothing to what is no object.
+func (n *Node) Set(key, raw string) {
+	if i := n.find(key); i >= 0 {
+		if string(n.members[i].value) != raw {
+			n.members[i].value = []byte(raw)
+			n.changed = true
+		}
+		return
+	}
+	if n.parsed {
+		n.members = append(n.members, member{key, []byte(raw)})
+		n.changed = true
+	}
+}
+
+// SetString is Set with a string.
+func (n *Node) SetString(key, s string) { n.Set(key, Quote(s)) }
+
+// InsertAfter adds a member behind another one, in front of all if there is no
+// such member. A member that is there already is given the value in its place.
+func (n *Node) InsertAfter(after, key, raw string) {
+	if n.Has(key) || !n.parsed {
+		n.Set(key, raw)
+		return
+	}
+	at := n.find(after) + 1
+	n.members = append(n.members, member{})
+	copy(n.members[at+1:], n.members[at:])
+	n.members[at] = member{key, []byte(raw)}
+	n.changed = true
+}
+
+// Drop removes a member, all occurrences of it, and reports whether it was
+// there.
+func (n *Node) Drop(key string) bool {
+	if !n.Has(key) {
+		return false
+	}
+	kept := n.members[:0]
+	for _, m := range n.members {
+		if m.key != key {
+			kept = append(kept, m)
+		}
+	}
+	n.members = kept
+	n.changed = true
+	return true
+}
+
+// Rename gives a member another key, in its place; the value keeps its bytes. It
+// reports whether it was there. If the new key is there already the old member
+// is dropped.
+func (n *Node) Rename(from, to string) bool {
+	i := n.find(from)
+	if i < 0 {
+		return false
+	}
+	if n.Has(to) {
+		return n.Drop(from)
+	}
+	n.members[i].key = to
+	n.changed = true
+	return true
+}

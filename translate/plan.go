@@ -1,0 +1,171 @@
+package translate
+
+import (
+	"slices"
+	"sync"
+)
+
+// A Plan holds the rules that lie between a client's and a cluster's version,
+// by place. It is built once for a pair and never changes.
+type Plan struct {
+	client, cluster Version
+	request         *ruleSet
+	answer          *ruleSet
+}
+
+// A ruleSet is one way through the grammar with its rules.
+type ruleSet struct {
+	places map[Place]*place
+}
+
+// A place is a Place compiled for one plan and way.
+type place struct {
+	name    Place
+	rules   []bound
+	members map[string]*place // nil pointers are left out: nothing to do there
+	each    *place
+	opaque  map[string]bool // keys that each does not concern
+	list    bool
+	stream  bool
+	live    bool // has rules at or below it
+}
+
+// bound is a rule with the change it belongs to.
+type bound struct {
+	change *Change
+	do     func(x *Exchange, n *Node) error
+}
+
+// child is the place of a member, nil if nothing has to be done there.
+func (p *place) child(key string) *place {
+	if c, ok := p.members[key]; ok {
+		return c
+	}
+	if p.opaque[key] {
+		return nil
+	}
+	return p.each
+}
+
+type pair struct{ client, cluster Version }
+
+var plans sync.Map // pair → *Plan
+
+// PlanFor returns the plan for a client's and a cluster's version. Patch
+// releases share a plan's rules but not its plan, as some answers show the
+// whole version.
+func PlanFor(client, cluster Version) *Plan {
+	key := pair{client, cluster}
+	if p, ok := plans.Load(key); ok {
+		return p.(*Plan)
+	}
+	p, _ := plans.LoadOrStore(key, newPlan(client, cluster))
+	return p.(*Plan)
+}
+
+func newPlan(client, cluster Version) *Plan {
+	if len(registered) == 0 {
+		panic("translate: no changes are registered; import package translate/catalogue")
+	}
+	// A request walks the versions from the client's to the cluster's, the
+	// answer walks back.
+	way := slices.Clone(registered)
+	if cluster.Before(client) {
+		slices.Reverse(way)
+	}
+	request, answer := map[Place][]bound{}, map[Place][]bound{}
+	for i, c := range way {
+		if d := c.Between(client, cluster); d != nil {
+			bind(request, c, d.Request)
+		}
+		c = way[len(way)-1-i]
+		if d := c.Between(client, cluster); d != nil {
+			bind(answer, c, d.Response)
+		}
+	}
+	return &Plan{client: client, cluster: cluster, request: compile(request), answer: compile(answer)}
+}
+
+func bind(m map[Place][]bound, c *Change, rules []Rule) {
+	for _, r := range rules {
+		m[r.At] = append(m[r.At], bound{c, r.Do})
+	}
+}
+
+// compile joins rules and grammar.
+func compile(rules map[Place][]bound) *ruleSet {
+	s := &ruleSet{places: map[Place]*place{}}
+	for name := range grammar {
+		s.places[name] = &place{name: name, rules: rules[name], live: len(rules[name]) > 0}
+	}
+	for changed := true; changed; {
+		changed = false
+		for name, g := range grammar {
+			p := s.places[name]
+			if p.live {
+				continue
+			}
+			for _, child := range g.Members {
+				p.live = p.live || s.places[child].live
+			}
+			p.live = p.live || (g.Each != "" && s.places[g.Each].live)
+			changed = changed || p.live
+		}
+	}
+	for name, g := range grammar {
+		p := s.places[name]
+		p.list, p.stream = g.List, g.Stream
+		if g.Each != "" {
+			p.each = s.liveOrNil(g.Each)
+		}
+		for key, child := range g.Members {
+			if c := s.liveOrNil(child); c != nil {
+				if p.members == nil {
+					p.members = map[string]*place{}
+				}
+				p.members[key] = c
+			} else if p.each != nil {
+				if p.opaque == nil {
+					p.opaque = map[string]bool{}
+				}
+				p.opaque[key] = true
+			}
+		}
+	}
+	return s
+}
+
+func (s *ruleSet) liveOrNil(name Place) *place {
+	if p := s.places[name]; p.live {
+		return p
+	}
+	return nil
+}
+
+// root returns the place of an API's body, nil if nothing has to be done to it.
+func (s *ruleSet) root(roots map[string]Place, api string, other Place) *place {
+	name, ok := roots[api]
+	if !ok {
+		name = other
+	}
+	return s.liveOrNil(name)
+}
+
+// has reports whether a place has rules of its own.
+func (s *ruleSet) has(name Place) bool { return len(s.places[name].rules) > 0 }
+
+// Touches reports whether requests to an API or their answers can need
+// anything. What the plan does not touch may be forwarded unread.
+func (p *Plan) Touches(api string) bool {
+	if p.request.has(RequestHead) || p.request.has(RequestEnd) || p.answer.has(AnswerHead) {
+		return true
+	}
+	if l, ok := requestLines[api]; ok {
+		if p.request.places[l.Head].live || p.request.places[UpdateBody].live || p.request.places[SearchBody].live {
+			return true
+		}
+	} else if p.request.root(requestRoots, api, Body) != nil {
+		return true
+	}
+	return p.answer.root(answerRoots, api, Answer) != nil
+}

@@ -1,0 +1,176 @@
+package translate
+
+import (
+	"bytes"
+	"errors"
+)
+
+// errShort says that the bytes end inside a JSON value.
+var errShort = errors.New("unexpected end of JSON")
+
+// errSyntax says that bytes cannot be JSON.
+var errSyntax = errors.New("malformed JSON")
+
+func isSpace(c byte) bool { return c == ' ' || c == '\n' || c == '\r' || c == '\t' }
+
+// skipSpace returns the index of the first byte from i on that is not white
+// space, len(b) if there is none.
+func skipSpace(b []byte, i int) int {
+	for i < len(b) && isSpace(b[i]) {
+		i++
+	}
+	return i
+}
+
+// stringEnd returns the index behind the string whose opening quote is b[i].
+func stringEnd(b []byte, i int) (int, error) {
+	for j := i + 1; ; {
+		q := bytes.IndexByte(b[j:], '"')
+		if q < 0 {
+			return 0, errShort
+		}
+		j += q
+		slashes := 0
+		for k := j - 1; k > i && b[k] == '\\'; k-- {
+			slashes++
+		}
+		j++
+		if slashes%2 == 0 {
+			return j, nil
+		}
+	}
+}
+
+// valueEnd returns the index behind the value that begins at b[i], which is not
+// white space. Brackets are counted and strings are followed; what lies between
+// is for the one to judge who parses the value. A number or word that reaches
+// the end of b counts as ended.
+func valueEnd(b []byte, i int) (int, error) {
+	if i >= len(b) {
+		return 0, errShort
+	}
+	switch c := b[i]; c {
+	case '"':
+		return stringEnd(b, i)
+	case '{', '[':
+		depth := 0
+		for i < len(b) {
+			switch b[i] {
+			case '"':
+				end, err := stringEnd(b, i)
+				if err != nil {
+					return 0, err
+				}
+				i = end
+				continue
+			case '{', '[':
+				depth++
+			case '}', ']':
+				if depth--; depth == 0 {
+					return i + 1, nil
+				}
+			}
+			i++
+		}
+		return 0, errShort
+	default:
+		start := i
+		for i < len(b) && !isSpace(b[i]) && b[i] != ',' && b[i] != '}' && b[i] != ']' && b[i] != ':' && b[i] != '"' && b[i] != '{' && b[i] != '[' {
+			i++
+		}
+		if i == start {
+			return 0, errSyntax
+		}
+		return i, nil
+	}
+}
+
+// members calls f for each member of the object that b is; key is the quoted
+// key, value the raw value.
+func members(b []byte, f func(key, value []byte)) error {
+	i := skipSpace(b, 0)
+	if i >= len(b) || b[i] != '{' {
+		return errSyntax
+	}
+	i = skipSpace(b, i+1)
+	if i < len(b) && b[i] == '}' {
+		return atEnd(b, i+1)
+	}
+	for {
+		if i >= len(b) {
+			return errShort
+		}
+		if b[i] != '"' {
+			return errSyntax
+		}
+		end, err := stringEnd(b, i)
+		if err != nil {
+			return err
+		}
+		key := b[i:end]
+		i = skipSpace(b, end)
+		if i >= len(b) {
+			return errShort
+		}
+		if b[i] != ':' {
+			return errSyntax
+		}
+		i = skipSpace(b, i+1)
+		if end, err = valueEnd(b, i); err != nil {
+			return err
+		}
+		f(key, b[i:end])
+		i = skipSpace(b, end)
+		if i >= len(b) {
+			return errShort
+		}
+		switch b[i] {
+		case ',':
+			i = skipSpace(b, i+1)
+		case '}':
+			return atEnd(b, i+1)
+		default:
+			return errSyntax
+		}
+	}
+}
+
+// elements calls f for each element of the array that b is, until f fails.
+func elements(b []byte, f func(value []byte) error) error {
+	i := skipSpace(b, 0)
+	if i >= len(b) || b[i] != '[' {
+		return errSyntax
+	}
+	i = skipSpace(b, i+1)
+	if i < len(b) && b[i] == ']' {
+		return atEnd(b, i+1)
+	}
+	for {
+		end, err := valueEnd(b, i)
+		if err != nil {
+			return err
+		}
+		if err := f(b[i:end]); err != nil {
+			return err
+		}
+		i = skipSpace(b, end)
+		if i >= len(b) {
+			return errShort
+		}
+		switch b[i] {
+		case ',':
+			i = skipSpace(b, i+1)
+		case ']':
+			return atEnd(b, i+1)
+		default:
+			return errSyntax
+		}
+	}
+}
+
+func atEnd(b []byte, i int) error {
+	if skipSpace(b, i) != len(b) {
+		return errSyntax
+	}
+	return nil
+}

@@ -1,0 +1,344 @@
+package translate
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"strconv"
+	"strings"
+
+	"github.com/esperanto-es/esperanto/internal/esapi"
+)
+
+// LossyHeader names, in an answer, the lossy changes that the exchange needed.
+const LossyHeader = "X-Esperanto-Lossy"
+
+// OutputParams are the parameters that say how an answer is printed. They are
+// taken out of a request that is translated: who gave the request applies them
+// to the translated answer.
+var OutputParams = []string{"pretty", "filter_path", "format"}
+
+// smallAnswer is up to which length an answer is translated in memory at once,
+// in bytes.
+const smallAnswer = 256 << 10
+
+// A Sender takes requests in the client's dialect and hands them on in the
+// cluster's.
+type Sender struct {
+	plan  *Plan
+	facts Facts
+	next  esapi.Sender
+
+	// OnFired, if not nil, is told after each exchange which changes had
+	// something to do.
+	OnFired func(asked esapi.Endpoint, fired []*Change)
+}
+
+// NewSender returns a Sender for clients of one version in front of next, which
+// speaks the cluster's version.
+func NewSender(client, cluster Version, facts Facts, next esapi.Sender) *Sender {
+	return &Sender{plan: PlanFor(client, cluster), facts: facts, next: next}
+}
+
+// Send implements esapi.Sender. What cannot go through is answered with an
+// *esapi.Error and nothing is sent. The body of the answer implements
+// io.WriterTo; its size is bounded by nothing, the memory it takes by the largest
+// single node.
+func (s *Sender) Send(ctx context.Context, r *esapi.Request) (*esapi.Response, error) {
+	x := s.exchange(ctx, r)
+	sent, err := s.request(x, r)
+	if s.OnFired != nil {
+		defer func() { s.OnFired(x.Asked, x.fired) }()
+	}
+	if err != nil {
+		return nil, err
+	}
+	answer, err := chain(x.steps, s.next).Send(ctx, sent)
+	if err != nil {
+		return nil, err
+	}
+	return s.answer(x, r, answer)
+}
+
+func (s *Sender) exchange(ctx context.Context, r *esapi.Request) *Exchange {
+	params := r.Params.Clone()
+	asked := esapi.ParseEndpoint(r.Method, r.Path, s.plan.client)
+	return &Exchange{
+		Client: s.plan.client, Cluster: s.plan.cluster, Facts: s.facts, ctx: ctx,
+		Asked: asked, Endpoint: asked, Params: &params, AskedParams: r.Params, Header: r.Header.Clone(),
+	}
+}
+
+// request translates r.
+func (s *Sender) request(x *Exchange, r *esapi.Request) (*esapi.Request, error) {
+	w := &walker{x: x}
+	for _, p := range OutputParams {
+		if !isText(x.Asked.API) {
+			x.Params.Drop(p)
+		}
+	}
+	x.RequestBody, x.stream = r.Body, r.Stream
+	if err := w.run(s.plan.request.places[RequestHead], &Node{}); err != nil {
+		return nil, asError(err)
+	}
+	sent := &esapi.Request{Header: x.Header}
+	if x.stream != nil && !s.reads(x.Endpoint.API) {
+		sent.Stream, sent.Length = x.stream, r.Length
+	} else {
+		body, err := readBody(x)
+		if err != nil {
+			return nil, err
+		}
+		if sent.Body, err = s.body(w, x.Endpoint.API, body); err != nil {
+			return nil, asError(err)
+		}
+	}
+	x.RequestBody = sent.Body
+	if err := w.run(s.plan.request.places[RequestEnd], &Node{}); err != nil {
+		return nil, asError(err)
+	}
+	sent.Body = x.RequestBody
+	sent.Method, sent.Path = x.Endpoint.Method, x.Endpoint.Path
+	if x.Endpoint.API != "" {
+		method, path, ok := x.Endpoint.RequestFor(x.Cluster)
+		if !ok {
+			return nil, x.Refuse("the API %s (%s %s)", x.Endpoint.API, r.Method, r.Path)
+		}
+		sent.Method, sent.Path = method, path
+	}
+	sent.Params = *x.Params
+	return sent, nil
+}
+
+// reads reports whether request bodies of an API have to be in memory.
+func (s *Sender) reads(api string) bool {
+	_, isLines := requestLines[api]
+	return isLines || s.plan.request.root(requestRoots, api, Body) != nil
+}
+
+func readBody(x *Exchange) ([]byte, error) {
+	if x.stream == nil {
+		return x.RequestBody, nil
+	}
+	body, err := io.ReadAll(x.stream)
+	if err != nil {
+		return nil, fmt.Errorf("reading the request's body: %w", err)
+	}
+	return body, nil
+}
+
+// body translates a request's body. What is not JSON is sent as it is: the
+// cluster says what is wrong with it, in its own words.
+func (s *Sender) body(w *walker, api string, body []byte) ([]byte, error) {
+	if l, ok := requestLines[api]; ok {
+		return s.lines(w, l, body)
+	}
+	root := s.plan.request.root(requestRoots, api, Body)
+	if root == nil || len(body) == 0 {
+		return body, nil
+	}
+	out, err := w.body(make([]byte, 0, len(body)+256), root, body)
+	if isBroken(err) {
+		return body, nil
+	}
+	return out, err
+}
+
+func isBroken(err error) bool { return err == errShort || err == errSyntax }
+
+// lines translates a body of lines. A broken line is sent as it is.
+func (s *Sender) lines(w *walker, l lines, body []byte) ([]byte, error) {
+	head := s.plan.request.liveOrNil(l.Head)
+	out := make([]byte, 0, len(body)+len(body)/8+256)
+	var err error
+	for len(body) > 0 {
+		var line []byte
+		line, body = cutLine(body)
+		if len(trimSpace(line)) == 0 && l.Head == BulkAction {
+			continue // blank lines between items are skipped by all (BULK-17)
+		}
+		if out, err = w.line(out, head, line); err != nil {
+			return nil, err
+		}
+		p, follows := l.Body(line)
+		if !follows || len(body) == 0 {
+			continue
+		}
+		line, body = cutLine(body)
+		if out, err = w.line(out, s.plan.request.liveOrNil(p), line); err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
+}
+
+// line appends one translated line.
+func (w *walker) line(dst []byte, p *place, line []byte) ([]byte, error) {
+	line = bytes.TrimRight(line, "\r")
+	if p != nil {
+		if trimmed := trimSpace(line); len(trimmed) == 0 {
+			line = []byte("{}") // an msearch header may be blank
+		}
+		out, err := w.body(dst, p, line)
+		if err == nil {
+			return append(out, '\n'), nil
+		}
+		if !isBroken(err) {
+			return dst, err
+		}
+	}
+	return append(append(dst, line...), '\n'), nil
+}
+
+func trimSpace(b []byte) []byte { return bytes.Trim(b, " \t\r\n") }
+
+func cutLine(b []byte) (line, rest []byte) {
+	if i := bytes.IndexByte(b, '\n'); i >= 0 {
+		return b[:i], b[i+1:]
+	}
+	return b, nil
+}
+
+// answer translates a.
+func (s *Sender) answer(x *Exchange, asked *esapi.Request, a *esapi.Response) (*esapi.Response, error) {
+	x.Status, x.AnswerHeader = a.Status, a.Header
+	w := &walker{x: x}
+	if err := w.run(s.plan.answer.places[AnswerHead], &Node{}); err != nil {
+		_ = a.Body.Close()
+		return nil, asError(err)
+	}
+	out := &esapi.Response{Status: x.Status, Header: x.AnswerHeader, Body: a.Body}
+	if x.Replacement != nil {
+		_ = a.Body.Close()
+		out.Body = io.NopCloser(bytes.NewReader(x.Replacement))
+		out.Header.Set("Content-Length", strconv.Itoa(len(x.Replacement)))
+		return s.finish(x, out), nil
+	}
+	root := s.plan.answer.root(answerRoots, x.Asked.API, Answer)
+	if a.Status >= 400 && root == nil {
+		root = s.plan.answer.liveOrNil(Answer)
+	}
+	if root == nil || asked.Method == http.MethodHead || !isJSON(a.Header) {
+		return s.finish(x, out), nil
+	}
+	length, err := strconv.ParseInt(a.Header.Get("Content-Length"), 10, 64)
+	out.Header.Del("Content-Length")
+	if err == nil && length <= smallAnswer {
+		defer a.Body.Close()
+		var b bytes.Buffer
+		if err := translateTo(&b, x, root, a.Body); err != nil {
+			return nil, asError(err)
+		}
+		out.Header.Set("Content-Length", strconv.Itoa(b.Len()))
+		out.Body = io.NopCloser(bytes.NewReader(b.Bytes()))
+		return s.finish(x, out), nil
+	}
+	out.Body = &streamedBody{x: x, root: root, from: a.Body}
+	return s.finish(x, out), nil
+}
+
+// finish sets the headers that tell what the exchange did.
+func (s *Sender) finish(x *Exchange, a *esapi.Response) *esapi.Response {
+	if names := x.lossyNames(); names != "" {
+		a.Header.Set(LossyHeader, names)
+	}
+	return a
+}
+
+func translateTo(w io.Writer, x *Exchange, root *place, from io.Reader) error {
+	s := &stream{walker: walker{x: x}, r: from, w: w}
+	if _, err := s.peek(); err == io.EOF {
+		return nil // no body
+	}
+	return s.run(root)
+}
+
+// A streamedBody is translated while it is read.
+type streamedBody struct {
+	x    *Exchange
+	root *place
+	from io.ReadCloser
+	pipe *io.PipeReader
+	done chan struct{}
+}
+
+// WriteTo translates the whole body into w.
+func (b *streamedBody) WriteTo(w io.Writer) (int64, error) {
+	c := &countingWriter{w: w}
+	err := translateTo(c, b.x, b.root, b.from)
+	return c.n, err
+}
+
+// Read is for readers that do not use WriteTo; a goroutine that Close ends does
+// the work.
+func (b *streamedBody) Read(p []byte) (int, error) {
+	if b.pipe == nil {
+		var w *io.PipeWriter
+		b.pipe, w = io.Pipe()
+		b.done = make(chan struct{})
+		go func() {
+			defer close(b.done)
+			w.CloseWithError(translateTo(w, b.x, b.root, b.from))
+		}()
+	}
+	return b.pipe.Read(p)
+}
+
+// Close gives up what has not been read.
+func (b *streamedBody) Close() error {
+	err := b.from.Close()
+	if b.pipe != nil {
+		_ = b.pipe.Close()
+		<-b.done
+	}
+	return err
+}
+
+type countingWriter struct {
+	w io.Writer
+	n int64
+}
+
+func (c *countingWriter) Write(p []byte) (int, error) {
+	n, err := c.w.Write(p)
+	c.n += int64(n)
+	return n, err
+}
+
+func isJSON(h http.Header) bool {
+	t := h.Get("Content-Type")
+	return t == "" || strings.Contains(t, "json")
+}
+
+// isText reports whether an API answers text by default, so that "format" is
+// the cluster's to apply.
+func isText(api string) bool {
+	return strings.HasPrefix(api, "cat.") || api == "nodes.hot_threads"
+}
+
+// asError makes what a rule returned into an answer of the gateway.
+func asError(err error) error {
+	if isBroken(err) {
+		return fmt.Errorf("translating: %w", err)
+	}
+	return err
+}
+
+// chain puts steps in front of a Sender.
+func chain(steps []Step, last esapi.Sender) esapi.Sender {
+	for i := len(steps) - 1; i >= 0; i-- {
+		last = stepSender{steps[i], last}
+	}
+	return last
+}
+
+type stepSender struct {
+	step Step
+	next esapi.Sender
+}
+
+func (s stepSender) Send(ctx context.Context, r *esapi.Request) (*esapi.Response, error) {
+	return s.step(ctx, r, s.next)
+}
