@@ -166,8 +166,15 @@ func (x *Exchange) GatewayAddress() string {
 	return s
 }
 
-// mods counts what rules have changed in the request beside the body.
-func (x *Exchange) mods() int { return x.Params.Mods() + len(x.steps) + x.edits }
+// marks tell whether rules have changed anything beside the body.
+type marks struct {
+	params, steps, edits, status int
+	replaced                     bool
+}
+
+func (x *Exchange) marks() marks {
+	return marks{x.Params.Mods(), len(x.steps), x.edits, x.Status, x.Replacement != nil}
+}
 
 // Edited tells that a rule has changed the endpoint or a header, so that the
 // change counts as one that had something to do.

@@ -64,7 +64,7 @@ func (w *walker) node(dst []byte, p *place, name string, raw []byte) ([]byte, er
 // run runs the rules of p on n.
 func (w *walker) run(p *place, n *Node) error {
 	for _, r := range p.rules {
-		before, mods := n.changed, w.x.mods()
+		before, marks := n.changed, w.x.marks()
 		n.changed = false
 		if err := r.do(w.x, n); err != nil {
 			w.x.fire(r.change)
@@ -73,7 +73,7 @@ func (w *walker) run(p *place, n *Node) error {
 		if n.err != nil {
 			return n.err
 		}
-		if n.changed || w.x.mods() != mods {
+		if n.changed || w.x.marks() != marks {
 			w.x.fire(r.change)
 		}
 		n.changed = n.changed || before
