@@ -71,11 +71,6 @@ func cached(ctx context.Context, name string, make func(dir string) error) (stri
 	return final, os.Rename(part, final)
 }
 
-func exists(path string) bool {
-	_, err := os.Stat(path)
-	return err == nil
-}
-
 // lock waits until this process is the only one that holds the lock file.
 func lock(ctx context.Context, path string) (unlock func(), err error) {
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o644)

@@ -106,8 +106,7 @@ func (s *server) jvmOptions() []string {
 // command returns what starts the server. Versions before 8 are started
 // without their script, which would first run other JVMs.
 func (s *server) command(java string) command {
-	run := command{dir: s.runDir, log: s.logFile(), as: unprivileged()}
-	run.env = []string{
+	run := command{env: []string{
 		"PATH=" + os.Getenv("PATH"),
 		"HOME=" + s.runDir,
 		"JAVA_HOME=" + javaHome(java),
@@ -115,7 +114,7 @@ func (s *server) command(java string) command {
 		"ES_PATH_CONF=" + s.configDir(),
 		"ES_TMPDIR=" + filepath.Join(s.runDir, "tmp"),
 		"LIBFFI_TMPDIR=" + filepath.Join(s.runDir, "tmp"),
-	}
+	}}
 	major := s.release.major()
 	if major >= 8 {
 		run.args = []string{filepath.Join(s.home, "bin", "elasticsearch")}
@@ -124,8 +123,12 @@ func (s *server) command(java string) command {
 	run.args = append([]string{java}, s.jvmOptions()...)
 	run.args = append(run.args, "-Des.path.home="+s.home)
 	if major >= 6 {
+		flavor := "oss"
+		if s.knowsSecurity() {
+			flavor = "default"
+		}
 		run.args = append(run.args, "-Des.path.conf="+s.configDir(),
-			"-Des.distribution.flavor=oss", "-Des.distribution.type=zip", "-Des.bundled_jdk=false")
+			"-Des.distribution.flavor="+flavor, "-Des.distribution.type=zip", "-Des.bundled_jdk=false")
 	}
 	run.args = append(run.args, "-cp", filepath.Join(s.home, "lib", "*"), "org.elasticsearch.bootstrap.Elasticsearch")
 	if major == 5 {

@@ -7,7 +7,6 @@ import (
 	"io"
 	"net/http"
 	"sync"
-	"syscall"
 	"time"
 )
 
@@ -94,24 +93,24 @@ func (c *Cluster) Start(ctx context.Context) error {
 }
 
 // Stop ends the cluster in order, within 30 seconds. Data and port stay.
-func (c *Cluster) Stop() error { return c.do("stop", (*server).stop) }
+func (c *Cluster) Stop() error { return c.do("stop", func(s *server) error { return s.stop() }) }
 
 // Kill ends the cluster with SIGKILL. Data and port stay.
-func (c *Cluster) Kill() error { return c.do("kill", (*server).kill) }
+func (c *Cluster) Kill() error { return c.do("kill", func(s *server) error { return s.kill() }) }
 
 // Pause freezes the cluster with SIGSTOP: connections stay open, nothing
 // is answered.
 func (c *Cluster) Pause() error {
-	return c.do("pause", func(s *server) error { return s.signal(syscall.SIGSTOP) })
+	return c.do("pause", func(s *server) error { return s.pause() })
 }
 
 // Resume wakes a cluster that is paused.
 func (c *Cluster) Resume() error {
-	return c.do("resume", func(s *server) error { return s.signal(syscall.SIGCONT) })
+	return c.do("resume", func(s *server) error { return s.resume() })
 }
 
 // Close kills the cluster and removes what is temporary.
-func (c *Cluster) Close() error { return c.do("close", (*server).close) }
+func (c *Cluster) Close() error { return c.do("close", func(s *server) error { return s.close() }) }
 
 // Logs returns the end of the cluster's log, at most 64 KiB.
 func (c *Cluster) Logs() string { return readEnd(c.log, 64<<10) }

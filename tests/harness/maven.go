@@ -9,7 +9,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
 	"time"
 )
 
@@ -49,10 +48,4 @@ func fetch(ctx context.Context, product, profile, dir string) error {
 		return fmt.Errorf("mvn could not fetch %s %s: %w\n%s", product, profile, err, tail(string(out), 30))
 	}
 	return nil
-}
-
-// tail returns the last n lines of text.
-func tail(text string, n int) string {
-	lines := strings.Split(strings.TrimRight(text, "\n"), "\n")
-	return strings.Join(lines[max(0, len(lines)-n):], "\n")
 }
