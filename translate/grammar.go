@@ -49,6 +49,7 @@ const (
 	MgetItem   Place = "mget item"
 	Document   Place = "document" // the body of an index request; opaque but for rules bound here
 
+	FieldCapsBody Place = "field caps body"
 	ReindexBody   Place = "reindex body"
 	ReindexSource Place = "reindex source"
 	ReindexDest   Place = "reindex dest"
@@ -107,6 +108,9 @@ const (
 	ShardFailure   Place = "shard failure"
 	Error          Place = "error" // the value of "error": an object or a text; causes too
 	ByQueryAnswer  Place = "by query answer"
+	FieldCaps      Place = "field caps answer"
+	FieldCapsField Place = "field caps of a field" // {type: FieldCapsType}
+	FieldCapsType  Place = "field caps of a type"
 
 	IndicesAnswer  Place = "indices answer" // {index: IndexState}: get index, mapping, settings, aliases
 	IndexState     Place = "index state"
@@ -190,6 +194,20 @@ var clauses = map[string]map[string]Place{
 	"filtered":            {"query": Query, "filter": Query},
 	"missing":             {},
 	"limit":               {},
+}
+
+// filterMembers are the members whose queries only filter: their scores, and
+// those of all queries below them, do not count.
+var filterMembers = map[Place]map[string]bool{
+	Clause("bool"):                  {"filter": true, "must_not": true},
+	Clause("constant_score"):        {"filter": true, "query": true},
+	SearchBody:                      {"post_filter": true},
+	SortSpec:                        {"nested_filter": true},
+	SortNested:                      {"filter": true},
+	Agg:                             {"filter": true},
+	Aggregation("filters"):          {"filters": true},
+	Aggregation("adjacency_matrix"): {"filters": true},
+	Alias:                           {"filter": true},
 }
 
 // aggregations are the aggregations that hold more than plain values.
@@ -300,6 +318,7 @@ var grammar = map[Place]shape{
 	MgetItem:   {},
 	Document:   {},
 
+	FieldCapsBody: {Members: map[string]Place{"index_filter": Query}},
 	ReindexBody:   {Members: map[string]Place{"source": ReindexSource, "dest": ReindexDest, "script": Script}},
 	ReindexSource: {Members: map[string]Place{"query": Query, "sort": Sort}},
 	ReindexDest:   {},
@@ -351,10 +370,14 @@ var grammar = map[Place]shape{
 	MgetAnswer:  {Stream: true, Members: answer(map[string]Place{"docs": Doc})},
 	Doc: {Members: answer(map[string]Place{"_source": Opaque, "fields": Opaque, "get": Opaque, "explanation": Opaque,
 		"term_vectors": Opaque})},
-	Shards:        {Members: map[string]Place{"failures": ShardFailure}},
-	ShardFailure:  {Members: map[string]Place{"reason": Error}},
-	Error:         {Members: map[string]Place{"root_cause": Error, "caused_by": Error, "failed_shards": ShardFailure, "suppressed": Error}},
-	ByQueryAnswer: {Members: answer(map[string]Place{"failures": ShardFailure})},
+	Shards:                 {Members: map[string]Place{"failures": ShardFailure}},
+	ShardFailure:           {Members: map[string]Place{"reason": Error}},
+	Error:                  {Members: map[string]Place{"root_cause": Error, "caused_by": Error, "failed_shards": ShardFailure, "suppressed": Error}},
+	ByQueryAnswer:          {Members: answer(map[string]Place{"failures": ShardFailure})},
+	FieldCaps:              {Members: answer(map[string]Place{"fields": "fields of field caps"})},
+	"fields of field caps": {Each: FieldCapsField},
+	FieldCapsField:         {Each: FieldCapsType},
+	FieldCapsType:          {},
 
 	IndicesAnswer:  {Each: IndexState, Members: map[string]Place{"error": Error}},
 	IndexState:     {Members: map[string]Place{"settings": Settings, "defaults": Settings, "mappings": Mappings, "aliases": Aliases}},
@@ -408,6 +431,7 @@ var requestRoots = map[string]Place{
 	"scroll": ScrollBody, "clear_scroll": ScrollBody,
 	"index": Document, "create": Document, "update": UpdateBody, "mget": MgetBody, "mtermvectors": MgetBody,
 	"reindex":        ReindexBody,
+	"field_caps":     FieldCapsBody,
 	"indices.create": IndexBody, "indices.shrink": IndexBody, "indices.split": IndexBody, "indices.clone": IndexBody, "indices.rollover": IndexBody,
 	"indices.put_mapping": Mappings, "indices.put_settings": Settings,
 	"indices.put_template": TemplateBody, "indices.put_index_template": IndexTemplateBody, "cluster.put_component_template": IndexTemplateBody,
@@ -452,5 +476,5 @@ var answerRoots = map[string]Place{
 	"indices.get_alias": IndicesAnswer, "indices.get_field_mapping": FieldMappings,
 	"indices.get_template": TemplatesState,
 	"info":                 InfoAnswer, "nodes.info": NodesAnswer, "nodes.stats": NodesAnswer, "cluster.state": ClusterState,
-	"suggest": SuggestAnswer,
+	"suggest": SuggestAnswer, "field_caps": FieldCaps,
 }

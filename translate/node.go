@@ -19,6 +19,7 @@ type Node struct {
 	members []member
 	parsed  bool
 	changed bool
+	filter  bool
 	err     error // of parsing; the walker looks at it
 }
 
@@ -26,6 +27,10 @@ type member struct {
 	key   string
 	value []byte
 }
+
+// NewNode makes a node of JSON, so that a rule can edit what lies deeper than its
+// own node.
+func NewNode(raw string) *Node { return &Node{raw: []byte(raw)} }
 
 // Part says which part of a large object a node is. Objects that hold a long
 // array (Hits, SearchAnswer, BulkAnswer ...) are visited in two parts: the
@@ -40,6 +45,13 @@ const (
 
 // Part tells which part of a large object this is; Whole for all others.
 func (n *Node) Part() Part { return n.part }
+
+// Changed reports whether the node has been edited.
+func (n *Node) Changed() bool { return n.changed }
+
+// InFilter reports whether a query stands where its score does not count:
+// somewhere below a filter.
+func (n *Node) InFilter() bool { return n.filter }
 
 // Name is the key under which the node stands in its parent: the name of an
 // aggregation or field, for example.

@@ -153,11 +153,11 @@ func (s *Sender) lines(w *walker, l lines, body []byte) ([]byte, error) {
 	head := s.plan.request.liveOrNil(l.Head)
 	out := make([]byte, 0, len(body)+len(body)/8+256)
 	var err error
-	for len(body) > 0 {
+	for first := true; len(body) > 0; first = false {
 		var line []byte
 		line, body = cutLine(body)
-		if len(trimSpace(line)) == 0 && l.Head == BulkAction {
-			continue // blank lines between items are skipped by all (BULK-17)
+		if len(trimSpace(line)) == 0 && (l.Head == BulkAction || first && w.x.Client.Before(V(8, 0))) {
+			continue // blank lines between items are skipped by all (BULK-17), up to 7.x the first of an msearch too (MS-02)
 		}
 		if out, err = w.line(out, head, line); err != nil {
 			return nil, err

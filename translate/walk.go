@@ -16,9 +16,10 @@ const windowSize = 64 << 10
 
 // A walker takes one body through the rules of a plan.
 type walker struct {
-	x     *Exchange
-	depth int
-	nodes []*Node // to be used again, by depth
+	x      *Exchange
+	depth  int
+	filter bool    // below a member that is a filter
+	nodes  []*Node // to be used again, by depth
 }
 
 // value appends the value raw, which stands at p, to dst.
@@ -54,7 +55,7 @@ func (w *walker) array(dst []byte, p *place, name string, raw []byte) ([]byte, e
 func (w *walker) node(dst []byte, p *place, name string, raw []byte) ([]byte, error) {
 	n := w.take()
 	defer w.give(n)
-	n.name, n.part, n.raw = name, Whole, raw
+	n.name, n.part, n.raw, n.filter = name, Whole, raw, w.filter
 	if err := w.run(p, n); err != nil {
 		return dst, err
 	}
@@ -114,7 +115,11 @@ func (w *walker) members(dst []byte, p *place, n *Node) ([]byte, error) {
 		m := n.members[i]
 		dst = appendQuoted(dst, m.key)
 		dst = append(dst, ':')
-		if dst, err = w.value(dst, p.child(m.key), m.key, m.value); err != nil {
+		before := w.filter
+		w.filter = before || filterMembers[p.name][m.key]
+		dst, err = w.value(dst, p.child(m.key), m.key, m.value)
+		w.filter = before
+		if err != nil {
 			return dst, err
 		}
 	}
