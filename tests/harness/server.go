@@ -62,7 +62,7 @@ func (s *server) prepare() error {
 			return err
 		}
 		if a := unprivileged(); a != nil && !traversable(s.dataDir) {
-			return fmt.Errorf("the data folder %s cannot be reached by the user %d that clusters run as", s.dataDir, a.uid)
+			return fmt.Errorf("the data folder %s cannot be reached by the user %d that clusters run as: in tests, use TempDir", s.dataDir, a.uid)
 		}
 	}
 	if err := os.MkdirAll(s.dataDir, 0o755); err != nil {

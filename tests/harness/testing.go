@@ -124,6 +124,23 @@ func NewKafka(t testing.TB, o KafkaOptions) *KafkaCluster {
 	return k
 }
 
+// TempDir returns a folder that clusters can use, removed after the test. The
+// folders of testing.T are closed to other users, as which clusters run when
+// root starts them.
+func TempDir(t testing.TB) string {
+	t.Helper()
+	dir, err := makeRunDir("test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := os.RemoveAll(dir); err != nil {
+			t.Error(err)
+		}
+	})
+	return dir
+}
+
 // startContext bounds a start with its download.
 func startContext(t testing.TB) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(t.Context(), 30*time.Minute)

@@ -1,0 +1,78 @@
+package harness
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
+)
+
+func kafkaClient(t *testing.T, k *KafkaCluster, o ...kgo.Opt) *kgo.Client {
+	t.Helper()
+	client, err := kgo.NewClient(append(o, kgo.SeedBrokers(k.Addrs()...))...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(client.Close)
+	return client
+}
+
+func TestKafka(t *testing.T) {
+	k := Kafka(t)
+	var topic string
+	t.Run("use", func(t *testing.T) {
+		topic = k.Prefix(t) + "topic"
+		roundTrip(t, k, topic, 1)
+	})
+	topics, err := kadm.NewClient(kafkaClient(t, k)).ListTopics(t.Context(), topic)
+	if err != nil || topics.Has(topic) {
+		t.Errorf("the topic is there after the test; error: %v", err)
+	}
+	if err := k.Kill(1); err == nil {
+		t.Error("a broker of a shared kafka could be killed")
+	}
+}
+
+func TestThreeBrokers(t *testing.T) {
+	k := NewKafka(t, KafkaOptions{Brokers: 3, Progress: t.Output()})
+	roundTrip(t, k, "before", 3)
+	if err := k.Kill(2); err != nil {
+		t.Fatal(err)
+	}
+	consume(t, k, "before")
+	if err := k.Start(t.Context(), 2); err != nil {
+		t.Fatal(err)
+	}
+	roundTrip(t, k, "after", 3)
+}
+
+// roundTrip makes a topic, writes a record and reads it.
+func roundTrip(t *testing.T, k *KafkaCluster, topic string, replicas int16) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	client := kafkaClient(t, k)
+	if _, err := kadm.NewClient(client).CreateTopic(ctx, 1, replicas, nil, topic); err != nil {
+		t.Fatal(err)
+	}
+	if err := client.ProduceSync(ctx, &kgo.Record{Topic: topic, Value: []byte("saluton")}).FirstErr(); err != nil {
+		t.Fatal(err)
+	}
+	consume(t, k, topic)
+}
+
+func consume(t *testing.T, k *KafkaCluster, topic string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	client := kafkaClient(t, k, kgo.ConsumeTopics(topic), kgo.ConsumerGroup(topic+"-group"))
+	fetches := client.PollFetches(ctx)
+	if err := fetches.Err(); err != nil {
+		t.Fatal(err)
+	}
+	if got := string(fetches.Records()[0].Value); got != "saluton" {
+		t.Errorf("got %q", got)
+	}
+}
