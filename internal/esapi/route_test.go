@@ -210,7 +210,7 @@ func TestTableIsComplete(t *testing.T) {
 					delete(unused, key)
 					want = !want
 				}
-				segments, _ := split(sample(f[0]), nil)
+				segments, _ := split(samplePath(f[0]), nil)
 				r := dialectOf(v).match(verb, segments)
 				if got := r != nil && shape(r.path) == shape(f[0]); got != want {
 					t.Errorf("%s: in the table %v, listed %v", key, got, want)
@@ -241,8 +241,8 @@ func shape(path string) string {
 	return strings.Join(segments, "/")
 }
 
-// sample fills the variables of a path.
-func sample(path string) string {
+// samplePath fills the variables of a path.
+func samplePath(path string) string {
 	return strings.NewReplacer("{", "x", "}", "x").Replace(path)
 }
 
