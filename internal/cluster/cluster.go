@@ -2,6 +2,8 @@ package cluster
 
 import (
 	"context"
+	"errors"
+	"sync"
 	"sync/atomic"
 
 	"github.com/esperanto-es/esperanto/internal/esapi"
@@ -11,8 +13,16 @@ import (
 // over changes of the configuration: SetSender exchanges what carries its
 // requests. It is safe for concurrent use.
 type Cluster struct {
-	name   string
-	sender atomic.Pointer[esapi.Sender]
+	name    string
+	sender  atomic.Pointer[esapi.Sender]
+	version versionState
+	facts   *Facts
+
+	// What runs in the background is bound to ctx and counted in running.
+	ctx     context.Context
+	stop    context.CancelFunc
+	closing sync.Mutex // orders running.Add before running.Wait
+	running sync.WaitGroup
 }
 
 // Options are settings of a Cluster.
@@ -25,6 +35,9 @@ type Options struct {
 // New makes a Cluster. It sends nothing yet.
 func New(name string, s esapi.Sender, o Options) *Cluster {
 	c := &Cluster{name: name}
+	c.ctx, c.stop = context.WithCancel(context.Background())
+	c.version.fixed = o.Version
+	c.facts = newFacts(c)
 	c.SetSender(s)
 	return c
 }
@@ -34,9 +47,51 @@ func (c *Cluster) Name() string { return c.name }
 
 // SetSender exchanges what carries the requests. Requests under way end on the
 // old one.
-func (c *Cluster) SetSender(s esapi.Sender) { c.sender.Store(&s) }
+func (c *Cluster) SetSender(s esapi.Sender) {
+	c.sender.Store(&s)
+	c.version.doubt()
+}
 
 // Send implements esapi.Sender.
 func (c *Cluster) Send(ctx context.Context, r *esapi.Request) (*esapi.Response, error) {
-	return (*c.sender.Load()).Send(ctx, r)
+	res, err := (*c.sender.Load()).Send(ctx, r)
+	if lost(ctx, err) {
+		// The cluster may come back as another version: a rolling upgrade.
+		c.version.doubt()
+	}
+	return res, err
+}
+
+// lost reports whether err means that the connection to the cluster failed,
+// and not that the caller gave up or that the gateway itself answered.
+func lost(ctx context.Context, err error) bool {
+	var own *esapi.Error
+	return err != nil && ctx.Err() == nil && !errors.As(err, &own)
+}
+
+// Facts are what is known of the cluster's indices.
+func (c *Cluster) Facts() *Facts { return c.facts }
+
+// Close ends what runs in the background. Requests can still be sent.
+func (c *Cluster) Close() {
+	c.closing.Lock()
+	c.stop()
+	c.closing.Unlock()
+	c.running.Wait()
+}
+
+// spawn runs f in the background until it returns; Close cancels its context
+// and waits for it. It reports false if the Cluster is closed.
+func (c *Cluster) spawn(f func(ctx context.Context)) bool {
+	c.closing.Lock()
+	defer c.closing.Unlock()
+	if c.ctx.Err() != nil {
+		return false
+	}
+	c.running.Add(1)
+	go func() {
+		defer c.running.Done()
+		f(c.ctx)
+	}()
+	return true
 }

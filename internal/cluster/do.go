@@ -1,0 +1,122 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/tidwall/gjson"
+
+	"github.com/esperanto-es/esperanto/internal/esapi"
+)
+
+// maxAnswer bounds the answers that are held in memory, in bytes.
+const maxAnswer = 256 << 20
+
+// defaultWait bounds a request whose caller has set no limit.
+const defaultWait = 30 * time.Second
+
+// Do sends a small request in the cluster's own dialect and returns the whole
+// answer; target is a path with an optional query. Any status is an answer, not
+// an error.
+func (c *Cluster) Do(ctx context.Context, method, target string, body []byte) (status int, answer []byte, err error) {
+	r := esapi.NewRequest(method, target, body)
+	if strings.HasSuffix(r.Path, "/_bulk") {
+		r.Header["Content-Type"] = []string{"application/x-ndjson"}
+	}
+	if _, ok := ctx.Deadline(); !ok {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, defaultWait)
+		defer cancel()
+	}
+	res, err := c.Send(ctx, r)
+	if err != nil {
+		return 0, nil, fmt.Errorf("%s: %s %s: %w", c.name, method, r.Path, err)
+	}
+	answer, err = ReadBody(res, maxAnswer)
+	if err != nil {
+		return 0, nil, fmt.Errorf("%s: %s %s: reading the answer: %w", c.name, method, r.Path, err)
+	}
+	return res.Status, answer, nil
+}
+
+// ErrTooLarge says that an answer is longer than can be held in memory.
+var ErrTooLarge = errors.New("the answer is larger than the gateway holds in memory")
+
+// ReadBody reads an answer's body to its end, at most limit bytes, and closes
+// it.
+func ReadBody(res *esapi.Response, limit int64) ([]byte, error) {
+	if res.Body == nil {
+		return nil, nil
+	}
+	defer res.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(res.Body, limit+1))
+	if err != nil {
+		return nil, err
+	}
+	if int64(len(body)) > limit {
+		return nil, ErrTooLarge
+	}
+	return body, nil
+}
+
+// A StatusError is an answer of a cluster that says that something failed.
+type StatusError struct {
+	Cluster string
+	Status  int
+	Type    string // "index_not_found_exception"; "" if the body has none
+	Reason  string
+}
+
+func (e *StatusError) Error() string {
+	return fmt.Sprintf("%s answers %d %s: %s", e.Cluster, e.Status, e.Type, e.Reason)
+}
+
+// Failed makes an error of an answer that is not a success, else nil.
+func (c *Cluster) Failed(status int, answer []byte) error {
+	if status < 400 && status > 0 {
+		return nil
+	}
+	e := &StatusError{Cluster: c.name, Status: status}
+	e.Type, e.Reason = reason(gjson.GetBytes(answer, "error"))
+	if e.Reason == "" {
+		e.Reason = clip(string(answer), 300)
+	}
+	return e
+}
+
+// reason reads the error object of an answer or of an item. The innermost
+// cause, where there is one, says more than the outer reason.
+func reason(e gjson.Result) (typ, text string) {
+	if e.Type == gjson.String {
+		return "", clip(e.Str, 500)
+	}
+	typ, text = e.Get("type").String(), e.Get("reason").String()
+	for cause := e.Get("caused_by"); cause.IsObject(); cause = cause.Get("caused_by") {
+		if r := cause.Get("reason").String(); r != "" {
+			text += ": " + r
+		}
+	}
+	return typ, clip(text, 500)
+}
+
+func clip(s string, n int) string {
+	if len(s) > n {
+		return strings.ToValidUTF8(s[:n], "") + "…"
+	}
+	return s
+}
+
+// Path makes a path of segments, each percent-encoded.
+func Path(segments ...string) string {
+	var b strings.Builder
+	for _, s := range segments {
+		b.WriteByte('/')
+		b.WriteString(url.PathEscape(s))
+	}
+	return b.String()
+}

@@ -1,0 +1,300 @@
+package cluster
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"net/http"
+	"slices"
+	"strconv"
+
+	"github.com/tidwall/gjson"
+
+	"github.com/esperanto-es/esperanto/internal/esapi"
+)
+
+// A DocID says which document.
+type DocID struct {
+	Index   string
+	Type    string // the mapping type if it is known; a cluster without types ignores it
+	ID      string
+	Routing string
+	Parent  string // 5.x: the parent in an index with _parent
+}
+
+// A Doc is a document with its version, or its absence.
+type Doc struct {
+	DocID
+	Found   bool
+	Version int64
+	Source  []byte // as the cluster keeps it; nil if it was not asked for
+
+	// Again lets WriteExternal overwrite the same version (external_gte).
+	Again bool
+}
+
+// A Result is what became of one document of WriteExternal.
+type Result struct {
+	Status int    // as of a single request
+	Type   string // of the error, "" if there was none
+	Reason string
+}
+
+// OK reports whether the document was written.
+func (r Result) OK() bool { return r.Status < 300 || (r.Status == http.StatusNotFound && r.Type == "") }
+
+// MGet reads documents as they are now, also those that no search sees yet, in
+// the order of ids. Without source only versions are read. A document whose
+// index is missing is not found. The error is about the whole request.
+func (c *Cluster) MGet(ctx context.Context, ids []DocID, source bool) ([]Doc, error) {
+	if len(ids) == 0 {
+		return nil, nil
+	}
+	v, err := c.Version(ctx)
+	if err != nil {
+		return nil, err
+	}
+	body := []byte(`{"docs":[`)
+	for i, id := range ids {
+		if i > 0 {
+			body = append(body, ',')
+		}
+		typ, err := c.typeFor(ctx, v, id)
+		if err != nil {
+			return nil, err
+		}
+		body = append(body, `{"_index":`...)
+		body = appendString(body, id.Index)
+		if typ != "" {
+			body = append(body, `,"_type":`...)
+			body = appendString(body, typ)
+		}
+		body = append(body, `,"_id":`...)
+		body = appendString(body, id.ID)
+		body = appendRouting(body, v, id)
+		body = append(body, '}')
+	}
+	body = append(body, `]}`...)
+	target := "/_mget?realtime=true"
+	if !source {
+		target += "&_source=false"
+	}
+	status, answer, err := c.Do(ctx, http.MethodPost, target, body)
+	if err != nil {
+		return nil, err
+	}
+	if err := c.Failed(status, answer); err != nil {
+		return nil, err
+	}
+	return c.readDocs(ids, answer)
+}
+
+func (c *Cluster) readDocs(ids []DocID, answer []byte) ([]Doc, error) {
+	if !gjson.ValidBytes(answer) {
+		return nil, fmt.Errorf("%s: _mget: the answer is not JSON", c.name)
+	}
+	docs := make([]Doc, 0, len(ids))
+	var err error
+	gjson.GetBytes(answer, "docs").ForEach(func(_, d gjson.Result) bool {
+		if len(docs) == len(ids) {
+			err = fmt.Errorf("%s: _mget: more documents than asked for", c.name)
+			return false
+		}
+		want := ids[len(docs)]
+		if id := d.Get("_id"); id.String() != want.ID {
+			err = fmt.Errorf("%s: _mget: document %d is %q, not %q", c.name, len(docs), id, want.ID)
+			return false
+		}
+		if e := d.Get("error"); e.Exists() {
+			typ, text := reason(e)
+			if typ != "index_not_found_exception" && typ != "type_missing_exception" {
+				err = fmt.Errorf("%s: _mget of %s/%s: %s: %s", c.name, want.Index, want.ID, typ, text)
+				return false
+			}
+		}
+		doc := Doc{DocID: want, Found: d.Get("found").Bool(), Version: d.Get("_version").Int()}
+		if doc.Found {
+			doc.Source = []byte(d.Get("_source").Raw)
+			if index := d.Get("_index").String(); index != "" {
+				doc.Index = index
+			}
+			if r := d.Get("_routing"); r.Exists() {
+				doc.Routing = r.String()
+			}
+			if p := d.Get("_parent"); p.Exists() {
+				doc.Parent = p.String()
+			}
+			if t := d.Get("_type").String(); t != "" && t != "_doc" {
+				doc.Type = t
+			}
+		}
+		docs = append(docs, doc)
+		return true
+	})
+	if err == nil && len(docs) != len(ids) {
+		err = fmt.Errorf("%s: _mget: %d documents asked for, %d answered", c.name, len(ids), len(docs))
+	}
+	if err != nil {
+		return nil, err
+	}
+	return docs, nil
+}
+
+// WriteExternal makes the cluster's documents what docs say, each under its own
+// version (version_type external), in one bulk: a version that is not higher
+// than the cluster's gets the status 409. Results are in the order of docs. The
+// error is about the whole request; what was written is not known then.
+func (c *Cluster) WriteExternal(ctx context.Context, docs []Doc) ([]Result, error) {
+	if len(docs) == 0 {
+		return nil, nil
+	}
+	v, err := c.Version(ctx)
+	if err != nil {
+		return nil, err
+	}
+	size := 0
+	for i := range docs {
+		size += len(docs[i].Source) + len(docs[i].ID) + len(docs[i].Index) + 100
+	}
+	body := make([]byte, 0, size)
+	for i := range docs {
+		typ, err := c.typeFor(ctx, v, docs[i].DocID)
+		if err != nil {
+			return nil, err
+		}
+		body = appendAction(body, v, &docs[i], typ)
+	}
+	target := "/_bulk"
+	if v.AtLeast(esapi.V(6, 5)) {
+		// What a pipeline does was done at the master already.
+		target += "?pipeline=_none"
+	}
+	status, answer, err := c.Do(ctx, http.MethodPost, target, body)
+	if err != nil {
+		return nil, err
+	}
+	if err := c.Failed(status, answer); err != nil {
+		return nil, err
+	}
+	return c.readResults(docs, answer)
+}
+
+func (c *Cluster) readResults(docs []Doc, answer []byte) ([]Result, error) {
+	if !gjson.ValidBytes(answer) {
+		return nil, fmt.Errorf("%s: _bulk: the answer is not JSON", c.name)
+	}
+	results := make([]Result, 0, len(docs))
+	var err error
+	gjson.GetBytes(answer, "items").ForEach(func(_, o gjson.Result) bool {
+		o.ForEach(func(_, item gjson.Result) bool {
+			n := len(results)
+			if n == len(docs) || item.Get("_id").String() != docs[n].ID {
+				err = fmt.Errorf("%s: _bulk: item %d is of document %q", c.name, n, item.Get("_id"))
+				return false
+			}
+			r := Result{Status: int(item.Get("status").Int())}
+			if e := item.Get("error"); e.Exists() {
+				r.Type, r.Reason = reason(e)
+			}
+			results = append(results, r)
+			return false
+		})
+		return err == nil
+	})
+	if err == nil && len(results) != len(docs) {
+		err = fmt.Errorf("%s: _bulk: %d documents sent, %d answered", c.name, len(docs), len(results))
+	}
+	if err != nil {
+		return nil, err
+	}
+	return results, nil
+}
+
+// appendAction appends the lines of one document.
+func appendAction(b []byte, v esapi.Version, d *Doc, typ string) []byte {
+	if d.Found {
+		b = append(b, `{"index":{"_index":`...)
+	} else {
+		b = append(b, `{"delete":{"_index":`...)
+	}
+	b = appendString(b, d.Index)
+	if typ != "" {
+		b = append(b, `,"_type":`...)
+		b = appendString(b, typ)
+	}
+	b = append(b, `,"_id":`...)
+	b = appendString(b, d.ID)
+	b = appendRouting(b, v, d.DocID)
+	b = append(b, `,"version":`...)
+	b = strconv.AppendInt(b, d.Version, 10)
+	if d.Again {
+		b = append(b, `,"version_type":"external_gte"}}`...)
+	} else {
+		b = append(b, `,"version_type":"external"}}`...)
+	}
+	b = append(b, '\n')
+	if d.Found {
+		b = appendLine(b, d.Source)
+	}
+	return b
+}
+
+// appendLine appends a source as one line. Line ends in JSON are white space
+// between tokens only, so a blank means the same.
+func appendLine(b, source []byte) []byte {
+	start := len(b)
+	b = append(b, source...)
+	for line := b[start:]; ; {
+		i := bytes.IndexByte(line, '\n')
+		if i < 0 {
+			break
+		}
+		line[i] = ' '
+		line = line[i+1:]
+	}
+	return append(b, '\n')
+}
+
+func appendRouting(b []byte, v esapi.Version, id DocID) []byte {
+	if v.Major == 5 && id.Parent != "" {
+		b = append(b, `,"parent":`...)
+		b = appendString(b, id.Parent)
+		if id.Routing == id.Parent {
+			return b // it follows from the parent
+		}
+	}
+	if id.Routing != "" {
+		b = append(b, `,"routing":`...)
+		b = appendString(b, id.Routing)
+	}
+	return b
+}
+
+// appendString appends s as a JSON string. Bytes that are no UTF-8 become the
+// replacement character, as in Elasticsearch.
+func appendString(b []byte, s string) []byte { return gjson.AppendJSONString(b, s) }
+
+// typeFor is the type that a document's lines must name, "" where there are no
+// types.
+func (c *Cluster) typeFor(ctx context.Context, v esapi.Version, id DocID) (string, error) {
+	if v.Major >= 7 {
+		return "", nil
+	}
+	index, _, err := c.facts.Lookup(ctx, id.Index)
+	if err != nil {
+		return "", err
+	}
+	switch {
+	case id.Type != "" && (slices.Contains(index.Types, id.Type) || (v.Major == 5 && len(index.Types) > 1)):
+		return id.Type, nil
+	case len(index.Types) > 0:
+		return index.Types[0], nil
+	case id.Type != "":
+		return id.Type, nil
+	case index.Type != "":
+		return index.Type, nil
+	case v.Before(esapi.V(6, 2)):
+		return "doc", nil
+	}
+	return "_doc", nil
+}

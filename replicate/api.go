@@ -1,0 +1,115 @@
+package replicate
+
+import (
+	"errors"
+	"time"
+)
+
+// A Status is what GET /esperanto/status shows.
+type Status struct {
+	Master     string          `json:"master"`
+	Configured string          `json:"configured_master"`
+	Epoch      uint64          `json:"epoch"`
+	Switching  bool            `json:"switching,omitempty"`
+	Clusters   []ClusterStatus `json:"clusters"`
+
+	Partitions []PartitionStatus `json:"partitions,omitempty"`
+	Backlog    int64             `json:"backlog"`     // records that are not applied
+	LagSeconds float64           `json:"lag_seconds"` // age of the oldest record that is not applied
+
+	OpenIntents      int64   `json:"open_intents"`               // writes whose effects the applier has not seen
+	OldestIntent     float64 `json:"oldest_open_intent_seconds"` // age
+	DeadLetters      int64   `json:"dead_letters"`
+	Applier          Applier `json:"applier"`
+	WritesInFlight   int64   `json:"writes_in_flight"`
+	WritesWaiting    int64   `json:"writes_waiting,omitempty"` // at the gate, during a switchover
+	Counters         Counts  `json:"counters"`
+	ConfiguredReason string  `json:"configured_master_pending,omitempty"` // why the master is not the configured one yet
+
+	NextSteps []string `json:"next_steps"`
+}
+
+// A ClusterStatus tells how one cluster does.
+type ClusterStatus struct {
+	Name    string `json:"name"`
+	Role    string `json:"role"`              // "master" or "follower"
+	Version string `json:"version,omitempty"` // "8.7.1"; "" while it is not known
+	Health  string `json:"health"`            // "green", "yellow", "red" or "down"
+	Reason  string `json:"reason,omitempty"`  // why it is down
+}
+
+// A PartitionStatus tells how far the applier is in one partition.
+type PartitionStatus struct {
+	Partition  int32   `json:"partition"`
+	Next       int64   `json:"next"`      // offset that the next record gets
+	Committed  int64   `json:"committed"` // offset of the first record that is not applied
+	Backlog    int64   `json:"backlog"`
+	LagSeconds float64 `json:"lag_seconds"`
+}
+
+// Applier tells what the applier does.
+type Applier struct {
+	State  string     `json:"state"`             // "running" or "paused"
+	Reason string     `json:"reason,omitempty"`  // why it does not get on, "" if it does
+	Error  string     `json:"error,omitempty"`   // the last error, also when it is over
+	Since  *time.Time `json:"since,omitempty"`   // of the last error
+	Rate   float64    `json:"rate_docs_per_sec"` // documents applied per second, lately
+}
+
+// Counts are totals since the start of the process.
+type Counts struct {
+	Writes          int64 `json:"writes"`            // documents and state changes captured
+	Effects         int64 `json:"effects"`           // effects journaled
+	ReadBacks       int64 `json:"read_backs"`        // documents read back from the master
+	Unknown         int64 `json:"unknown_outcomes"`  // writes whose outcome was not known
+	Applied         int64 `json:"applied"`           // documents written to the follower
+	Conflicts       int64 `json:"conflicts"`         // documents the follower had already, or in a newer version
+	Forced          int64 `json:"forced"`            // documents set to a version lower than the follower's
+	Dead            int64 `json:"dead"`              // documents that became dead letters
+	StateApplied    int64 `json:"state_applied"`     // index, alias, template ... brought to the master's state
+	JournalRefused  int64 `json:"journal_refused"`   // writes refused because the journal could not take them
+	JournalUnproven int64 `json:"journal_uncertain"` // writes answered 503 because their intent was not durable in time
+	Switchovers     int64 `json:"switchovers"`
+}
+
+// A SwitchRequest asks for another master.
+type SwitchRequest struct {
+	Master string `json:"master"`
+	DryRun bool   `json:"dry_run"` // say what would happen and what stands in the way
+}
+
+// A SwitchResult says who the master is after a switchover. With a dry run it
+// says who would be.
+type SwitchResult struct {
+	Master  string  `json:"master"`
+	Epoch   uint64  `json:"epoch"`
+	PauseMS float64 `json:"pause_ms"` // how long writes waited
+}
+
+// A SwitchError says why the master was not moved and what to do. Everything is
+// as it was before.
+type SwitchError struct {
+	Reason    string   `json:"reason"`
+	NextSteps []string `json:"next_steps"`
+}
+
+func (e *SwitchError) Error() string { return e.Reason }
+
+// ErrUnknownCluster says that a name is neither source nor target.
+var ErrUnknownCluster = errors.New("there is no cluster of this name")
+
+// A DeadLetter is a document that the follower rejects for good, or a change of
+// state that it does.
+type DeadLetter struct {
+	Key     string    `json:"key"`
+	Cluster string    `json:"cluster"` // the follower that rejects it
+	From    string    `json:"from"`
+	What    string    `json:"what,omitempty"` // "index", "template" ...; "" for a document
+	Index   string    `json:"index,omitempty"`
+	Type    string    `json:"type,omitempty"`
+	ID      string    `json:"id,omitempty"`
+	Routing string    `json:"routing,omitempty"`
+	Version int64     `json:"version,omitempty"`
+	Reason  string    `json:"reason"`
+	Time    time.Time `json:"time"`
+}

@@ -1,0 +1,250 @@
+package replicate
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"net/http"
+	"slices"
+	"strconv"
+
+	"github.com/tidwall/gjson"
+
+	"github.com/esperanto-es/esperanto/internal/esapi"
+)
+
+// bulk captures the writes of a bulk request.
+func (c *capture) bulk(ctx context.Context, req *esapi.Request, e esapi.Endpoint, v esapi.Version) (*esapi.Response, error) {
+	if err := c.hold(req); err != nil {
+		return nil, err
+	}
+	if !isJSON(req.Header) {
+		return nil, unsupported("a bulk in the format %q is not replicated; send it as application/x-ndjson", req.Header.Get("Content-Type"))
+	}
+	writes, body, err := c.readBulk(req, e)
+	if err != nil {
+		return nil, err
+	}
+	if len(writes) == 0 {
+		return c.next.Send(ctx, req) // the cluster says what is wrong with it
+	}
+	req.Body = body
+	if slices.ContainsFunc(writes, func(w write) bool { return w.op == "update" }) && !slices.ContainsFunc(sourceParams, req.Params.Has) {
+		req.Params.Set("_source", "true") // the default of all updates in it
+	}
+	docs := make([]recordDoc, len(writes))
+	for i := range writes {
+		docs[i] = writes[i].doc
+	}
+	t, err := c.begin(ctx, docs, nil, "")
+	if err != nil {
+		return nil, err
+	}
+	c.r.counters.writes.Add(int64(len(writes)))
+
+	res, answer, o, err := c.exchange(ctx, req)
+	if o == outcomeNothing && res != nil && res.Status == http.StatusBadRequest && v.AtLeast(esapi.V(8, 15)) {
+		o = outcomeUnparsed // it may carry out a part before it sees what is wrong
+	}
+	if o != outcomeAnswered {
+		c.settle(t, o)
+		return c.reply(ctx, t, res, answer, err)
+	}
+	effects, shown, ok := c.bulkEffects(ctx, writes, answer, v)
+	if ok {
+		t.finish(ctx, effects)
+	} else {
+		c.settle(t, outcomeUnparsed)
+	}
+	return c.reply(ctx, t, res, shown, nil)
+}
+
+// readBulk reads the lines of a bulk. The body that it returns has an id in
+// every action.
+func (c *capture) readBulk(req *esapi.Request, e esapi.Endpoint) ([]write, []byte, error) {
+	p := &req.Params
+	defaults := write{
+		doc:      recordDoc{Index: e.Index, Type: typeName(e.Type), Routing: p.Get("routing"), Parent: p.Get("parent")},
+		pipeline: p.Get("pipeline"),
+	}
+	own := slices.ContainsFunc(sourceParams, p.Has)
+	whole := p.Get("_source") == "true" && !slices.ContainsFunc(sourceParams[1:], p.Has)
+
+	var writes []write
+	var out []byte // nil as long as nothing was changed
+	copied := 0    // bytes of the body that are in out
+	body := req.Body
+	for pos, n := 0, 1; pos < len(body); n++ {
+		line, next := cutLine(body, pos)
+		if len(bytes.TrimSpace(line)) == 0 {
+			pos = next
+			continue
+		}
+		w, meta, err := readAction(line, defaults)
+		if err != nil {
+			return nil, nil, illegal("Malformed action/metadata line [%d]: %v; nothing was written", n, err)
+		}
+		if id := meta.Get("_id"); w.doc.ID == "" && !id.Exists() && (w.op == "index" || w.op == "create") && !meta.Get("version").Exists() {
+			w.doc.ID = c.r.ids.next(c.r.cfg.Now())
+			brace := pos + meta.Index + 1
+			out = append(out, body[copied:brace]...)
+			out = append(out, `"_id":"`...)
+			out = append(out, w.doc.ID...)
+			out = append(out, '"')
+			if len(bytes.TrimSpace([]byte(meta.Raw[1:len(meta.Raw)-1]))) > 0 {
+				out = append(out, ',')
+			}
+			copied = brace
+		}
+		pos = next
+		if w.op != "delete" {
+			if pos >= len(body) {
+				return nil, nil, illegal("The bulk request must have a line with the document behind action line [%d]; nothing was written", n)
+			}
+			line, pos = cutLine(body, pos)
+			n++
+			w.source = bytes.TrimSuffix(line, []byte("\r"))
+		}
+		if w.op == "update" {
+			inMeta, inBody := meta.Get("_source"), gjson.GetBytes(w.source, "_source")
+			switch {
+			case inBody.Exists():
+				w.kept, w.unread = true, inBody.Type != gjson.True
+			case inMeta.Exists():
+				w.kept, w.unread = true, inMeta.Type != gjson.True
+			case own || meta.Get("fields").Exists() || gjson.GetBytes(w.source, "fields").Exists():
+				w.kept, w.unread = true, !whole
+			}
+			w.source = nil
+		}
+		writes = append(writes, w)
+	}
+	if len(body) > 0 && body[len(body)-1] != '\n' {
+		return nil, nil, illegal("The bulk request must be terminated by a newline [\\n]; nothing was written")
+	}
+	if out != nil {
+		body = append(out, body[copied:]...)
+	}
+	return writes, body, nil
+}
+
+// cutLine returns the line that begins at pos, without its newline, and where
+// the next one begins.
+func cutLine(body []byte, pos int) (line []byte, next int) {
+	if i := bytes.IndexByte(body[pos:], '\n'); i >= 0 {
+		return body[pos : pos+i], pos + i + 1
+	}
+	return body[pos:], len(body)
+}
+
+// readAction reads an action line. meta is the object with the action's
+// details.
+func readAction(line []byte, w write) (write, gjson.Result, error) {
+	if !gjson.ValidBytes(line) {
+		return w, gjson.Result{}, fmt.Errorf("it is not JSON")
+	}
+	var meta gjson.Result
+	members := 0
+	gjson.ParseBytes(line).ForEach(func(key, value gjson.Result) bool {
+		w.op, meta = key.String(), value
+		members++
+		return true
+	})
+	if members != 1 || !meta.IsObject() {
+		return w, meta, fmt.Errorf("expected an object with one action")
+	}
+	switch w.op {
+	case "index", "create", "update", "delete":
+	default:
+		return w, meta, fmt.Errorf("unknown action %s", strconv.Quote(w.op))
+	}
+	set := func(to *string, keys ...string) {
+		for _, key := range keys {
+			if v := meta.Get(key); v.Exists() && v.Type != gjson.Null {
+				*to = text(v)
+			}
+		}
+	}
+	set(&w.doc.Index, "_index")
+	set(&w.doc.Type, "_type")
+	set(&w.doc.ID, "_id")
+	set(&w.doc.Routing, "_routing", "routing")
+	set(&w.doc.Parent, "_parent", "parent")
+	set(&w.pipeline, "pipeline")
+	var versionType string
+	set(&versionType, "_version_type", "version_type")
+	w.versionType(versionType)
+	w.doc.Type = typeName(w.doc.Type)
+	w.follow()
+	return w, meta, nil
+}
+
+// text is a string as it is and a number as it is written.
+func text(v gjson.Result) string {
+	if v.Type == gjson.Number {
+		return v.Raw
+	}
+	return v.String()
+}
+
+// bulkEffects makes the effects of a bulk out of its answer, and the answer as
+// the client is to see it. It is not ok if the answer does not tell enough;
+// then everything is to be read back.
+func (c *capture) bulkEffects(ctx context.Context, writes []write, answer []byte, v esapi.Version) (effects []*record, shown []byte, ok bool) {
+	if !gjson.ValidBytes(answer) {
+		return nil, answer, false
+	}
+	type span struct{ start, end int }
+	var cuts []span
+	n := 0
+	ok = true
+	gjson.GetBytes(answer, "items").ForEach(func(_, wrapped gjson.Result) bool {
+		if n >= len(writes) {
+			ok = false
+			return false
+		}
+		w := &writes[n]
+		n++
+		var item gjson.Result
+		wrapped.ForEach(func(_, value gjson.Result) bool { item = value; return false })
+		if w.doc.ID != "" && item.Get("_id").String() != w.doc.ID {
+			ok = false
+			return false
+		}
+		if get := item.Get("get"); w.op == "update" && !w.kept && get.Exists() {
+			if start, end, found := memberSpan(answer, get); found {
+				cuts = append(cuts, span{start, end})
+			}
+		}
+		effect, known := c.itemEffect(ctx, w, item, v)
+		ok = ok && known
+		if effect != nil {
+			effects = append(effects, effect)
+		}
+		return true
+	})
+	shown = answer
+	if len(cuts) > 0 {
+		shown = make([]byte, 0, len(answer))
+		from := 0
+		for _, s := range cuts {
+			shown = append(shown, answer[from:s.start]...)
+			from = s.end
+		}
+		shown = append(shown, answer[from:]...)
+	}
+	return effects, shown, ok && n == len(writes)
+}
+
+// itemEffect is the effect of one item. One that failed has none, unless it is
+// not known whether it did.
+func (c *capture) itemEffect(ctx context.Context, w *write, item gjson.Result, v esapi.Version) (*record, bool) {
+	status := item.Get("status").Int()
+	if !item.Get("error").Exists() && status < 500 {
+		return c.effect(ctx, w, item, v)
+	}
+	if status < 500 && status != http.StatusTooManyRequests {
+		return nil, true
+	}
+	return nil, false
+}

@@ -1,0 +1,119 @@
+package replicate
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+
+	"github.com/tidwall/gjson"
+
+	"github.com/esperanto-es/esperanto/internal/cluster"
+)
+
+// The kinds of records. docs/design/journal.md shows one of each.
+const (
+	kindIntent   = "intent"
+	kindEffect   = "effect"
+	kindState    = "state"
+	kindDone     = "done"
+	kindSentinel = "sentinel"
+)
+
+// stateKey is the key of state records that belong to no index.
+const stateKey = "_state"
+
+// A record is what the journal keeps: one JSON object.
+type record struct {
+	V     int    `json:"v"`
+	Kind  string `json:"kind"`
+	From  string `json:"from,omitempty"` // the master at that time, by name
+	Epoch uint64 `json:"epoch,omitempty"`
+
+	// ID is the intent's own for intents and done marks, the switchover's for
+	// sentinels, the document's for effects.
+	ID string `json:"id,omitempty"`
+
+	// Intent.
+	Gateway string      `json:"gateway,omitempty"` // instance that wrote it
+	Until   int64       `json:"until,omitempty"`   // unix ms; no later is the write under way
+	Docs    []recordDoc `json:"docs,omitempty"`
+	State   []stateRef  `json:"state,omitempty"`
+
+	// Effect.
+	Index   string `json:"index,omitempty"`
+	Type    string `json:"type,omitempty"` // the mapping type, where there are types
+	Routing string `json:"routing,omitempty"`
+	Parent  string `json:"parent,omitempty"`
+	Version int64  `json:"version,omitempty"`
+	Deleted bool   `json:"deleted,omitempty"` // also of state
+	Read    bool   `json:"read,omitempty"`    // the document is read back from the master
+	Again   bool   `json:"again,omitempty"`   // the version may have been written before (external_gte)
+
+	// State.
+	What string `json:"what,omitempty"`
+	Name string `json:"name,omitempty"`
+
+	// Source is the document, raw. It stands last in the record and is not run
+	// through encoding/json, which would change its bytes.
+	Source []byte `json:"-"`
+}
+
+// A recordDoc says which document an intent is about. Index is the name as
+// asked: maybe an alias.
+type recordDoc struct {
+	Index   string `json:"index"`
+	Type    string `json:"type,omitempty"`
+	ID      string `json:"id"`
+	Routing string `json:"routing,omitempty"`
+	Parent  string `json:"parent,omitempty"`
+}
+
+// A stateRef says which part of a cluster's state.
+type stateRef struct {
+	What string `json:"what"` // index, aliases, template, index_template, component_template, pipeline, script
+	Name string `json:"name"`
+}
+
+// docID is the document of an effect.
+func (r *record) docID() cluster.DocID {
+	return cluster.DocID{Index: r.Index, Type: r.Type, ID: r.ID, Routing: r.Routing, Parent: r.Parent}
+}
+
+// encode makes the record's bytes.
+func (r *record) encode() []byte {
+	r.V = 1
+	b, err := json.Marshal(r)
+	if err != nil {
+		panic("replicate: a record of strings and numbers cannot fail: " + err.Error())
+	}
+	if r.Source == nil {
+		return b
+	}
+	b = append(b[:len(b)-1], `,"source":`...)
+	b = append(b, r.Source...)
+	return append(b, '}')
+}
+
+// decode reads a record. A record of a later version is an error, so that
+// nothing is skipped that is not understood.
+func decode(b []byte) (*record, error) {
+	if !gjson.ValidBytes(b) {
+		return nil, errors.New("the record is not JSON")
+	}
+	r := &record{}
+	// The source is cut off first: it stands last and may be large.
+	head := b
+	source := gjson.GetBytes(b, "source")
+	if source.Exists() && source.Index > 0 {
+		r.Source = b[source.Index : source.Index+len(source.Raw)]
+		head = append(append(make([]byte, 0, source.Index+2), b[:source.Index]...), "0}"...)
+	}
+	if err := json.Unmarshal(head, r); err != nil {
+		return nil, fmt.Errorf("the record cannot be read: %w", err)
+	}
+	if r.V != 1 {
+		return nil, fmt.Errorf("the record has version %s; this esperanto reads version 1", strconv.Itoa(r.V))
+	}
+	return r, nil
+}

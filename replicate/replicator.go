@@ -1,0 +1,156 @@
+package replicate
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+
+	"github.com/esperanto-es/esperanto/internal/cluster"
+)
+
+// A Replicator owns who the master is, what its writes did, and the bringing of
+// it to the follower. It is safe for concurrent use.
+type Replicator struct {
+	cfg      Config
+	log      *slog.Logger
+	instance string // of this process, in its intents
+	ids      *idMaker
+	gate     gate
+	ledger   *ledger
+	control  control
+	applier  *applier
+	counters counters
+
+	intentSeq  atomic.Uint64
+	journalErr atomic.Pointer[error] // the last failure of the journal; nil while it works
+	switching  sync.Mutex            // held during a switchover
+
+	stop    context.CancelFunc
+	running sync.WaitGroup
+}
+
+// New makes a Replicator. It neither asks a cluster nor reads the journal.
+func New(cfg Config) (*Replicator, error) {
+	if err := cfg.validate(); err != nil {
+		return nil, err
+	}
+	cfg = cfg.withDefaults()
+	var instance [6]byte
+	rand.Read(instance[:])
+	r := &Replicator{
+		cfg:      cfg,
+		log:      cfg.Logger,
+		instance: hex.EncodeToString(instance[:]),
+		ids:      newIDMaker(),
+		ledger:   newLedger(),
+	}
+	r.gate.waitLimit, r.gate.maxWaiters = cfg.GateWait, cfg.GateWaiters
+	r.gate.roles = r.rolesOf(cfg.Master, 1)
+	if r.replicating() {
+		r.applier = newApplier(r)
+		r.control.table = cfg.Journal.Table("control")
+	}
+	return r, nil
+}
+
+// replicating reports whether there are two clusters.
+func (r *Replicator) replicating() bool { return r.cfg.Target != nil }
+
+// rolesOf says who is who when a cluster is the master.
+func (r *Replicator) rolesOf(master string, epoch uint64) roles {
+	if r.cfg.Target != nil && r.cfg.Target.Name() == master {
+		return roles{master: r.cfg.Target, follower: r.cfg.Source, epoch: epoch}
+	}
+	return roles{master: r.cfg.Source, follower: r.cfg.Target, epoch: epoch}
+}
+
+// clusterNamed returns one of the two clusters.
+func (r *Replicator) clusterNamed(name string) *cluster.Cluster {
+	for _, c := range []*cluster.Cluster{r.cfg.Source, r.cfg.Target} {
+		if c != nil && c.Name() == name {
+			return c
+		}
+	}
+	return nil
+}
+
+// other is the cluster that effects of a cluster are applied to.
+func (r *Replicator) other(name string) *cluster.Cluster {
+	if r.cfg.Source.Name() == name {
+		return r.cfg.Target
+	}
+	return r.cfg.Source
+}
+
+// Start reads who the master is from the journal and begins to apply. Clusters
+// that are down do not keep it from starting. If the configuration names
+// another master than when it was last read, the master is moved in the
+// background, as soon as that works.
+func (r *Replicator) Start(ctx context.Context) error {
+	if !r.replicating() {
+		return nil
+	}
+	state, err := r.control.load(ctx)
+	if err != nil {
+		return fmt.Errorf("reading who the master is: %w", err)
+	}
+	if state.Master == "" {
+		state = controlState{Master: r.cfg.Master, Epoch: 1, Configured: r.cfg.Master}
+		if err := r.control.store(ctx, state); err != nil {
+			return fmt.Errorf("keeping who the master is: %w", err)
+		}
+	}
+	if r.clusterNamed(state.Master) == nil {
+		return fmt.Errorf("the journal says that cluster %q is the master, but the configuration has %q and %q only; name that cluster again, or start with an empty journal",
+			state.Master, r.cfg.Source.Name(), r.cfg.Target.Name())
+	}
+	r.gate.open(r.rolesOf(state.Master, state.Epoch))
+	if err := r.applier.load(ctx, state.Applier == "paused"); err != nil {
+		return fmt.Errorf("reading the dead letters: %w", err)
+	}
+
+	background, stop := context.WithCancel(context.WithoutCancel(ctx))
+	r.stop = stop
+	r.run(func() { r.applier.run(background) })
+	if state.Configured != r.cfg.Master {
+		r.run(func() { r.followConfiguration(background, r.cfg.Master) })
+	}
+	return nil
+}
+
+// run runs f in a goroutine that Close waits for.
+func (r *Replicator) run(f func()) {
+	r.running.Add(1)
+	go func() {
+		defer r.running.Done()
+		f()
+	}()
+}
+
+// Close waits for writes under way, within ctx, and stops the applier. What is
+// not applied stays in the journal.
+func (r *Replicator) Close(ctx context.Context) error {
+	left, err := r.gate.quiet(ctx)
+	if r.stop != nil {
+		r.stop()
+	}
+	stopped := make(chan struct{})
+	go func() {
+		r.running.Wait()
+		close(stopped)
+	}()
+	select {
+	case <-stopped:
+	case <-ctx.Done():
+		return errors.Join(fmt.Errorf("the applier did not stop in time: %w", ctx.Err()), err)
+	}
+	if err != nil {
+		return fmt.Errorf("%d writes are still under way; they are read back at the next start: %w", left, err)
+	}
+	return nil
+}

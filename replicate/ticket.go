@@ -1,0 +1,272 @@
+package replicate
+
+import (
+	"context"
+	"errors"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/esperanto-es/esperanto/replicate/journal"
+)
+
+// intentDocs bounds the documents of one intent; a larger bulk has several.
+const intentDocs = 2000
+
+// A ticket is one write on its way through the journal: intents, then effects,
+// then done marks. It holds the gate until its records are written or given up.
+type ticket struct {
+	r       *Replicator
+	roles   roles
+	intents []intentMark
+
+	durable chan error // gets one value when all intents are durable, or cannot be said to be
+}
+
+type intentMark struct{ id, key string }
+
+// A stage waits for appends and then goes on with the first error of them.
+type stage struct {
+	then func(error)
+
+	mu   sync.Mutex
+	left int
+	err  error
+}
+
+// newStage makes a stage that ends when as many calls of land were made as
+// calls of expect, and one more.
+func newStage(then func(error)) *stage { return &stage{then: then, left: 1} }
+
+func (s *stage) expect() {
+	s.mu.Lock()
+	s.left++
+	s.mu.Unlock()
+}
+
+func (s *stage) land(err error) {
+	s.mu.Lock()
+	if err != nil && s.err == nil {
+		s.err = err
+	}
+	s.left--
+	last := s.left == 0
+	s.mu.Unlock()
+	if last {
+		s.then(s.err)
+	}
+}
+
+// begin journals the intent of a write. The error is an *esapi.Error: nothing
+// was sent, and nothing is left behind that would keep the applier waiting.
+func (c *capture) begin(ctx context.Context, docs []recordDoc, state []stateRef, key string) (*ticket, error) {
+	r := c.r
+	if err := r.journalReady(ctx); err != nil {
+		return nil, err
+	}
+	if err := c.lease.holdWrite(); err != nil {
+		return nil, err
+	}
+	t := &ticket{r: r, roles: c.lease.roles, durable: make(chan error, 1)}
+	now := r.cfg.Now()
+	until := now.Add(r.cfg.WriteTimeout)
+
+	var records []*record
+	var keys []string
+	add := func(rec *record, key string) {
+		rec.Kind, rec.ID, rec.Gateway = kindIntent, r.nextIntentID(), r.instance
+		rec.From, rec.Epoch, rec.Until = t.roles.master.Name(), t.roles.epoch, until.UnixMilli()
+		records, keys = append(records, rec), append(keys, key)
+	}
+	if state != nil {
+		add(&record{State: state}, key)
+	}
+	for len(docs) > 0 {
+		n := min(len(docs), intentDocs)
+		add(&record{Docs: docs[:n]}, docs[0].Index)
+		docs = docs[n:]
+	}
+
+	landed := newStage(func(err error) { t.durable <- err; close(t.durable) })
+	var refused error
+	for i, rec := range records {
+		r.ledger.begin(rec.ID, until)
+		landed.expect()
+		if refused = r.append(keys[i], rec, landed.land); refused != nil {
+			r.ledger.end(rec.ID)
+			landed.land(refused)
+			break
+		}
+		t.intents = append(t.intents, intentMark{rec.ID, keys[i]})
+	}
+	landed.land(nil)
+	if refused != nil {
+		r.counters.journalRefused.Add(1)
+		t.nothing()
+		return nil, r.journalDown(refused)
+	}
+	if r.cfg.IntentFirst {
+		if err := t.waitDurable(ctx); err != nil {
+			r.counters.journalRefused.Add(1)
+			t.nothing()
+			if ctx.Err() != nil {
+				return nil, ctx.Err()
+			}
+			return nil, r.journalDown(err)
+		}
+	}
+	return t, nil
+}
+
+var errSlowJournal = errors.New("the journal did not confirm the write in time")
+
+// waitDurable waits until the intents are durable, at most JournalTimeout.
+func (t *ticket) waitDurable(ctx context.Context) error {
+	select {
+	case err := <-t.durable:
+		return err
+	default:
+	}
+	limit := time.NewTimer(t.r.cfg.JournalTimeout)
+	defer limit.Stop()
+	select {
+	case err := <-t.durable:
+		return err
+	case <-limit.C:
+		t.r.noteJournal(errSlowJournal)
+		return errSlowJournal
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// finish journals the effects and, when all are durable, the done marks. It
+// waits only while the journal's buffers are full. Effects that cannot be
+// journaled are read back by the applier.
+func (t *ticket) finish(ctx context.Context, effects []*record) {
+	t.r.counters.effects.Add(int64(len(effects)))
+	landed := newStage(func(err error) {
+		if err != nil {
+			t.abandon(0)
+			return
+		}
+		t.nothing()
+	})
+	for _, e := range effects {
+		e.From, e.Epoch = t.roles.master.Name(), t.roles.epoch
+		landed.expect()
+		if err := t.r.appendPatiently(ctx, e.key(), e, landed.land); err != nil {
+			landed.land(err)
+			break
+		}
+	}
+	landed.land(nil)
+}
+
+// nothing ends a write that has no effects left to journal: it writes the done
+// marks.
+func (t *ticket) nothing() {
+	landed := newStage(func(error) { t.r.gate.leave() })
+	for _, in := range t.intents {
+		done := func(err error) {
+			if err != nil {
+				t.r.ledger.set(in.id, intentFinished, time.Time{})
+			} else {
+				t.r.ledger.end(in.id)
+			}
+			landed.land(nil)
+		}
+		landed.expect()
+		if err := t.r.append(in.key, &record{Kind: kindDone, ID: in.id}, done); err != nil {
+			done(err)
+		}
+	}
+	landed.land(nil)
+}
+
+// abandon leaves a write to the applier, which reads its documents back after
+// a while: the outcome is not known, or the effects could not be journaled.
+func (t *ticket) abandon(after time.Duration) {
+	at := t.r.cfg.Now().Add(after)
+	for _, in := range t.intents {
+		t.r.ledger.set(in.id, intentAbandoned, at)
+	}
+	t.r.ledger.prune(t.r.cfg.Now())
+	t.r.gate.leave()
+}
+
+// key is where a record goes: to the others of its index.
+func (r *record) key() string {
+	switch {
+	case r.Kind == kindEffect:
+		return r.Index
+	case r.What == whatIndex:
+		return r.Name
+	}
+	return stateKey
+}
+
+// append encodes and appends a record. landed is called when it is durable, or
+// not known to be.
+func (r *Replicator) append(key string, rec *record, landed func(error)) error {
+	err := r.cfg.Journal.Append(journal.Record{Key: key, Value: rec.encode()}, func(_ journal.Position, err error) {
+		r.noteJournal(err)
+		landed(err)
+	})
+	if err != nil {
+		r.noteJournal(err)
+	}
+	return err
+}
+
+// appendPatiently waits while the journal's buffers are full.
+func (r *Replicator) appendPatiently(ctx context.Context, key string, rec *record, landed func(error)) error {
+	deadline := time.Now().Add(r.cfg.JournalTimeout)
+	for pause := time.Millisecond; ; pause = min(2*pause, 100*time.Millisecond) {
+		err := r.append(key, rec, landed)
+		if !errors.Is(err, journal.ErrFull) || time.Now().After(deadline) {
+			return err
+		}
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
+			return err
+		}
+	}
+}
+
+// journalReady refuses early when the journal was seen to fail and does not
+// answer now.
+func (r *Replicator) journalReady(ctx context.Context) error {
+	if r.journalErr.Load() == nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	if err := r.cfg.Journal.Ping(ctx); err != nil {
+		r.counters.journalRefused.Add(1)
+		return r.journalDown(err)
+	}
+	r.journalErr.Store(nil)
+	return nil
+}
+
+// noteJournal remembers whether the journal works.
+func (r *Replicator) noteJournal(err error) {
+	switch {
+	case err == nil:
+		if r.journalErr.Load() != nil {
+			r.journalErr.Store(nil)
+		}
+	case !errors.Is(err, journal.ErrTooLarge):
+		r.journalErr.Store(&err)
+	}
+}
+
+func (r *Replicator) journalDown(err error) error {
+	return unavailable("the journal cannot take the write: %v; nothing was written, try again", err)
+}
+
+func (r *Replicator) nextIntentID() string {
+	return r.instance + "-" + strconv.FormatUint(r.intentSeq.Add(1), 36)
+}
