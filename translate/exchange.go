@@ -44,6 +44,7 @@ type Exchange struct {
 
 	ctx    context.Context
 	stream io.Reader
+	answer *esapi.Response
 	notes  map[string]any
 	steps  []Step
 	fired  []*Change
@@ -62,6 +63,20 @@ func (x *Exchange) Context() context.Context { return x.ctx }
 // Via adds a step. Steps run in the order in which they were added, each around
 // the next.
 func (x *Exchange) Via(s Step) { x.steps = append(x.steps, s) }
+
+// AnswerBody is the cluster's answer, for rules of AnswerHead that cannot decide
+// by status and headers alone: they look only at what they must, such as errors.
+// It is nil if the answer is too large to be held, or has no body.
+func (x *Exchange) AnswerBody() []byte {
+	if x.answer == nil {
+		return nil
+	}
+	body, whole := peek(x.answer, smallAnswer)
+	if !whole {
+		return nil
+	}
+	return body
+}
 
 // Note remembers a value on the request's side for the answer's.
 func (x *Exchange) Note(key string, v any) {

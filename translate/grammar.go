@@ -62,6 +62,10 @@ const (
 	AnalyzeBody       Place = "analyze body"
 	StoredScriptBody  Place = "stored script body"
 	PipelineBody      Place = "pipeline body"
+	Processor         Place = "processor" // {"set": …}; what stands under the name is at ProcessorBody
+	ProcessorBody     Place = "processor body"
+	SimulateBody      Place = "simulate body" // of ingest.simulate
+	SimulateDoc       Place = "simulated document"
 	Body              Place = "body" // any other request body
 )
 
@@ -123,6 +127,7 @@ const (
 	NodeMap        Place = "nodes by id"
 	NodeInfo       Place = "node info"
 	ClusterState   Place = "cluster state answer"
+	ClusterMeta    Place = "cluster metadata" // what a cluster's state says of indices and templates
 	Answer         Place = "answer" // any other answer
 )
 
@@ -330,7 +335,11 @@ var grammar = map[Place]shape{
 	AliasAction:       {Members: map[string]Place{"add": Alias, "remove": Alias}},
 	AnalyzeBody:       {Members: map[string]Place{"filter": TokenFilter, "tokenizer": Tokenizer, "char_filter": CharFilter}},
 	StoredScriptBody:  {Members: map[string]Place{"script": Script}},
-	PipelineBody:      {},
+	PipelineBody:      {Members: map[string]Place{"processors": Processor, "on_failure": Processor}},
+	Processor:         {Each: ProcessorBody},
+	ProcessorBody:     {Members: map[string]Place{"on_failure": Processor, "processor": Processor}},
+	SimulateBody:      {Members: map[string]Place{"pipeline": PipelineBody, "docs": SimulateDoc}},
+	SimulateDoc:       {Members: map[string]Place{"_source": Opaque}},
 	Body:              {},
 
 	Mappings:         {Members: mappingMembers, Each: MappingBody},
@@ -339,7 +348,7 @@ var grammar = map[Place]shape{
 	FieldMapping:     {Members: map[string]Place{"properties": Properties, "fields": Properties, "meta": Opaque}},
 	DynamicTemplates: {Each: DynamicTemplate},
 	DynamicTemplate:  {Members: map[string]Place{"mapping": FieldMapping}},
-	Settings:         {Members: map[string]Place{"index": Settings, "analysis": Analysis}},
+	Settings:         {Members: map[string]Place{"index": Settings, "analysis": Analysis, "index.analysis": Analysis}},
 	Analysis: {Members: map[string]Place{"analyzer": "analyzers", "normalizer": "normalizers", "tokenizer": "tokenizers",
 		"filter": "token filters", "char_filter": "char filters"}},
 	"analyzers": {Each: Analyzer}, "normalizers": {Each: Normalizer}, "tokenizers": {Each: Tokenizer},
@@ -389,7 +398,8 @@ var grammar = map[Place]shape{
 	NodesAnswer:    {Members: answer(map[string]Place{"nodes": NodeMap})},
 	NodeMap:        {Each: NodeInfo},
 	NodeInfo:       {},
-	ClusterState:   {Members: answer(nil)},
+	ClusterState:   {Members: answer(map[string]Place{"metadata": ClusterMeta})},
+	ClusterMeta:    {Members: map[string]Place{"indices": IndicesAnswer, "templates": TemplatesState}},
 	Answer:         {Members: answer(nil)},
 }
 
@@ -436,7 +446,7 @@ var requestRoots = map[string]Place{
 	"indices.put_mapping": Mappings, "indices.put_settings": Settings,
 	"indices.put_template": TemplateBody, "indices.put_index_template": IndexTemplateBody, "cluster.put_component_template": IndexTemplateBody,
 	"indices.update_aliases": AliasActions, "indices.put_alias": Alias, "indices.analyze": AnalyzeBody,
-	"put_script": StoredScriptBody, "ingest.put_pipeline": PipelineBody,
+	"put_script": StoredScriptBody, "ingest.put_pipeline": PipelineBody, "ingest.simulate": SimulateBody,
 }
 
 // requestLines are the bodies that are lines, by API.

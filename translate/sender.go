@@ -203,7 +203,7 @@ func cutLine(b []byte) (line, rest []byte) {
 
 // answer translates a.
 func (s *Sender) answer(x *Exchange, asked *esapi.Request, a *esapi.Response) (*esapi.Response, error) {
-	x.Status, x.AnswerHeader = a.Status, a.Header
+	x.Status, x.AnswerHeader, x.answer = a.Status, a.Header, a
 	w := &walker{x: x}
 	if err := w.run(s.plan.answer.places[AnswerHead], &Node{}); err != nil {
 		_ = a.Body.Close()
@@ -238,6 +238,35 @@ func (s *Sender) answer(x *Exchange, asked *esapi.Request, a *esapi.Response) (*
 	out.Body = &streamedBody{x: x, root: root, from: a.Body}
 	return s.finish(x, out), nil
 }
+
+// peek reads up to limit bytes of an answer's body and puts them back. whole
+// tells whether that was all; a body that breaks off is not whole, and whoever
+// reads it will meet the error.
+func peek(a *esapi.Response, limit int) (body []byte, whole bool) {
+	if held, ok := a.Body.(*heldBody); ok {
+		return held.bytes, held.whole
+	}
+	body, err := io.ReadAll(io.LimitReader(a.Body, int64(limit)+1))
+	whole = err == nil && len(body) <= limit
+	var rest io.Reader = a.Body
+	if err != nil {
+		rest = brokenReader{err}
+	}
+	a.Body = &heldBody{io.MultiReader(bytes.NewReader(body), rest), a.Body, body, whole}
+	return body, whole
+}
+
+// A heldBody is a body of which the beginning has been read already.
+type heldBody struct {
+	io.Reader
+	io.Closer
+	bytes []byte
+	whole bool
+}
+
+type brokenReader struct{ err error }
+
+func (b brokenReader) Read([]byte) (int, error) { return 0, b.err }
 
 // finish sets the headers that tell what the exchange did.
 func (s *Sender) finish(x *Exchange, a *esapi.Response) *esapi.Response {

@@ -1,0 +1,197 @@
+package catalogue
+
+import (
+	"strings"
+
+	"github.com/tidwall/gjson"
+
+	"github.com/esperanto-es/esperanto/internal/esapi"
+	"github.com/esperanto-es/esperanto/translate"
+)
+
+// Bulk metadata and the items of mget.
+
+func init() {
+	translate.Register(
+		&Change{
+			ID: "BULK-01", Name: "BulkMetadataLostItsUnderscores", Since: V(6, 0), Removed: V(7, 0),
+			Doc: "The action lines of a bulk write routing, version, version_type and retry_on_conflict without an underscore; parent became routing.",
+			OldClient: Direction{Fidelity: translate.Exact, Request: []Rule{
+				at(translate.BulkMeta, func(_ *Exchange, n *Node) error {
+					renameAll(n, "routing", "_routing")
+					renameAll(n, "routing", "parent", "_parent")
+					renameAll(n, "version", "_version")
+					renameAll(n, "version_type", "_version_type", "versionType", "_versionType")
+					renameAll(n, "retry_on_conflict", "_retry_on_conflict", "retryOnConflict", "_retryOnConflict")
+					renameAll(n, "op_type", "opType")
+					renameAll(n, "_source", "fields")
+					return nil
+				}),
+			}},
+			NewClient: Direction{Fidelity: translate.Exact, Request: []Rule{
+				rename(translate.BulkMeta, "retry_on_conflict", "_retry_on_conflict"),
+			}},
+		},
+		&Change{
+			ID: "BULK-01", Name: "BulkTimestampAndTTLWereRemoved", Since: V(6, 0),
+			Doc: "The action lines of a bulk take no timestamp and no ttl.",
+			OldClient: Direction{Fidelity: translate.Lossy, Loses: "timestamp and ttl of mappings from 2.x", Request: []Rule{
+				drop(translate.BulkMeta, "timestamp", "_timestamp", "ttl", "_ttl"),
+			}},
+			NewClient: nothing,
+		},
+		&Change{
+			ID: "BULK-02", Name: "BulkItemsLostTheirType", Since: V(7, 0),
+			Doc: `The action lines of a bulk name no "_type".`,
+			OldClient: Direction{Fidelity: translate.Exact, Request: []Rule{
+				at(translate.BulkAction, nextBulkItem), at(translate.BulkMeta, dropBulkType),
+			}},
+			NewClient: Direction{Fidelity: translate.Exact, Request: []Rule{at(translate.BulkMeta, func(x *Exchange, n *Node) error {
+				n.InsertAfter("_index", "_type", translate.Quote(x.ClusterType(itemIndex(x, n))))
+				return nil
+			})}},
+		},
+		&Change{
+			ID: "BULK-02", Name: "BulkTypeIsRefused", Since: V(8, 0),
+			Doc:       `An action line with "_type" is refused; 7.x still took it.`,
+			OldClient: Direction{Fidelity: translate.Exact, Request: []Rule{drop(translate.BulkMeta, "_type")}},
+			NewClient: nothing,
+		},
+		&Change{
+			ID: "BULK-01", Name: "RequireAliasAppeared", Since: V(7, 10),
+			Doc:       "require_alias makes a write fail unless its target is an alias.",
+			OldClient: nothing,
+			NewClient: Direction{Fidelity: translate.Refused, Loses: "require_alias: the older cluster would create an index of that name", Request: []Rule{
+				at(translate.RequestHead, func(x *Exchange, _ *Node) error {
+					if x.Params.Bool("require_alias") {
+						return x.Refuse("require_alias")
+					}
+					x.Params.Drop("require_alias")
+					return nil
+				}),
+				at(translate.BulkMeta, func(x *Exchange, n *Node) error {
+					if n.Get("require_alias").Bool() {
+						return x.Refuse("require_alias")
+					}
+					n.Drop("require_alias")
+					return nil
+				}),
+			}},
+		},
+		&Change{
+			ID: "BULK-01", Name: "DynamicTemplatesOfBulkItemsAppeared", Since: V(7, 13),
+			Doc:       "An action line may choose dynamic templates for new fields.",
+			OldClient: nothing,
+			NewClient: Direction{Fidelity: translate.Lossy, Loses: "dynamic_templates of an action line: the mapping's own templates decide", Request: []Rule{
+				drop(translate.BulkMeta, "dynamic_templates"),
+			}},
+		},
+		&Change{
+			ID: "MGET-01", Name: "MgetItemsLostUnderscoresAndType", Since: V(7, 0),
+			Doc: `The items of mget write routing, version and version_type without an underscore and name no "_type".`,
+			OldClient: Direction{Fidelity: translate.Exact, Request: []Rule{at(translate.MgetItem, func(_ *Exchange, n *Node) error {
+				n.Drop("_type")
+				renameAll(n, "routing", "_routing")
+				renameAll(n, "routing", "parent", "_parent")
+				renameAll(n, "version", "_version")
+				renameAll(n, "version_type", "_version_type", "versionType", "_versionType")
+				renameAll(n, "stored_fields", "fields")
+				return nil
+			})}},
+			NewClient: Direction{Fidelity: translate.Exact, Request: []Rule{drop(translate.MgetItem, "_type")}},
+		},
+		&Change{
+			ID: "MGET-01", Name: "MgetTypeIsRefused", Since: V(8, 0),
+			Doc:       `An item of mget with "_type" is refused; 7.x still took it.`,
+			OldClient: Direction{Fidelity: translate.Exact, Request: []Rule{drop(translate.MgetItem, "_type")}},
+			NewClient: nothing,
+		},
+		&Change{
+			ID: "MGET-04", Name: "SourceFiltersAreWrittenInPlural", Since: V(7, 0),
+			Doc: "Source filters in a body are called includes and excludes; include and exclude are deprecated.",
+			OldClient: Direction{Fidelity: translate.Exact, Request: each(func(_ *Exchange, n *Node) error {
+				if s := n.Get("_source"); s.IsObject() {
+					n.Set("_source", pluralFilter(s))
+				}
+				return nil
+			}, translate.MgetItem, translate.SearchBody)},
+			NewClient: withoutRules,
+		},
+	)
+}
+
+// renameAll gives the first of the old names that is there the new one.
+func renameAll(n *Node, to string, from ...string) {
+	for _, f := range from {
+		n.Rename(f, to)
+	}
+}
+
+// itemIndex is the index of a bulk item.
+func itemIndex(x *Exchange, n *Node) string {
+	if i := n.Get("_index"); i.Exists() {
+		return i.String()
+	}
+	return x.Endpoint.Index
+}
+
+func pluralFilter(filter gjson.Result) string {
+	var b strings.Builder
+	b.WriteByte('{')
+	filter.ForEach(func(key, value gjson.Result) bool {
+		name := key.String()
+		switch name {
+		case "include":
+			name = "includes"
+		case "exclude":
+			name = "excludes"
+		}
+		if b.Len() > 1 {
+			b.WriteByte(',')
+		}
+		b.WriteString(translate.Quote(name) + ":" + value.Raw)
+		return true
+	})
+	b.WriteByte('}')
+	return b.String()
+}
+
+// nextBulkItem counts the items, so that those which need more than a
+// translation can be told apart.
+func nextBulkItem(x *Exchange, _ *Node) error {
+	bulkItemsOf(x).next++
+	return nil
+}
+
+// dropBulkType takes the type out of an action line. An item of another type than
+// the index has fails alone, as a second type does on 6.x (ERR-10).
+func dropBulkType(x *Exchange, n *Node) error {
+	t := n.Get("_type").String()
+	if t == "" {
+		t = x.Asked.Type
+	}
+	n.Drop("_type")
+	if t == "" {
+		return nil
+	}
+	index := itemIndex(x, n)
+	known, _, err := knownType(x, index)
+	if err != nil {
+		return err
+	}
+	items := bulkItemsOf(x)
+	switch {
+	case known == "":
+		known = items.types[index]
+		if known == "" {
+			items.learn(x, index, t)
+			return nil
+		}
+		fallthrough
+	default:
+		if foreign(x, known, t) && n.Name() != "delete" {
+			items.refuse(x, n, secondType(index, known, t).(*esapi.Error))
+		}
+	}
+	return nil
+}

@@ -1,0 +1,227 @@
+package catalogue
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+
+	"github.com/tidwall/gjson"
+
+	"github.com/esperanto-es/esperanto/internal/esapi"
+	"github.com/esperanto-es/esperanto/translate"
+)
+
+// bulkItems are the items of one bulk that need more than a translation: those
+// that fail alone, without being sent, and those that are carried out only if the
+// document still has the version the client gave (BULK-12).
+type bulkItems struct {
+	next    int // number of action lines so far
+	special map[int]*bulkItem
+	types   map[string]string // types of indices that this bulk creates
+	hooked  bool
+}
+
+type bulkItem struct {
+	op, index, id, routing string
+
+	failure *esapi.Error // the item is answered with this
+	version string       // the item is carried out only at this version
+}
+
+const bulkItemsNote = "bulk items"
+
+func bulkItemsOf(x *Exchange) *bulkItems {
+	if b, ok := x.Noted(bulkItemsNote).(*bulkItems); ok {
+		return b
+	}
+	b := &bulkItems{special: map[int]*bulkItem{}, types: map[string]string{}}
+	x.Note(bulkItemsNote, b)
+	return b
+}
+
+// add makes the item whose metadata n is a special one.
+func (b *bulkItems) add(x *Exchange, n *Node) *bulkItem {
+	i := b.next - 1
+	if b.special[i] == nil {
+		b.special[i] = &bulkItem{op: n.Name(), index: itemIndex(x, n), id: n.Get("_id").String(), routing: n.Get("routing").String()}
+	}
+	if !b.hooked {
+		b.hooked = true
+		x.Via(func(ctx context.Context, r *esapi.Request, next esapi.Sender) (*esapi.Response, error) {
+			return b.send(ctx, x, r, next)
+		})
+	}
+	return b.special[i]
+}
+
+func (b *bulkItems) refuse(x *Exchange, n *Node, failure *esapi.Error) {
+	b.add(x, n).failure = failure
+}
+
+// learn remembers the type of an index that the bulk is going to create.
+func (b *bulkItems) learn(x *Exchange, index, t string) {
+	b.types[index] = t
+	learnAfterwards(x, index, t)
+}
+
+// send sends what is left of the bulk and puts the answers of the special items
+// in their places.
+func (b *bulkItems) send(ctx context.Context, x *Exchange, r *esapi.Request, next esapi.Sender) (*esapi.Response, error) {
+	if err := b.compareVersions(ctx, x, next); err != nil {
+		return nil, err
+	}
+	body := b.rest(r.Body)
+	var answer gjson.Result
+	if len(body) > 0 {
+		sent := *r
+		sent.Body = body
+		a, err := next.Send(ctx, &sent)
+		if err != nil {
+			return nil, err
+		}
+		if a.Status >= 300 {
+			return a, nil
+		}
+		defer a.Body.Close()
+		data, err := io.ReadAll(a.Body)
+		if err != nil {
+			return nil, fmt.Errorf("reading the answer to a bulk: %w", err)
+		}
+		answer = gjson.ParseBytes(data)
+	}
+	return esapi.NewResponse(http.StatusOK, b.merge(answer)), nil
+}
+
+// rest is the body without the items that have failed, and with the condition in
+// those that are compared.
+func (b *bulkItems) rest(body []byte) []byte {
+	var rest []byte
+	for i := 0; len(body) > 0; i++ {
+		head, source, after := cutItem(body)
+		body = after
+		s := b.special[i]
+		switch {
+		case s == nil:
+			rest = append(append(rest, head...), source...)
+		case s.failure == nil:
+			rest = append(append(rest, s.conditional(head)...), source...)
+		}
+	}
+	return rest
+}
+
+// cutItem cuts the first item off a body of lines that all end in a newline.
+func cutItem(body []byte) (head, source, rest []byte) {
+	head, rest = cutLine(body)
+	follows := true
+	gjson.ParseBytes(head).ForEach(func(key, _ gjson.Result) bool {
+		follows = key.String() != "delete"
+		return false
+	})
+	if follows {
+		source, rest = cutLine(rest)
+	}
+	return head, source, rest
+}
+
+func cutLine(b []byte) (line, rest []byte) {
+	if i := bytes.IndexByte(b, '\n'); i >= 0 {
+		return b[:i+1], b[i+1:]
+	}
+	return b, nil
+}
+
+// merge makes the answer of the whole bulk.
+func (b *bulkItems) merge(answer gjson.Result) []byte {
+	sent := answer.Get("items").Array()
+	took, failed := "0", answer.Get("errors").Bool()
+	if t := answer.Get("took"); t.Exists() {
+		took = t.Raw
+	}
+	var items bytes.Buffer
+	for i := range b.next {
+		if i > 0 {
+			items.WriteByte(',')
+		}
+		if s := b.special[i]; s != nil && s.failure != nil {
+			failed = true
+			items.WriteString(s.answer())
+		} else if len(sent) > 0 {
+			items.WriteString(sent[0].Raw)
+			sent = sent[1:]
+		}
+	}
+	return fmt.Appendf(nil, `{"took":%s,"errors":%t,"items":[%s]}`, took, failed, items.Bytes())
+}
+
+func (s *bulkItem) answer() string {
+	return fmt.Sprintf(`{%s:{"_index":%s,"_id":%s,"status":%d,"error":{"type":%s,"reason":%s}}}`, translate.Quote(s.op),
+		translate.Quote(s.index), translate.Quote(s.id), s.failure.Status, translate.Quote(s.failure.Type), translate.Quote(s.failure.Reason))
+}
+
+// compareVersions reads the documents of the items with a version and decides
+// which of them still have it.
+func (b *bulkItems) compareVersions(ctx context.Context, x *Exchange, next esapi.Sender) error {
+	type doc struct {
+		Index   string `json:"_index"`
+		ID      string `json:"_id"`
+		Routing string `json:"routing,omitempty"`
+		Source  bool   `json:"_source"`
+	}
+	var docs []doc
+	var asked []*bulkItem
+	for i := range b.next {
+		if s := b.special[i]; s != nil && s.version != "" && s.failure == nil {
+			docs = append(docs, doc{Index: s.index, ID: s.id, Routing: s.routing})
+			asked = append(asked, s)
+		}
+	}
+	if len(docs) == 0 {
+		return nil
+	}
+	body, err := json.Marshal(map[string]any{"docs": docs})
+	if err != nil {
+		return err
+	}
+	a, err := next.Send(ctx, esapi.NewRequest("POST", "/_mget", body))
+	if err != nil {
+		return err
+	}
+	defer a.Body.Close()
+	data, err := io.ReadAll(a.Body)
+	if err != nil {
+		return fmt.Errorf("reading the versions of a bulk's documents: %w", err)
+	}
+	found := gjson.GetBytes(data, "docs").Array()
+	if len(found) != len(asked) {
+		return esapi.Unavailable("the versions of a bulk's documents could not be read; nothing was written")
+	}
+	for i, s := range asked {
+		s.compare(x, found[i])
+	}
+	return nil
+}
+
+// compare decides whether the item goes on, with the sequence number as its
+// condition.
+func (s *bulkItem) compare(x *Exchange, found gjson.Result) {
+	if v := found.Get("_version").Raw; v != s.version {
+		s.failure = versionConflict(x, s.index, s.id, v, s.version)
+		return
+	}
+	s.version = `"if_seq_no":` + found.Get("_seq_no").Raw + `,"if_primary_term":` + found.Get("_primary_term").Raw
+}
+
+// conditional is an action line with the condition in it.
+func (s *bulkItem) conditional(head []byte) []byte {
+	line := strings.TrimRight(string(head), " \r\n")
+	line = strings.TrimSuffix(line, "}}")
+	if !strings.HasSuffix(line, "{") {
+		line += ","
+	}
+	return []byte(line + s.version + "}}\n")
+}
