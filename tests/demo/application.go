@@ -52,12 +52,12 @@ func someBook(i int) book {
 }
 
 func (d *demo) connect(ctx context.Context) error {
-	client, err := elastic.NewClient(elastic.SetURL(d.gateway.url))
+	client, err := elastic.NewClient(elastic.SetURL(d.gateway.URL()))
 	if err != nil {
 		return err
 	}
 	d.app = &application{client}
-	version, err := client.ElasticsearchVersion(d.gateway.url)
+	version, err := client.ElasticsearchVersion(d.gateway.URL())
 	if err != nil {
 		return err
 	}

@@ -12,25 +12,10 @@ import (
 // catchUpLimit is how long the follower may take to have everything.
 const catchUpLimit = time.Minute
 
-// waitApplied waits until the follower has all that the journal holds.
-func (d *demo) waitApplied(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, catchUpLimit)
-	defer cancel()
-	for {
-		s, err := d.gateway.status(ctx)
-		if err == nil && s.Backlog == 0 {
-			return nil
-		}
-		select {
-		case <-ctx.Done():
-			return fmt.Errorf("the follower has not caught up: %+v, %v", s, err)
-		case <-time.After(100 * time.Millisecond):
-		}
-	}
-}
-
 func (d *demo) compare(ctx context.Context) error {
-	if err := d.waitApplied(ctx); err != nil {
+	limited, cancel := context.WithTimeout(ctx, catchUpLimit)
+	defer cancel()
+	if err := d.gateway.WaitApplied(limited); err != nil {
 		return err
 	}
 	source, err := documents(ctx, d.source)
@@ -108,7 +93,7 @@ func (d *demo) stopFollower(ctx context.Context) error {
 	if err := w.end(); err != nil {
 		return err
 	}
-	s, err := d.gateway.status(ctx)
+	s, err := d.gateway.Status(ctx)
 	if err != nil {
 		return err
 	}
@@ -131,7 +116,7 @@ func (d *demo) startFollower(ctx context.Context) error {
 func (d *demo) switchMaster(ctx context.Context, to string) error {
 	w := d.app.startWriter()
 	time.Sleep(writeFor / 2)
-	printed, err := d.gateway.switchMaster(ctx, to)
+	printed, err := d.gateway.Command(ctx, "switch", to)
 	time.Sleep(writeFor / 2)
 	if writeErr := w.end(); err == nil {
 		err = writeErr
@@ -140,7 +125,7 @@ func (d *demo) switchMaster(ctx context.Context, to string) error {
 		return err
 	}
 	say("%s", printed)
-	s, err := d.gateway.status(ctx)
+	s, err := d.gateway.Status(ctx)
 	if err != nil {
 		return err
 	}

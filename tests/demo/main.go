@@ -14,6 +14,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/esperanto-es/esperanto/tests/gateway"
 	"github.com/esperanto-es/esperanto/tests/harness"
 )
 
@@ -34,12 +35,13 @@ func main() {
 // A demo is what the steps share.
 type demo struct {
 	source, target *harness.Cluster
-	gateway        *gateway
+	gateway        *gateway.Gateway
+	binary         string
 	app            *application
 }
 
 func run(ctx context.Context, binary string, exit bool) (err error) {
-	d := &demo{}
+	d := &demo{binary: binary}
 	defer func() { err = errors.Join(err, d.close()) }()
 
 	for _, step := range []struct {
@@ -47,10 +49,7 @@ func run(ctx context.Context, binary string, exit bool) (err error) {
 		do   func(context.Context) error
 	}{
 		{"Starting a real Elasticsearch 5.6.16 and a real 8.7.1 (the first time they are downloaded from Maven)", d.startClusters},
-		{"Starting the gateway in front of them, with its embedded journal", func(ctx context.Context) error {
-			d.gateway, err = startGateway(ctx, binary, d.source, d.target)
-			return err
-		}},
+		{"Starting the gateway in front of them, with its embedded journal", d.startGateway},
 		{"An application with the Go client of Elasticsearch 5 connects, sniffing on: it believes that this is its old cluster", d.connect},
 		{"It creates an index with a mapping type, which Elasticsearch 8 does not know", d.createIndex},
 		{"It writes single documents and bulks, updates partially, deletes", d.write},
@@ -74,7 +73,7 @@ func run(ctx context.Context, binary string, exit bool) (err error) {
 	if exit {
 		return nil
 	}
-	d.printWhatToTry(binary)
+	d.printWhatToTry()
 	<-ctx.Done()
 	return nil
 }
@@ -82,7 +81,7 @@ func run(ctx context.Context, binary string, exit bool) (err error) {
 func (d *demo) close() error {
 	var errs []error
 	if d.gateway != nil {
-		errs = append(errs, d.gateway.close())
+		errs = append(errs, d.gateway.Close())
 	}
 	for _, c := range []*harness.Cluster{d.source, d.target} {
 		if c != nil {
@@ -125,7 +124,7 @@ func (d *demo) startClusters(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-func (d *demo) printWhatToTry(binary string) {
+func (d *demo) printWhatToTry() {
 	g := d.gateway
 	fmt.Printf(`
 The gateway goes on running; Ctrl-C ends everything. Try, in another terminal:
@@ -136,5 +135,5 @@ The gateway goes on running; Ctrl-C ends everything. Try, in another terminal:
     curl %[3]s/library/_count                   # Elasticsearch 8.7.1
     %[4]s status --address %[5]s
     %[4]s switch %[6]s --address %[5]s
-`, g.url, d.source.URL(), d.target.URL(), binary, g.admin, targetName)
+`, g.URL(), d.source.URL(), d.target.URL(), d.binary, g.Admin(), targetName)
 }

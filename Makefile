@@ -1,0 +1,26 @@
+# Everything that is downloaded comes through Go modules and Maven; clusters for
+# tests and demo are started by tests/harness.
+.PHONY: build demo test fast bench clean
+
+CLUSTERS = go run ./tests/harness/cmd/clusters exec --
+
+# The gateway: Caddy with the esperanto module.
+build:
+	go build -o bin/esperanto ./cmd/esperanto
+
+# Shows, on real clusters, what esperanto does. EXIT=--exit ends it at the end.
+demo: build
+	cd tests/demo && go run . --gateway ../../bin/esperanto $(EXIT)
+
+# All tests, with real Elasticsearch and Kafka.
+test:
+	go vet ./...
+	$(CLUSTERS) go test -timeout 20m -p 2 ./...
+	cd tests/demo && go vet ./...
+
+# The tests that need no cluster: seconds.
+fast:
+	go test ./...
+
+clean:
+	rm -rf bin
