@@ -128,7 +128,7 @@ const (
 	NodeInfo       Place = "node info"
 	ClusterState   Place = "cluster state answer"
 	ClusterMeta    Place = "cluster metadata" // what a cluster's state says of indices and templates
-	Answer         Place = "answer" // any other answer
+	Answer         Place = "answer"           // any other answer
 )
 
 // Clause is the place of a query's body: Clause("match") is what stands under
@@ -206,7 +206,6 @@ var clauses = map[string]map[string]Place{
 var filterMembers = map[Place]map[string]bool{
 	Clause("bool"):                  {"filter": true, "must_not": true},
 	Clause("constant_score"):        {"filter": true, "query": true},
-	SearchBody:                      {"post_filter": true},
 	SortSpec:                        {"nested_filter": true},
 	SortNested:                      {"filter": true},
 	Agg:                             {"filter": true},
