@@ -95,9 +95,9 @@ func IndexNotFound(index string, dialect Version) *Error {
 	return &Error{Status: http.StatusNotFound, Type: "index_not_found_exception", Reason: reason, Index: index, IndexUUID: "_na_"}
 }
 
-// AsError finds the *Error in err, or makes one: a request body over the limit
-// of http.MaxBytesReader is 413, all else 500 with Elasticsearch's catch-all
-// type "exception".
+// AsError finds the *Error in err, or makes one: a body over the limit of
+// http.MaxBytesReader and a LineTooLong are 413, all else is 500 with
+// Elasticsearch's catch-all type "exception".
 func AsError(err error) *Error {
 	var e *Error
 	if errors.As(err, &e) {
@@ -107,6 +107,10 @@ func AsError(err error) *Error {
 	if errors.As(err, &tooLarge) {
 		return &Error{Status: http.StatusRequestEntityTooLarge, Type: "content_too_long_exception",
 			Reason: fmt.Sprintf("the request's body is larger than %d bytes", tooLarge.Limit)}
+	}
+	var tooLong *LineTooLong
+	if errors.As(err, &tooLong) {
+		return &Error{Status: http.StatusRequestEntityTooLarge, Type: "content_too_long_exception", Reason: tooLong.Error()}
 	}
 	return &Error{Status: http.StatusInternalServerError, Type: "exception", Reason: err.Error()}
 }
