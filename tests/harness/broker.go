@@ -130,7 +130,7 @@ func (b *broker) start(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	client, err := kgo.NewClient(kgo.SeedBrokers(b.addr()), kgo.DialTimeout(time.Second), kgo.RetryTimeout(time.Second),
+	client, err := kgo.NewClient(kgo.SeedBrokers(b.addr()), kgo.DialTimeout(time.Second), kgo.RequestRetries(0),
 		kgo.MetadataMinAge(10*time.Millisecond))
 	if err != nil {
 		return err

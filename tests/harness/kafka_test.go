@@ -2,6 +2,7 @@ package harness
 
 import (
 	"context"
+	"fmt"
 	"testing"
 	"time"
 
@@ -67,7 +68,9 @@ func consume(t *testing.T, k *KafkaCluster, topic string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	client := kafkaClient(t, k, kgo.ConsumeTopics(topic), kgo.ConsumerGroup(topic+"-group"))
+	group := fmt.Sprintf("%s-group-%d", topic, time.Now().UnixNano())
+	client := kafkaClient(t, k, kgo.ConsumeTopics(topic), kgo.ConsumerGroup(group))
+	defer client.Close() // a member that stays would keep the group from being deleted
 	fetches := client.PollFetches(ctx)
 	if err := fetches.Err(); err != nil {
 		t.Fatal(err)

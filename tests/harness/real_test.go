@@ -49,7 +49,7 @@ func TestModules(t *testing.T) {
 		{"painless", "5.6.16 6.8.23 7.10.2", "POST", "/{i}/_update_by_query?refresh=true", set, `"updated":1`},
 		{"expression", "5.6.16 6.8.23 7.10.2", "POST", "/{i}/_search", `{"script_fields":{"m":{"script":{"lang":"expression","source":"doc['n'].value * 2"}}}}`, `"m":[`},
 		{"mustache", "5.6.16 6.8.23 7.10.2 7.17.28", "POST", "/_render/template", `{"source":"{\"a\":{{b}}}","params":{"b":7}}`, `{"a":7}`},
-		{"join typed", "5.6.16 6.8.23", "PUT", "/{i}-join", `{"mappings":{"t":{` + join + `}}}`, `"acknowledged":true`},
+		{"join typed", "6.8.23", "PUT", "/{i}-join", `{"mappings":{"t":{` + join + `}}}`, `"acknowledged":true`},
 		{"join", "7.10.2 7.17.28", "PUT", "/{i}-join", `{"mappings":{` + join + `}}`, `"acknowledged":true`},
 		{"percolator", "7.10.2 7.17.28", "PUT", "/{i}-perc", `{"mappings":{"properties":{"q":{"type":"percolator"}}}}`, `"acknowledged":true`},
 		{"mapper-extras", "7.10.2 7.17.28", "PUT", "/{i}-extras", `{"mappings":{"properties":{"q":{"type":"rank_feature"}}}}`, `"acknowledged":true`},
@@ -209,7 +209,11 @@ func TestClean(t *testing.T) {
 			t.Run("fill", func(t *testing.T) {
 				prefix = c.Prefix(t)
 				must(t, c, "PUT", "/"+prefix+"one", "")
-				must(t, c, "PUT", "/_template/"+prefix+"t", `{"template":"x-*","index_patterns":["x-*"]}`)
+				pattern := `"index_patterns":["x-*"]`
+				if version < "6" {
+					pattern = `"template":"x-*"`
+				}
+				must(t, c, "PUT", "/_template/"+prefix+"t", "{"+pattern+"}")
 			})
 			for _, path := range []string{"/" + prefix + "one", "/_template/" + prefix + "t"} {
 				if status, _ := c.Do(t, "GET", path, ""); status != http.StatusNotFound {
