@@ -1,0 +1,99 @@
+// Package e2e runs the real binary in front of real clusters and breaks things.
+package e2e
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/esperanto-es/esperanto/tests/gateway"
+	"github.com/esperanto-es/esperanto/tests/harness"
+)
+
+// limit bounds one test.
+const limit = 5 * time.Minute
+
+func testContext(t *testing.T) context.Context {
+	ctx, cancel := context.WithTimeout(t.Context(), limit)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+var build = sync.OnceValues(func() (string, error) {
+	folder, err := os.MkdirTemp("", "esperanto-e2e-")
+	if err != nil {
+		return "", err
+	}
+	root, err := filepath.Abs("../..")
+	if err != nil {
+		return "", err
+	}
+	return gateway.Build(context.Background(), root, folder)
+})
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	if binary, err := build(); err == nil && os.Getenv(harness.RealEnv) != "" {
+		_ = os.RemoveAll(filepath.Dir(binary))
+	}
+	os.Exit(code)
+}
+
+// binary builds the gateway, once.
+func binary(t *testing.T) string {
+	path, err := build()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+const (
+	source = "source-es5"
+	target = "target-es8"
+)
+
+// block is an esperanto directive over two clusters.
+func block(a, b *harness.Cluster, master string) string {
+	return fmt.Sprintf("cluster %s {\nto %s\n}\ncluster %s {\nto %s\n}\nsource %[1]s\ntarget %[3]s\nmaster %[5]s\ngrace 2s",
+		source, a.URL(), target, b.URL(), master)
+}
+
+// start runs a gateway for the test and shows its log if the test fails.
+func start(t *testing.T, o gateway.Options) *gateway.Gateway {
+	o.Binary = binary(t)
+	g, err := gateway.Start(testContext(t), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("the gateway's log:\n%s", g.Log())
+		}
+		if err := g.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return g
+}
+
+// createIndex creates an index with a mapping type, as a 5.x application does.
+func createIndex(t *testing.T, g *gateway.Gateway, name string) {
+	status, body, err := g.Request(testContext(t), "PUT", "/"+name, `{"settings":{"number_of_shards":2,"number_of_replicas":0},
+		"mappings":{"book":{"properties":{"title":{"type":"text"},"n":{"type":"long"}}}}}`)
+	if err != nil || status != 200 {
+		t.Fatalf("creating %s: %d %s %v", name, status, body, err)
+	}
+}
+
+func waitApplied(t *testing.T, g *gateway.Gateway) {
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	if err := g.WaitApplied(ctx); err != nil {
+		t.Fatal(err)
+	}
+}

@@ -1,0 +1,44 @@
+package e2e
+
+import (
+	"math/rand/v2"
+	"testing"
+	"time"
+
+	"github.com/esperanto-es/esperanto/tests/check"
+	"github.com/esperanto-es/esperanto/tests/gateway"
+	"github.com/esperanto-es/esperanto/tests/harness"
+)
+
+// TestKilledTwentyTimes kills the gateway under load, twenty times in a row. No
+// acknowledged write may be missing anywhere, and both clusters must be equal in
+// the end.
+func TestKilledTwentyTimes(t *testing.T) {
+	harness.Real(t)
+	es5, es8 := harness.Elasticsearch(t, "5.6.16"), harness.Elasticsearch(t, "8.7.1")
+	index := es5.Prefix(t) + "killed"
+	es8.Prefix(t)
+	g := start(t, gateway.Options{Block: block(es5, es8, source)})
+	createIndex(t, g, index)
+
+	w := write(t, g, index, 8, 1)
+	for range 20 {
+		time.Sleep(300*time.Millisecond + rand.N(400*time.Millisecond))
+		if err := g.Kill(); err != nil {
+			t.Fatal(err)
+		}
+		w.pause()
+		if err := g.Restart(testContext(t)); err != nil {
+			t.Fatal(err)
+		}
+		w.resume()
+	}
+	time.Sleep(300 * time.Millisecond)
+	w.pause()
+	waitApplied(t, g)
+
+	t.Logf("%d acknowledged writes, 20 kills", w.acked())
+	w.checkAcknowledged(t, es5)
+	w.checkAcknowledged(t, es8)
+	check.Equal(t, es5, es8, index)
+}
