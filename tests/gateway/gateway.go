@@ -264,15 +264,17 @@ func (g *Gateway) WaitApplied(ctx context.Context) error {
 
 // AdminRequest sends a request to the admin endpoint.
 func (g *Gateway) AdminRequest(ctx context.Context, method, path, body string) (int, []byte, error) {
-	return request(ctx, method, "http://"+g.admin+path, body)
+	return Send(ctx, method, "http://"+g.admin+path, body)
 }
 
 // Request sends a request to the gateway, a body as JSON.
 func (g *Gateway) Request(ctx context.Context, method, path, body string) (int, []byte, error) {
-	return request(ctx, method, g.URL()+path, body)
+	return Send(ctx, method, g.URL()+path, body)
 }
 
-func request(ctx context.Context, method, url, body string) (int, []byte, error) {
+// Send sends a request to a URL, which may hold user and password; a body as
+// JSON.
+func Send(ctx context.Context, method, url, body string) (int, []byte, error) {
 	r, err := http.NewRequestWithContext(ctx, method, url, bytes.NewReader([]byte(body)))
 	if err != nil {
 		return 0, nil, err
