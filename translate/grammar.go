@@ -275,6 +275,16 @@ var mappingMembers = map[string]Place{
 // parameters, and so not the name of a type.
 func IsMappingRoot(key string) bool { _, ok := mappingMembers[key]; return ok }
 
+// typeless reports whether the node at Mappings has no type names.
+func typeless(n *Node) bool {
+	for _, k := range n.Keys() {
+		if !IsMappingRoot(k) {
+			return false
+		}
+	}
+	return n.IsObject()
+}
+
 // errorMember and the shards' section occur in every answer.
 func answer(m map[string]Place) map[string]Place {
 	all := map[string]Place{"error": Error, "_shards": Shards}
@@ -341,7 +351,7 @@ var grammar = map[Place]shape{
 	SimulateDoc:       {Members: map[string]Place{"_source": Opaque}},
 	Body:              {},
 
-	Mappings:         {Members: mappingMembers, Each: MappingBody},
+	Mappings:         {Members: mappingMembers, Each: MappingBody, Too: MappingBody, IsToo: typeless},
 	MappingBody:      {Members: mappingMembers},
 	Properties:       {Each: FieldMapping},
 	FieldMapping:     {Members: map[string]Place{"properties": Properties, "fields": Properties, "meta": Opaque}},

@@ -13,6 +13,11 @@ type shape struct {
 	Each    Place            // every other member; "" leaves them alone
 	List    bool             // the array itself is the node; its elements are at Each
 	Stream  bool             // may be large: visited member by member, see Part
+
+	// A node for which IsToo holds, once the rules of its place have run, is at
+	// the place Too as well, and the rules of that run next.
+	Too   Place
+	IsToo func(n *Node) bool
 }
 
 // lines says that a body is lines of JSON: heads and, behind most of them, a

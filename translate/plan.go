@@ -25,6 +25,8 @@ type place struct {
 	members map[string]*place // nil pointers are left out: nothing to do there
 	each    *place
 	opaque  map[string]bool // keys that each does not concern
+	too     *place
+	isToo   func(*Node) bool
 	list    bool
 	stream  bool
 	live    bool // has rules at or below it
@@ -108,7 +110,7 @@ func compile(rules map[Place][]bound) *ruleSet {
 			for _, child := range g.Members {
 				p.live = p.live || s.places[child].live
 			}
-			p.live = p.live || (g.Each != "" && s.places[g.Each].live)
+			p.live = p.live || (g.Each != "" && s.places[g.Each].live) || (g.Too != "" && s.places[g.Too].live)
 			changed = changed || p.live
 		}
 	}
@@ -117,6 +119,9 @@ func compile(rules map[Place][]bound) *ruleSet {
 		p.list, p.stream = g.List, g.Stream
 		if g.Each != "" {
 			p.each = s.liveOrNil(g.Each)
+		}
+		if g.Too != "" {
+			p.too, p.isToo = s.liveOrNil(g.Too), g.IsToo
 		}
 		for key, child := range g.Members {
 			if c := s.liveOrNil(child); c != nil {

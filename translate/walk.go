@@ -59,6 +59,11 @@ func (w *walker) node(dst []byte, p *place, name string, raw []byte) ([]byte, er
 	if err := w.run(p, n); err != nil {
 		return dst, err
 	}
+	if p.too != nil && p.isToo(n) {
+		if err := w.run(p.too, n); err != nil {
+			return dst, err
+		}
+	}
 	return w.write(dst, p, n)
 }
 

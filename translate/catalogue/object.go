@@ -1,0 +1,81 @@
+package catalogue
+
+import (
+	"strings"
+
+	"github.com/tidwall/gjson"
+
+	"github.com/esperanto-es/esperanto/translate"
+)
+
+// An object is a small JSON object that a rule puts together: its members keep
+// their order, their values are raw JSON.
+type object struct {
+	keys   []string
+	values map[string]string
+}
+
+func (o *object) has(key string) bool { _, ok := o.values[key]; return ok }
+
+func (o *object) set(key, raw string) {
+	if o.values == nil {
+		o.values = map[string]string{}
+	}
+	if !o.has(key) {
+		o.keys = append(o.keys, key)
+	}
+	o.values[key] = raw
+}
+
+func (o *object) drop(key string) {
+	if o.has(key) {
+		delete(o.values, key)
+		for i, k := range o.keys {
+			if k == key {
+				o.keys = append(o.keys[:i], o.keys[i+1:]...)
+				return
+			}
+		}
+	}
+}
+
+func (o *object) len() int { return len(o.keys) }
+
+// addAll takes over the members of a JSON object; of what is none, nothing.
+func (o *object) addAll(from gjson.Result) {
+	if !from.IsObject() {
+		return
+	}
+	from.ForEach(func(key, value gjson.Result) bool {
+		o.set(key.String(), value.Raw)
+		return true
+	})
+}
+
+func (o *object) String() string {
+	var b strings.Builder
+	b.WriteByte('{')
+	for i, k := range o.keys {
+		if i > 0 {
+			b.WriteByte(',')
+		}
+		b.WriteString(translate.Quote(k))
+		b.WriteByte(':')
+		b.WriteString(o.values[k])
+	}
+	b.WriteByte('}')
+	return b.String()
+}
+
+// member is the last member of an object with a key that may be anything.
+func member(o gjson.Result, key string) (found gjson.Result) {
+	if o.IsObject() {
+		o.ForEach(func(k, v gjson.Result) bool {
+			if k.String() == key {
+				found = v
+			}
+			return true
+		})
+	}
+	return found
+}
