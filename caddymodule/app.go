@@ -1,0 +1,194 @@
+package caddymodule
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"reflect"
+	"slices"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"go.uber.org/zap"
+
+	"github.com/esperanto-es/esperanto/internal/cluster"
+	"github.com/esperanto-es/esperanto/internal/gateway"
+)
+
+func init() {
+	caddy.RegisterModule(App{})
+}
+
+// App holds what the gateways of a configuration have in common: the journal.
+// It opens the journal when it is started, and keeps it open, with what runs on
+// it, when the configuration is reloaded.
+type App struct {
+	// Where writes are kept until they have reached the second cluster. It is
+	// only used by gateways that have a target.
+	Journal *Journal `json:"journal,omitempty"`
+
+	log      *zap.Logger
+	slog     *slog.Logger
+	handlers []*Handler
+	attached []attachment
+	metrics  *metrics
+	uses     *uses
+
+	ready  chan struct{} // closed when Start has ended
+	failed error         // why it failed; set before ready is closed
+}
+
+// An attachment is the use of a running gateway by this configuration.
+type attachment struct {
+	key     gatewayKey
+	running *running
+	by      *Handler
+}
+
+// CaddyModule returns the Caddy module information.
+func (App) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{
+		ID:  "esperanto",
+		New: func() caddy.Module { return new(App) },
+	}
+}
+
+// Provision prepares the app. It opens nothing.
+func (a *App) Provision(ctx caddy.Context) error {
+	a.log, a.slog = ctx.Logger(), ctx.Slogger()
+	a.ready = make(chan struct{})
+	a.uses = newUses(a.release)
+	a.metrics = newMetrics(ctx.GetMetricsRegistry())
+	if a.Journal == nil {
+		a.Journal = new(Journal)
+	}
+	return a.Journal.check()
+}
+
+// add takes a provisioned handler. Handlers of one name are one gateway.
+func (a *App) add(h *Handler) error {
+	for _, other := range a.handlers {
+		if other.Name == h.Name && !h.sameGateway(other) {
+			return fmt.Errorf("two different gateways are named %s; give one of them another name: esperanto <name> { ... }", h.Name)
+		}
+	}
+	a.handlers = append(a.handlers, h)
+	return nil
+}
+
+func (h *Handler) sameGateway(o *Handler) bool {
+	return h.Source == o.Source && h.Target == o.Target && h.Master == o.Master && h.Dialect == o.Dialect &&
+		h.WriteTimeout == o.WriteTimeout && h.SwitchTimeout == o.SwitchTimeout &&
+		h.JournalTimeout == o.JournalTimeout && h.Grace == o.Grace && reflect.DeepEqual(h.Clusters, o.Clusters)
+}
+
+// Start opens the journals and moves masters that the configuration has
+// changed. Requests that come earlier wait for it.
+func (a *App) Start() error {
+	a.failed = a.start()
+	if a.failed != nil {
+		a.detach()
+	}
+	close(a.ready)
+	return a.failed
+}
+
+func (a *App) start() error {
+	for _, h := range a.handlers {
+		if err := a.attach(h); err != nil {
+			return fmt.Errorf("gateway %s: %w", h.Name, err)
+		}
+	}
+	return nil
+}
+
+// attach connects a handler with its running gateway, which is made if there is
+// none yet.
+func (a *App) attach(h *Handler) error {
+	for name, u := range h.ups {
+		if err := u.start(); err != nil {
+			return fmt.Errorf("cluster %s: %w", name, err)
+		}
+	}
+	at := slices.IndexFunc(a.attached, func(t attachment) bool { return t.by.Name == h.Name })
+	if at < 0 {
+		key := h.key(a.Journal)
+		value, _, err := gateways.LoadOrNew(key, func() (caddy.Destructor, error) { return newRunning(h, a) })
+		if err != nil {
+			return err
+		}
+		at = len(a.attached)
+		a.attached = append(a.attached, attachment{key, value.(*running), h})
+		if err := value.(*running).attach(h); err != nil {
+			return err
+		}
+	}
+	r := a.attached[at].running
+	h.gateway = gateway.New(gateway.Config{
+		Source: r.clusters[h.Source],
+		Target: r.clusters[h.Target],
+		Forward: func(c *cluster.Cluster) gateway.Forwarder {
+			return h.ups[c.Name()]
+		},
+		Enter:   r.enter,
+		Dialect: h.dialect,
+		MaxBody: h.MaxBody,
+		Done:    a.metrics.request,
+		Logger:  h.log,
+	})
+	return nil
+}
+
+// wait waits until the gateways can be used.
+func (a *App) wait(ctx context.Context) error {
+	select {
+	case <-a.ready:
+	default:
+		select {
+		case <-a.ready:
+		case <-ctx.Done():
+			return errors.New("the gateway is starting")
+		}
+	}
+	if a.failed != nil {
+		return fmt.Errorf("the gateway could not start: %w", a.failed)
+	}
+	return nil
+}
+
+// Stop implements caddy.App. What requests use goes with the last of them, see
+// Cleanup.
+func (a *App) Stop() error { return nil }
+
+// Cleanup gives up the running gateways, as soon as no request uses them.
+func (a *App) Cleanup() error {
+	if a.uses != nil {
+		a.uses.give()
+	}
+	return nil
+}
+
+// release runs when the last user has left.
+func (a *App) release() { a.detach() }
+
+// detach undoes attach, newest first. A gateway that nobody else uses is
+// closed.
+func (a *App) detach() {
+	for _, t := range slices.Backward(a.attached) {
+		t.running.detach(t.by)
+		if _, err := gateways.Delete(t.key); err != nil {
+			a.log.Error("closing a gateway", zap.String("gateway", t.by.Name), zap.Error(err))
+		}
+	}
+	a.attached = nil
+}
+
+// closeWait bounds how long a gateway may take to close.
+const closeWait = 10 * time.Second
+
+var (
+	_ caddy.App          = (*App)(nil)
+	_ caddy.Provisioner  = (*App)(nil)
+	_ caddy.CleanerUpper = (*App)(nil)
+)

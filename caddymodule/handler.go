@@ -1,0 +1,278 @@
+package caddymodule
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"slices"
+	"strings"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/esperanto-es/esperanto/internal/esapi"
+	"github.com/esperanto-es/esperanto/internal/gateway"
+)
+
+func init() {
+	caddy.RegisterModule(Handler{})
+}
+
+// Handler is a gateway for Elasticsearch. Its clients speak one version, the
+// dialect; its clusters may be of other versions. With a target, all writes
+// that the master acknowledges reach the other cluster too, and the master can
+// be moved while the clients go on.
+//
+// It answers every request: nothing behind it in a route is reached.
+type Handler struct {
+	// The gateway's name, for the admin API and for its part of the journal.
+	// Default: `default`. Two handlers of one name, for example on two
+	// listeners, are one gateway and must have the same clusters.
+	Name string `json:"name,omitempty"`
+
+	// The clusters by name.
+	Clusters map[string]*Cluster `json:"clusters,omitempty"`
+
+	// The name of the cluster that the data comes from, whose version the
+	// clients speak. It may be left out if there is only one cluster.
+	Source string `json:"source,omitempty"`
+
+	// The name of the cluster that the data goes to. Without it nothing is
+	// replicated and no journal is opened.
+	Target string `json:"target,omitempty"`
+
+	// The name of the cluster that answers reads and takes writes. Default: the
+	// source. When a reload changes it, the master is moved before the reload
+	// is done; if that is not possible the reload fails and the old
+	// configuration stays. A master that was moved by other means stays the
+	// master until this option is changed.
+	Master string `json:"master,omitempty"`
+
+	// The version of Elasticsearch that clients of this gateway speak: `5.6.16`,
+	// or `5` for the last of a major. Default: the source's version, asked of it.
+	Dialect string `json:"dialect,omitempty"`
+
+	// The largest request body in bytes, unpacked. Larger ones are answered 413.
+	// Default: 104857600, which is what Elasticsearch itself takes.
+	MaxBody int64 `json:"max_body,omitempty"`
+
+	// How long a write may take at the master, also when its client is gone.
+	// Only used with a target. Default: 1m.
+	WriteTimeout caddy.Duration `json:"write_timeout,omitempty"`
+
+	// How long writes wait at most while the master is moved. If it takes
+	// longer the master stays what it was. Only used with a target. Default: 5s.
+	SwitchTimeout caddy.Duration `json:"switch_timeout,omitempty"`
+
+	// How long a write waits for the journal before it is answered 503. Only
+	// used with a target. Default: 10s.
+	JournalTimeout caddy.Duration `json:"journal_timeout,omitempty"`
+
+	// How long after a write of unknown outcome, or one of a gateway that is
+	// gone, its documents are read back from the master. Only used with a
+	// target. Default: 5s.
+	Grace caddy.Duration `json:"grace,omitempty"`
+
+	app     *App
+	log     *slog.Logger
+	ups     map[string]*upstream
+	dialect esapi.Version
+	gateway *gateway.Gateway
+}
+
+// A Cluster is an Elasticsearch cluster.
+type Cluster struct {
+	// How its nodes are reached: the JSON of Caddy's `reverse_proxy` handler,
+	// with upstreams, load balancing, health checks, headers and transport.
+	// Different from reverse_proxy alone, the transport does not ask for
+	// compressed answers and keeps up to 512 idle connections, and with several
+	// nodes a request goes to the next one if one cannot be connected to.
+	// `retry_match` and `handle_response` are not possible.
+	ProxyRaw json.RawMessage `json:"reverse_proxy,omitempty"`
+
+	// The user that the gateway is for the cluster. May be a placeholder.
+	User string `json:"user,omitempty"`
+
+	// The user's password. May be a placeholder, such as `{env.ES5_PASSWORD}`.
+	Password string `json:"password,omitempty"`
+
+	// Whether a client's own credentials are handed through. Requests without
+	// any, and the gateway's own, use user and password. By default the
+	// client's credentials are not sent to the cluster.
+	Passthrough bool `json:"passthrough,omitempty"`
+
+	// The cluster's version, such as `8.7.1`. Default: asked of the cluster.
+	Version string `json:"version,omitempty"`
+}
+
+// CaddyModule returns the Caddy module information.
+func (Handler) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{
+		ID:  "http.handlers.esperanto",
+		New: func() caddy.Module { return new(Handler) },
+	}
+}
+
+// Provision checks the configuration and prepares the ways to the clusters. It
+// sends nothing and opens nothing.
+func (h *Handler) Provision(ctx caddy.Context) error {
+	h.complete()
+	if err := h.check(); err != nil {
+		return err
+	}
+	var err error
+	if h.dialect, err = parseVersion(h.Dialect); err != nil {
+		return fmt.Errorf("dialect: %w", err)
+	}
+	app, err := ctx.App("esperanto")
+	if err != nil {
+		return err
+	}
+	h.app = app.(*App)
+	h.log = ctx.Slogger()
+	h.ups = map[string]*upstream{}
+	for name, c := range h.Clusters {
+		if h.ups[name], err = newUpstream(ctx, c); err != nil {
+			delete(h.ups, name)
+			return fmt.Errorf("cluster %s: %w", name, err)
+		}
+	}
+	return h.app.add(h)
+}
+
+// Cleanup lets the ways to the clusters end with their last requests.
+func (h *Handler) Cleanup() error {
+	for _, u := range h.ups {
+		u.give()
+	}
+	return nil
+}
+
+// ServeHTTP implements caddyhttp.MiddlewareHandler.
+func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, _ caddyhttp.Handler) error {
+	h.app.uses.enter()
+	defer h.app.uses.leave()
+	if err := h.app.wait(r.Context()); err != nil {
+		gateway.Unavailable(w, r, err)
+		return nil
+	}
+	h.gateway.ServeHTTP(w, r)
+	return nil
+}
+
+// complete fills in what may be left out.
+func (h *Handler) complete() {
+	if h.Name == "" {
+		h.Name = "default"
+	}
+	if h.Source == "" && len(h.Clusters) == 1 {
+		for name := range h.Clusters {
+			h.Source = name
+		}
+	}
+	if h.Master == "" {
+		h.Master = h.Source
+	}
+	if h.MaxBody == 0 {
+		h.MaxBody = 100 << 20
+	}
+}
+
+// A flaw is a mistake in one option.
+type flaw struct {
+	option  string // "source", "target" ...
+	cluster string // the cluster that has the option, or ""
+	err     error
+}
+
+func (f *flaw) Error() string {
+	if f.cluster != "" {
+		return fmt.Sprintf("cluster %s: %v", f.cluster, f.err)
+	}
+	return f.err.Error()
+}
+
+// check looks for mistakes that can be found without asking anyone.
+func (h *Handler) check() error {
+	if len(h.Clusters) == 0 {
+		return &flaw{err: errors.New("no cluster is given; add \"cluster <name> { to http://localhost:9200 }\"")}
+	}
+	names := h.clusterNames()
+	for _, name := range names {
+		c := h.Clusters[name]
+		if c == nil || len(c.ProxyRaw) == 0 {
+			return &flaw{"to", name, errors.New("no address of a node is given; add for example \"to http://localhost:9200\"")}
+		}
+		if _, err := parseVersion(c.Version); err != nil {
+			return &flaw{"version", name, err}
+		}
+		if (c.User == "") != (c.Password == "") {
+			return &flaw{"auth", name, errors.New("auth needs both a user and a password")}
+		}
+	}
+	if _, err := parseVersion(h.Dialect); err != nil {
+		return &flaw{option: "dialect", err: err}
+	}
+	if h.Source == "" {
+		return &flaw{option: "source", err: fmt.Errorf("which cluster is the source? add \"source <name>\" with one of: %s", strings.Join(names, ", "))}
+	}
+	for _, o := range []struct{ option, name string }{{"source", h.Source}, {"target", h.Target}, {"master", h.Master}} {
+		if o.name != "" && h.Clusters[o.name] == nil {
+			return &flaw{option: o.option, err: fmt.Errorf("%s %s: there is no cluster of this name; the clusters are: %s", o.option, o.name, strings.Join(names, ", "))}
+		}
+	}
+	if h.Source == h.Target {
+		return &flaw{option: "target", err: fmt.Errorf("source and target are both %s; the target has to be another cluster, or left out", h.Source)}
+	}
+	if h.Master != h.Source && h.Master != h.Target {
+		if h.Target == "" {
+			return &flaw{option: "master", err: fmt.Errorf("master %s is not the source %s; without a target the source is the master", h.Master, h.Source)}
+		}
+		return &flaw{option: "master", err: fmt.Errorf("master %s is neither the source %s nor the target %s", h.Master, h.Source, h.Target)}
+	}
+	for _, name := range names {
+		if name != h.Source && name != h.Target {
+			return &flaw{cluster: name, err: errors.New("it is neither source nor target; use it or take it out")}
+		}
+	}
+	if h.MaxBody < 0 {
+		return &flaw{option: "max_body", err: errors.New("max_body must be positive")}
+	}
+	for _, o := range []struct {
+		option string
+		d      caddy.Duration
+	}{{"write_timeout", h.WriteTimeout}, {"switch_timeout", h.SwitchTimeout}, {"journal_timeout", h.JournalTimeout}, {"grace", h.Grace}} {
+		if o.d < 0 {
+			return &flaw{option: o.option, err: fmt.Errorf("%s must be positive", o.option)}
+		}
+		if o.d > 0 && h.Target == "" {
+			return &flaw{option: o.option, err: fmt.Errorf("%s has no use without a target", o.option)}
+		}
+	}
+	return nil
+}
+
+func (h *Handler) clusterNames() []string {
+	var names []string
+	for name := range h.Clusters {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	return names
+}
+
+// parseVersion reads a version that may be left out.
+func parseVersion(s string) (esapi.Version, error) {
+	if s == "" {
+		return esapi.Version{}, nil
+	}
+	return esapi.ParseVersion(s)
+}
+
+var (
+	_ caddy.Provisioner           = (*Handler)(nil)
+	_ caddy.CleanerUpper          = (*Handler)(nil)
+	_ caddyhttp.MiddlewareHandler = (*Handler)(nil)
+)

@@ -1,0 +1,179 @@
+package caddymodule
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/caddyserver/caddy/v2"
+
+	"github.com/esperanto-es/esperanto/internal/cluster"
+	"github.com/esperanto-es/esperanto/internal/esapi"
+	"github.com/esperanto-es/esperanto/internal/gateway"
+)
+
+// gateways are the running gateways of this process. They outlive the
+// configuration that made them: the next one finds its own by the key.
+var gateways = caddy.NewUsagePool()
+
+// A gatewayKey is what makes a gateway the same over changes of the
+// configuration.
+type gatewayKey struct {
+	name, source, target string
+	journal              string // where it is; "" without a target
+}
+
+func (h *Handler) key(j *Journal) gatewayKey {
+	k := gatewayKey{name: h.Name, source: h.Source, target: h.Target}
+	if h.Target != "" {
+		k.journal = j.identity(h.Name)
+	}
+	return k
+}
+
+// running is a gateway as it runs: its clusters and, with a target, journal and
+// replication. Configurations come and go around it.
+type running struct {
+	key         gatewayKey
+	clusters    map[string]*cluster.Cluster
+	versions    map[string]string // as configured
+	replication *replication      // nil without a target
+
+	mu     sync.Mutex
+	owners []*Handler // of the configurations that use it, the newest last
+}
+
+// newRunning makes a gateway, and opens its journal if it has a target.
+func newRunning(h *Handler, a *App) (*running, error) {
+	r := &running{key: h.key(a.Journal), clusters: map[string]*cluster.Cluster{}, versions: map[string]string{}}
+	for name, c := range h.Clusters {
+		v, err := parseVersion(c.Version)
+		if err != nil {
+			return nil, err
+		}
+		r.clusters[name] = cluster.New(name, h.ups[name], cluster.Options{Version: v})
+		r.versions[name] = c.Version
+	}
+	if h.Target != "" {
+		var err error
+		if r.replication, err = openReplication(h, a, r.clusters); err != nil {
+			r.closeClusters()
+			return nil, err
+		}
+	}
+	return r, nil
+}
+
+// attach makes a configuration the one whose ways to the clusters are used. If
+// it names another master than the configuration before, the master is moved;
+// if that cannot be done the error says why and nothing has changed.
+func (r *running) attach(h *Handler) error {
+	for name, c := range h.Clusters {
+		if r.versions[name] != c.Version {
+			return fmt.Errorf("cluster %s: its version cannot be changed by a reload; restart the process", name)
+		}
+	}
+	r.mu.Lock()
+	first := len(r.owners) == 0
+	r.owners = append(r.owners, h)
+	r.use(h)
+	r.mu.Unlock()
+
+	if r.replication == nil || first {
+		return nil // it was made for this configuration
+	}
+	return r.replication.configure(h)
+}
+
+// detach undoes attach: the newest of the other configurations is used again.
+func (r *running) detach(h *Handler) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	at := slices.Index(r.owners, h)
+	if at < 0 {
+		return
+	}
+	newest := at == len(r.owners)-1
+	r.owners = slices.Delete(r.owners, at, at+1)
+	if n := len(r.owners); newest && n > 0 {
+		r.use(r.owners[n-1])
+	}
+}
+
+// use sends to the clusters through a configuration's ways.
+func (r *running) use(h *Handler) {
+	for name, c := range r.clusters {
+		c.SetSender(h.ups[name])
+	}
+}
+
+// enter admits a request to the master.
+func (r *running) enter(ctx context.Context, write bool) (gateway.Lease, error) {
+	if r.replication == nil {
+		return only{r.clusters[r.key.source]}, nil
+	}
+	return r.replication.enter(ctx, write)
+}
+
+// Destruct implements caddy.Destructor.
+func (r *running) Destruct() error {
+	var err error
+	if r.replication != nil {
+		err = r.replication.close()
+	}
+	r.closeClusters()
+	return err
+}
+
+func (r *running) closeClusters() {
+	for _, c := range r.clusters {
+		c.Close()
+	}
+}
+
+// only is the lease of a gateway with one cluster.
+type only struct{ *cluster.Cluster }
+
+func (o only) Master() *cluster.Cluster { return o.Cluster }
+func (o only) Sender() esapi.Sender     { return o.Cluster }
+func (o only) Exit()                    {}
+
+// A Journal says where writes are kept until they have reached the second
+// cluster.
+type Journal struct {
+	// The folder of the embedded journal. Each gateway has a folder of its own
+	// in it. Default: `esperanto` in Caddy's data directory.
+	Path string `json:"path,omitempty"`
+
+	// The size in bytes at which the journal is full and writes are refused, because
+	// the second cluster has not taken what is kept. Default: 10 GiB.
+	MaxSize int64 `json:"max_size,omitempty"`
+
+	// Whether the intent to write is durable before a write is sent to the
+	// master (`first`) or while it is under way (`beside`, the default of the
+	// embedded journal, which has lower latency and still survives a kill of
+	// the process).
+	Intent string `json:"intent,omitempty"`
+}
+
+func (j *Journal) check() error {
+	if j.MaxSize < 0 {
+		return fmt.Errorf("journal: max_size must be positive")
+	}
+	if !slices.Contains([]string{"", "first", "beside"}, j.Intent) {
+		return fmt.Errorf("journal: intent %s: write first or beside", j.Intent)
+	}
+	return nil
+}
+
+// identity is where a gateway's journal is.
+func (j *Journal) identity(gateway string) string {
+	path := j.Path
+	if path == "" {
+		path = filepath.Join(caddy.AppDataDir(), "esperanto")
+	}
+	return filepath.Join(path, strings.NewReplacer("/", "_", `\`, "_", "..", "_").Replace(gateway))
+}

@@ -1,0 +1,278 @@
+package gateway
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"runtime/debug"
+	"strings"
+	"time"
+
+	"github.com/esperanto-es/esperanto/internal/cluster"
+	"github.com/esperanto-es/esperanto/internal/esapi"
+	"github.com/esperanto-es/esperanto/translate"
+)
+
+// A Forwarder carries a client's request to a cluster and the answer back
+// without looking into them. An error means that nothing was written to w. It
+// panics with http.ErrAbortHandler when an answer breaks off.
+type Forwarder interface {
+	Forward(w http.ResponseWriter, r *http.Request) error
+}
+
+// A Lease lets one request use the cluster that is the master while it runs.
+type Lease interface {
+	Master() *cluster.Cluster
+	Sender() esapi.Sender // to the master, in its dialect; captures writes
+	Exit()
+}
+
+// Config is what a Gateway is made of.
+type Config struct {
+	// Source is the cluster whose version clients speak unless Dialect is set.
+	Source *cluster.Cluster
+	// Target is the second cluster, nil if nothing is replicated.
+	Target *cluster.Cluster
+	// Forward is the direct way to a cluster.
+	Forward func(c *cluster.Cluster) Forwarder
+	// Enter admits a request. A write may be made to wait, or be refused.
+	Enter func(ctx context.Context, write bool) (Lease, error)
+
+	// Dialect is the version that clients speak; zero: that of Source.
+	Dialect esapi.Version
+	// MaxBody bounds a request's unpacked body in bytes. If zero, 100 MiB.
+	MaxBody int64
+	// VersionWait bounds how long a request waits for the version of a cluster
+	// that does not answer. If zero, 2 s.
+	VersionWait time.Duration
+
+	// Done is told of every request that was answered, if not nil.
+	Done func(Outcome)
+	// Fired is told which changes a translation needed, if not nil.
+	Fired func(asked esapi.Endpoint, fired []*translate.Change)
+	// Logger gets what an operator has to know. If nil, slog.Default().
+	Logger *slog.Logger
+}
+
+// An Outcome says what became of a request.
+type Outcome struct {
+	API        string // "search"; "" if it is none that is known
+	Status     int    // as the client got it; 499 if it went away before
+	Translated bool
+	Write      bool
+	Took       time.Duration
+}
+
+// A Gateway is an http.Handler. It is safe for concurrent use.
+type Gateway struct {
+	Config
+	ids scrollIDs
+}
+
+// New makes a Gateway.
+func New(c Config) *Gateway {
+	c.MaxBody = cmp.Or(c.MaxBody, 100<<20)
+	c.VersionWait = cmp.Or(c.VersionWait, 2*time.Second)
+	c.Logger = cmp.Or(c.Logger, slog.Default())
+	g := &Gateway{Config: c}
+	if c.Target != nil {
+		g.ids = scrollIDs{c.Source, c.Target}
+	}
+	return g
+}
+
+// ServeHTTP implements http.Handler.
+func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	started := time.Now()
+	a := &answer{ResponseWriter: w}
+	o := Outcome{}
+	defer func() {
+		p := recover()
+		if p != nil && p != http.ErrAbortHandler {
+			g.Logger.Error("panic while answering a request", "method", r.Method, "path", r.URL.Path, "panic", p, "stack", string(debug.Stack()))
+			if !a.wrote {
+				g.fail(a, r, esapi.Version{}, fmt.Errorf("internal error: %v", p))
+				p = nil
+			}
+		}
+		if o.Status = a.status; o.Status == 0 {
+			o.Status = statusClientGone
+		}
+		o.Took = time.Since(started)
+		if g.Done != nil {
+			g.Done(o)
+		}
+		if p != nil {
+			panic(http.ErrAbortHandler) // the client has to see that its answer broke off
+		}
+	}()
+	if err := g.serve(a, r, &o); err != nil {
+		g.fail(a, r, g.knownDialect(), err)
+	}
+}
+
+const statusClientGone = 499
+
+// serve answers r. An error means that nothing was written.
+func (g *Gateway) serve(w *answer, r *http.Request, o *Outcome) error {
+	path := r.URL.EscapedPath()
+	if g.Target == nil && g.Dialect.IsZero() && !asksForAddresses(path) {
+		// The clients speak the only cluster's version, whatever that is.
+		o.API = esapi.ParseEndpoint(r.Method, path, cmp.Or(g.knownDialect(), anyDialect)).API
+		return g.forward(w, r, g.Source)
+	}
+
+	dialect, err := g.dialect(r.Context())
+	if err != nil {
+		return err
+	}
+	e := esapi.ParseEndpoint(r.Method, path, dialect)
+	o.API, o.Write = e.API, !reads(e)
+
+	lease, err := g.Enter(r.Context(), o.Write)
+	if err != nil {
+		return err
+	}
+	defer lease.Exit()
+	to, sender := lease.Master(), lease.Sender()
+	version, err := g.version(r.Context(), to)
+	if err != nil {
+		return err
+	}
+	o.Translated = !dialect.SameDialect(version)
+	if g.untouched(e, r, o) {
+		return g.forward(w, r, to)
+	}
+
+	req, err := g.request(w, r)
+	if err != nil {
+		return err
+	}
+	x := &exchange{asked: r, dialect: dialect}
+	x.take(req, e.API)
+	if g.ids != nil && isScroll(e.API) {
+		if c := g.ids.unwrap(req); c != nil && c != to {
+			to, sender = c, c
+			if version, err = g.version(r.Context(), to); err != nil {
+				return err
+			}
+			o.Translated = !dialect.SameDialect(version)
+		}
+	}
+	if o.Translated {
+		plainTypes(req.Header)
+	}
+	if o.Translated || isSniff(e.API) {
+		t := translate.NewSender(dialect, version, to.Facts(), sender)
+		t.OnFired = g.Fired
+		sender = t
+	}
+	res, err := sender.Send(translate.WithGatewayAddress(r.Context(), gatewayAddress(r)), req)
+	if err != nil {
+		return err
+	}
+	if g.ids != nil && startsScroll(e.API, req.Params) {
+		g.ids.wrap(res, to)
+	}
+	return x.write(w, res)
+}
+
+// untouched reports whether a request and its answer need nobody to look into
+// them.
+func (g *Gateway) untouched(e esapi.Endpoint, r *http.Request, o *Outcome) bool {
+	switch {
+	case o.Translated, isSniff(e.API):
+		return false
+	case g.Target == nil:
+		return true
+	case o.Write:
+		return false
+	}
+	if isScroll(e.API) {
+		return false
+	}
+	params := esapi.ParseParams(r.URL.RawQuery)
+	return !startsScroll(e.API, params)
+}
+
+// forward hands a request through.
+func (g *Gateway) forward(w *answer, r *http.Request, to *cluster.Cluster) error {
+	if r.ContentLength > g.MaxBody {
+		return tooLarge(g.MaxBody)
+	}
+	body := &limited{from: r.Body, left: g.MaxBody, max: g.MaxBody}
+	if r.Body != nil && r.ContentLength != 0 {
+		r.Body = body
+	}
+	err := g.Forward(to).Forward(w, r)
+	if err != nil && body.exceeded {
+		return tooLarge(g.MaxBody)
+	}
+	return err
+}
+
+// dialect is the version that the clients speak.
+func (g *Gateway) dialect(ctx context.Context) (esapi.Version, error) {
+	if !g.Dialect.IsZero() {
+		return g.Dialect, nil
+	}
+	return g.version(ctx, g.Source)
+}
+
+// version asks for a cluster's version, but not for long.
+func (g *Gateway) version(ctx context.Context, c *cluster.Cluster) (esapi.Version, error) {
+	ctx, cancel := context.WithTimeout(ctx, g.VersionWait)
+	defer cancel()
+	v, err := c.Version(ctx)
+	if err != nil {
+		return v, &unavailable{fmt.Errorf("the Elasticsearch version of cluster %s is not known yet: %w", c.Name(), err)}
+	}
+	return v, nil
+}
+
+// knownDialect is the clients' version if it is known without asking.
+func (g *Gateway) knownDialect() esapi.Version {
+	if !g.Dialect.IsZero() {
+		return g.Dialect
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	v, _ := g.Source.Version(ctx)
+	return v
+}
+
+// anyDialect names APIs while the clients' version is not known.
+var anyDialect = esapi.V(7, 17)
+
+// asksForAddresses reports whether a path is one that sniffing clients use.
+func asksForAddresses(path string) bool { return strings.HasPrefix(path, "/_nodes") }
+
+// isSniff reports whether an API's answer has addresses of nodes that clients
+// connect to.
+func isSniff(api string) bool { return api == "nodes.info" }
+
+// gatewayAddress is the "host:port" under which the client reached the gateway.
+func gatewayAddress(r *http.Request) string {
+	if r.Host != "" {
+		if _, _, err := net.SplitHostPort(r.Host); err == nil {
+			return r.Host
+		}
+		if r.TLS != nil {
+			return net.JoinHostPort(strings.Trim(r.Host, "[]"), "443")
+		}
+		return net.JoinHostPort(strings.Trim(r.Host, "[]"), "80")
+	}
+	if a, ok := r.Context().Value(http.LocalAddrContextKey).(interface{ String() string }); ok {
+		return a.String()
+	}
+	return ""
+}
+
+// unavailable says that a request cannot be carried out now, and was not.
+type unavailable struct{ err error }
+
+func (u *unavailable) Error() string { return u.err.Error() }
+func (u *unavailable) Unwrap() error { return u.err }

@@ -1,0 +1,133 @@
+package gateway
+
+import (
+	"bytes"
+	"compress/gzip"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+
+	"github.com/esperanto-es/esperanto/internal/esapi"
+)
+
+// inMemory is up to which length a request's body is read before the request
+// is sent, in bytes; it can then be sent again on another connection.
+const inMemory = 1 << 20
+
+// request makes the request that goes through the chain: unpacked, bounded and
+// without the headers that concern this connection alone.
+func (g *Gateway) request(w http.ResponseWriter, r *http.Request) (*esapi.Request, error) {
+	if r.ContentLength > g.MaxBody {
+		return nil, tooLarge(g.MaxBody)
+	}
+	req := &esapi.Request{
+		Method: r.Method,
+		Path:   r.URL.EscapedPath(),
+		Params: esapi.ParseParams(r.URL.RawQuery),
+		Header: passedOn(r.Header),
+	}
+	if r.Body == nil || r.ContentLength == 0 {
+		return req, nil
+	}
+
+	body, length := io.Reader(r.Body), r.ContentLength
+	switch encoding := strings.ToLower(strings.TrimSpace(r.Header.Get("Content-Encoding"))); encoding {
+	case "", "identity":
+	case "gzip", "x-gzip":
+		z, err := gzip.NewReader(r.Body)
+		if err != nil {
+			return nil, badRequest("the body is not gzip, as the header Content-Encoding says: " + err.Error())
+		}
+		body, length = z, -1
+	default:
+		return nil, badRequest(fmt.Sprintf("the body's Content-Encoding %q is not known; gzip is", encoding))
+	}
+	req.Header.Del("Content-Encoding")
+
+	stream := &limited{from: body, left: g.MaxBody, max: g.MaxBody}
+	if length > inMemory {
+		req.Stream, req.Length = stream, length
+		return req, nil
+	}
+	head := bytes.NewBuffer(make([]byte, 0, max(length, 512)))
+	n, err := io.CopyN(head, stream, inMemory+1)
+	switch {
+	case errors.Is(err, io.EOF):
+		req.Body = head.Bytes()
+		return req, nil
+	case stream.exceeded:
+		return nil, tooLarge(g.MaxBody)
+	case err != nil:
+		return nil, badRequest("the body cannot be read: " + err.Error())
+	}
+	req.Stream, req.Length = io.MultiReader(bytes.NewReader(head.Bytes()[:n]), stream), -1
+	return req, nil
+}
+
+// limited reads a body and fails with an answer when it is too large.
+type limited struct {
+	from      io.Reader
+	left, max int64
+	exceeded  bool
+}
+
+func (l *limited) Read(b []byte) (int, error) {
+	if l.left < 0 {
+		return 0, tooLarge(l.max)
+	}
+	// One byte more than is allowed tells a body of the allowed length from a
+	// longer one.
+	if int64(len(b)) > l.left+1 {
+		b = b[:l.left+1]
+	}
+	n, err := l.from.Read(b)
+	l.left -= int64(n)
+	if l.left < 0 {
+		l.exceeded = true
+		return 0, tooLarge(l.max)
+	}
+	return n, err
+}
+
+func (l *limited) Close() error {
+	if c, ok := l.from.(io.Closer); ok {
+		return c.Close()
+	}
+	return nil
+}
+
+// passedOn copies a header without what belongs to the connection, or to the
+// body's form on it.
+func passedOn(h http.Header) http.Header {
+	out := h.Clone()
+	for _, names := range h["Connection"] {
+		for name := range strings.SplitSeq(names, ",") {
+			out.Del(strings.TrimSpace(name))
+		}
+	}
+	for _, name := range []string{
+		"Accept-Encoding", "Connection", "Content-Length", "Expect", "Keep-Alive", "Proxy-Authenticate",
+		"Proxy-Authorization", "Proxy-Connection", "Te", "Trailer", "Transfer-Encoding", "Upgrade",
+	} {
+		delete(out, name)
+	}
+	return out
+}
+
+// vendorType begins the media types of clients from 7.11 on, which are of their
+// version: application/vnd.elasticsearch+json;compatible-with=8.
+const vendorType = "application/vnd.elasticsearch+"
+
+// plainTypes takes the vendored media types out of a request for a cluster of
+// another version. The answer gets the client's again.
+func plainTypes(h http.Header) {
+	for _, name := range []string{"Accept", "Content-Type"} {
+		format, found := strings.CutPrefix(strings.ToLower(h.Get(name)), vendorType)
+		if found {
+			format, _, _ = strings.Cut(format, ";")
+			h.Set(name, "application/"+strings.TrimSpace(format))
+		}
+	}
+}
