@@ -24,6 +24,8 @@ type controlState struct {
 type control struct {
 	table journal.Table
 
+	changing sync.Mutex // held from reading the state to having changed it
+
 	mu    sync.Mutex
 	state controlState
 }
@@ -66,6 +68,8 @@ func (c *control) store(ctx context.Context, s controlState) error {
 
 // change makes one change of the state durable.
 func (c *control) change(ctx context.Context, f func(*controlState)) error {
+	c.changing.Lock()
+	defer c.changing.Unlock()
 	s := c.now()
 	f(&s)
 	return c.store(ctx, s)

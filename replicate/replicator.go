@@ -27,8 +27,9 @@ type Replicator struct {
 	counters counters
 
 	intentSeq  atomic.Uint64
-	journalErr atomic.Pointer[error] // the last failure of the journal; nil while it works
-	switching  sync.Mutex            // held during a switchover
+	journalErr atomic.Pointer[error]  // the last failure of the journal; nil while it works
+	switching  sync.Mutex             // held during a switchover
+	pending    atomic.Pointer[string] // why the configured master is not the master yet
 
 	stop    context.CancelFunc
 	running sync.WaitGroup
@@ -116,6 +117,7 @@ func (r *Replicator) Start(ctx context.Context) error {
 
 	background, stop := context.WithCancel(context.WithoutCancel(ctx))
 	r.stop = stop
+	r.run(func() { r.applier.restoreMemory(background) })
 	r.run(func() { r.applier.run(background) })
 	if state.Configured != r.cfg.Master {
 		r.run(func() { r.followConfiguration(background, r.cfg.Master) })

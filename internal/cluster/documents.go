@@ -112,8 +112,9 @@ func (c *Cluster) readDocs(ids []DocID, answer []byte) ([]Doc, error) {
 				return false
 			}
 		}
-		doc := Doc{DocID: want, Found: d.Get("found").Bool(), Version: d.Get("_version").Int()}
+		doc := Doc{DocID: want, Found: d.Get("found").Bool()}
 		if doc.Found {
+			doc.Version = d.Get("_version").Int()
 			doc.Source = []byte(d.Get("_source").Raw)
 			if index := d.Get("_index").String(); index != "" {
 				doc.Index = index

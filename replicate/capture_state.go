@@ -1,0 +1,242 @@
+package replicate
+
+import (
+	"context"
+	"net/http"
+	"slices"
+	"strings"
+
+	"github.com/tidwall/gjson"
+
+	"github.com/esperanto-es/esperanto/internal/cluster"
+	"github.com/esperanto-es/esperanto/internal/esapi"
+)
+
+// What a state record can be about.
+const (
+	whatIndex             = "index"
+	whatAliases           = "aliases" // the name is a list of indices
+	whatTemplate          = "template"
+	whatIndexTemplate     = "index_template"
+	whatComponentTemplate = "component_template"
+	whatPipeline          = "pipeline"
+	whatScript            = "script"
+)
+
+// A touched is a part of the cluster's state that a request changes.
+type touched struct {
+	stateRef
+	deleted bool
+}
+
+// state captures a change of what indices are made of: which things it touches
+// is found out before it is sent, what they are like afterwards is read when
+// the change is applied.
+func (c *capture) state(ctx context.Context, req *esapi.Request, e esapi.Endpoint) (*esapi.Response, error) {
+	if err := c.hold(req); err != nil {
+		return nil, err
+	}
+	things, err := c.touches(ctx, req, e)
+	if err != nil {
+		return nil, unavailable("what the request changes cannot be found out: %v; nothing was changed", err)
+	}
+	if len(things) == 0 {
+		return c.next.Send(ctx, req) // nothing is touched; the cluster words the answer
+	}
+	refs := make([]stateRef, len(things))
+	for i := range things {
+		refs[i] = things[i].stateRef
+	}
+	t, err := c.begin(ctx, nil, refs, stateKey)
+	if err != nil {
+		return nil, err
+	}
+	c.r.counters.writes.Add(1)
+	res, answer, o, err := c.exchange(ctx, req)
+	c.lease.roles.master.Facts().ForgetAll()
+	if o != outcomeAnswered {
+		c.settle(t, o)
+		return c.reply(ctx, t, res, answer, err)
+	}
+	records := make([]*record, len(things))
+	for i, thing := range things {
+		records[i] = &record{Kind: kindState, What: thing.What, Name: thing.Name, Deleted: thing.deleted}
+	}
+	t.finish(ctx, records)
+	return c.reply(ctx, t, res, answer, nil)
+}
+
+// touches finds out what a request is going to change.
+func (c *capture) touches(ctx context.Context, req *esapi.Request, e esapi.Endpoint) ([]touched, error) {
+	switch e.API {
+	case "indices.create":
+		return one(whatIndex, e.Index, false), nil
+	case "indices.delete":
+		return c.eachIndex(ctx, e.Index, true)
+	case "indices.open", "indices.close", "indices.put_mapping", "indices.put_settings", "indices.add_block":
+		return c.eachIndex(ctx, e.Index, false)
+	case "indices.put_alias", "indices.delete_alias":
+		index := e.Index
+		if b := gjson.GetBytes(req.Body, "index"); index == "" && b.Exists() {
+			index = b.String()
+		}
+		names, err := c.expand(ctx, index)
+		return aliasesOf(names), err
+	case "indices.update_aliases":
+		return c.aliasActions(ctx, req.Body)
+	case "indices.put_template":
+		return one(whatTemplate, e.Name, false), nil
+	case "indices.delete_template":
+		return c.eachNamed(ctx, whatTemplate, e.Name)
+	case "indices.put_index_template":
+		return one(whatIndexTemplate, e.Name, false), nil
+	case "indices.delete_index_template":
+		return c.eachNamed(ctx, whatIndexTemplate, e.Name)
+	case "cluster.put_component_template":
+		return one(whatComponentTemplate, e.Name, false), nil
+	case "cluster.delete_component_template":
+		return c.eachNamed(ctx, whatComponentTemplate, e.Name)
+	case "ingest.put_pipeline":
+		return one(whatPipeline, e.ID, false), nil
+	case "ingest.delete_pipeline":
+		return c.eachNamed(ctx, whatPipeline, e.ID)
+	case "put_script", "put_template":
+		return one(whatScript, e.ID, false), nil
+	case "delete_script", "delete_template":
+		return one(whatScript, e.ID, true), nil
+	}
+	return nil, nil
+}
+
+func one(what, name string, deleted bool) []touched {
+	return []touched{{stateRef{what, name}, deleted}}
+}
+
+// expand resolves an expression at the master to concrete indices.
+func (c *capture) expand(ctx context.Context, expression string) ([]string, error) {
+	return c.lease.roles.master.Facts().Expand(ctx, expression)
+}
+
+func (c *capture) eachIndex(ctx context.Context, expression string, deleted bool) ([]touched, error) {
+	names, err := c.expand(ctx, expression)
+	things := make([]touched, len(names))
+	for i, name := range names {
+		things[i] = touched{stateRef{whatIndex, name}, deleted}
+	}
+	return things, err
+}
+
+// aliasesPerRecord bounds the indices of one record about aliases.
+const aliasesPerRecord = 200
+
+// aliasesOf is about the aliases of indices. They are in one record, so that an
+// alias moves from one index to another in one request at the follower too.
+func aliasesOf(names []string) []touched {
+	var things []touched
+	for chunk := range slices.Chunk(names, aliasesPerRecord) {
+		things = append(things, touched{stateRef{whatAliases, strings.Join(chunk, ",")}, false})
+	}
+	return things
+}
+
+// aliasActions reads the body of POST /_aliases.
+func (c *capture) aliasActions(ctx context.Context, body []byte) ([]touched, error) {
+	var expressions, removed []string
+	gjson.GetBytes(body, "actions").ForEach(func(_, wrapped gjson.Result) bool {
+		wrapped.ForEach(func(action, a gjson.Result) bool {
+			for _, key := range []string{"index", "indices"} {
+				v := a.Get(key)
+				list := []gjson.Result{v}
+				if v.IsArray() {
+					list = v.Array()
+				}
+				for _, name := range list {
+					switch {
+					case !name.Exists():
+					case action.Str == "remove_index":
+						removed = append(removed, name.String())
+					default:
+						expressions = append(expressions, name.String())
+					}
+				}
+			}
+			return true
+		})
+		return true
+	})
+	var things []touched
+	if len(removed) > 0 {
+		gone, err := c.eachIndex(ctx, strings.Join(removed, ","), true)
+		if err != nil {
+			return nil, err
+		}
+		things = append(things, gone...)
+	}
+	if len(expressions) > 0 {
+		names, err := c.expand(ctx, strings.Join(expressions, ","))
+		if err != nil {
+			return nil, err
+		}
+		things = append(things, aliasesOf(names)...)
+	}
+	return things, nil
+}
+
+// eachNamed resolves a pattern of names that is going to be deleted.
+func (c *capture) eachNamed(ctx context.Context, what, name string) ([]touched, error) {
+	if !strings.ContainsAny(name, "*,") {
+		return one(what, name, true), nil
+	}
+	master := c.lease.roles.master
+	status, answer, err := master.Do(ctx, http.MethodGet, statePath(what, name), nil)
+	if err != nil {
+		return nil, err
+	}
+	if status == http.StatusNotFound {
+		return nil, nil
+	}
+	if err := master.Failed(status, answer); err != nil {
+		return nil, err
+	}
+	var things []touched
+	for _, n := range namesIn(what, answer) {
+		things = append(things, touched{stateRef{what, n}, true})
+	}
+	return things, nil
+}
+
+// statePath is where a named thing can be read, written and deleted.
+func statePath(what, name string) string {
+	switch what {
+	case whatTemplate:
+		return cluster.Path("_template", name)
+	case whatIndexTemplate:
+		return cluster.Path("_index_template", name)
+	case whatComponentTemplate:
+		return cluster.Path("_component_template", name)
+	case whatPipeline:
+		return cluster.Path("_ingest", "pipeline", name)
+	}
+	return cluster.Path("_scripts", name)
+}
+
+// namesIn lists the things in an answer to GET of a state path.
+func namesIn(what string, answer []byte) []string {
+	var names []string
+	switch what {
+	case whatIndexTemplate:
+		for _, n := range gjson.GetBytes(answer, "index_templates.#.name").Array() {
+			names = append(names, n.String())
+		}
+	case whatComponentTemplate:
+		for _, n := range gjson.GetBytes(answer, "component_templates.#.name").Array() {
+			names = append(names, n.String())
+		}
+	default:
+		gjson.ParseBytes(answer).ForEach(func(name, _ gjson.Result) bool {
+			names = append(names, name.String())
+			return true
+		})
+	}
+	return names
+}

@@ -1,0 +1,246 @@
+package replicate
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"net/url"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/esperanto-es/esperanto/internal/cluster"
+	"github.com/esperanto-es/esperanto/replicate/journal"
+)
+
+// deadLetters keeps what the follower rejects for good, in the table "dead".
+type deadLetters struct {
+	table journal.Table
+
+	mu   sync.Mutex
+	keys map[string]bool
+}
+
+// key says what a dead letter is about: one document or thing has one letter.
+func (d *DeadLetter) key() string {
+	parts := []string{d.Cluster, d.Index, d.What, d.Type, d.ID}
+	if d.What == "record" {
+		parts = append(parts, d.Reason)
+	}
+	for i := range parts {
+		parts[i] = url.PathEscape(parts[i])
+	}
+	return strings.Join(parts, "/")
+}
+
+func (l *deadLetters) load(ctx context.Context) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.keys = map[string]bool{}
+	return l.table.Scan(ctx, func(key string, _ []byte) bool {
+		l.keys[key] = true
+		return true
+	})
+}
+
+func (l *deadLetters) count() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.keys)
+}
+
+func (l *deadLetters) has(key string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.keys[key]
+}
+
+func (l *deadLetters) put(ctx context.Context, d DeadLetter) error {
+	d.Key = d.key()
+	raw, err := json.Marshal(d)
+	if err != nil {
+		return err
+	}
+	if err := l.table.Put(ctx, d.Key, raw); err != nil {
+		return err
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.keys[d.Key] = true
+	return nil
+}
+
+func (l *deadLetters) drop(ctx context.Context, key string) error {
+	if err := l.table.Delete(ctx, key); err != nil {
+		return err
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	delete(l.keys, key)
+	return nil
+}
+
+// applied drops the letter of what was applied after all.
+func (l *deadLetters) applied(ctx context.Context, d DeadLetter) error {
+	if l.count() == 0 {
+		return nil
+	}
+	if key := d.key(); l.has(key) {
+		return l.drop(ctx, key)
+	}
+	return nil
+}
+
+// dropIndex drops the letters of an index that is gone.
+func (l *deadLetters) dropIndex(ctx context.Context, cluster, index string) error {
+	prefix := url.PathEscape(cluster) + "/" + url.PathEscape(index) + "/"
+	for _, key := range l.list("", 0) {
+		if strings.HasPrefix(key, prefix) {
+			if err := l.drop(ctx, key); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// list returns the keys behind after, in order, at most limit (0: all).
+func (l *deadLetters) list(after string, limit int) []string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var list []string
+	for key := range l.keys {
+		if key > after {
+			list = append(list, key)
+		}
+	}
+	slices.Sort(list)
+	if limit > 0 && len(list) > limit {
+		list = list[:limit]
+	}
+	return list
+}
+
+func (l *deadLetters) get(ctx context.Context, key string) (d DeadLetter, ok bool, err error) {
+	raw, err := l.table.Get(ctx, key)
+	if err != nil || raw == nil {
+		return d, false, err
+	}
+	return d, true, json.Unmarshal(raw, &d)
+}
+
+// bury makes a dead letter, however long it takes. An error means that ctx has
+// ended.
+func (a *applier) bury(ctx context.Context, d DeadLetter) error {
+	d.Time = a.r.cfg.Now()
+	err := a.persist(ctx, func() error { return a.dead.put(ctx, d) })
+	if err == nil {
+		a.r.counters.dead.Add(1)
+		a.r.log.Error("dead letter", "cluster", d.Cluster, "what", d.What, "index", d.Index, "id", d.ID, "version", d.Version, "reason", d.Reason)
+	}
+	return err
+}
+
+// maxDeadList bounds one answer of DeadLetters.
+const maxDeadList = 10_000
+
+// DeadLetters lists dead letters in the order of their keys, from the one
+// behind after on ("" for the first), at most limit. If limit is zero, 10,000.
+func (r *Replicator) DeadLetters(ctx context.Context, after string, limit int) ([]DeadLetter, error) {
+	letters := []DeadLetter{}
+	if !r.replicating() {
+		return letters, nil
+	}
+	if limit <= 0 || limit > maxDeadList {
+		limit = maxDeadList
+	}
+	for _, key := range r.applier.dead.list(after, limit) {
+		d, ok, err := r.applier.dead.get(ctx, key)
+		if err != nil {
+			return letters, err
+		}
+		if ok {
+			letters = append(letters, d)
+		}
+	}
+	return letters, nil
+}
+
+// RetryDeadLetters reads what the letters are about from the master, as it is
+// now, and applies it again; without keys all of them. It tells how many letters
+// are gone and how many are left, with a newer reason.
+func (r *Replicator) RetryDeadLetters(ctx context.Context, keys ...string) (done, left int, err error) {
+	if !r.replicating() {
+		return 0, 0, nil
+	}
+	dead := &r.applier.dead
+	if len(keys) == 0 {
+		keys = dead.list("", 0)
+	}
+	for _, key := range keys {
+		d, ok, err := dead.get(ctx, key)
+		if err != nil {
+			return done, left, err
+		}
+		if !ok {
+			continue
+		}
+		gone, err := r.applier.retry(ctx, d)
+		if err != nil {
+			return done, left, err
+		}
+		if gone {
+			done++
+		} else {
+			left++
+		}
+	}
+	return done, left, nil
+}
+
+// retry applies what a letter is about once more.
+func (a *applier) retry(ctx context.Context, d DeadLetter) (gone bool, err error) {
+	p := a.pairs[d.From]
+	if p == nil || d.What == "record" || d.What == "intent" {
+		return false, nil
+	}
+	if err := a.dead.drop(ctx, d.Key); err != nil {
+		return false, err
+	}
+	if d.What == "" {
+		p.indices.forget(d.Index)
+		err = p.equalise(ctx, []cluster.DocID{{Index: d.Index, Type: d.Type, ID: d.ID, Routing: d.Routing}})
+	} else {
+		var problem error
+		problem, err = p.applyState(ctx, stateRef{d.What, d.Index}, false)
+		if problem != nil {
+			d.Reason = problem.Error()
+			err = a.dead.put(ctx, d)
+		}
+	}
+	if err != nil {
+		return false, errors.Join(err, a.dead.put(context.WithoutCancel(ctx), d))
+	}
+	return !a.dead.has(d.Key), nil
+}
+
+// DropDeadLetters forgets dead letters; without keys all of them.
+func (r *Replicator) DropDeadLetters(ctx context.Context, keys ...string) (dropped int, err error) {
+	if !r.replicating() {
+		return 0, nil
+	}
+	dead := &r.applier.dead
+	if len(keys) == 0 {
+		keys = dead.list("", 0)
+	}
+	for _, key := range keys {
+		if !dead.has(key) {
+			continue
+		}
+		if err := dead.drop(ctx, key); err != nil {
+			return dropped, err
+		}
+		dropped++
+	}
+	return dropped, nil
+}

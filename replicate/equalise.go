@@ -1,0 +1,280 @@
+package replicate
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/tidwall/gjson"
+
+	"github.com/esperanto-es/esperanto/internal/cluster"
+)
+
+// compare looks at documents that the follower refused to overwrite. Mostly it
+// has them already: an effect was applied twice. Those whose versions differ
+// are made equal.
+func (p *pair) compare(ctx context.Context, ids []cluster.DocID) error {
+	for start := 0; start < len(ids); start += p.a.r.cfg.BatchDocs {
+		chunk := ids[start:min(start+p.a.r.cfg.BatchDocs, len(ids))]
+		// The follower is asked first: the master's versions, which are read
+		// later, can be lower only if the document began anew there.
+		followers, err := p.to.MGet(ctx, chunk, false)
+		if err != nil {
+			return err
+		}
+		masters, err := p.from.MGet(ctx, chunk, false)
+		if err != nil {
+			return err
+		}
+		var differ []cluster.DocID
+		for i := range chunk {
+			f, m := followers[i], masters[i]
+			if f.Found != m.Found || (f.Found && f.Version != m.Version) {
+				differ = append(differ, chunk[i])
+			}
+		}
+		if err := p.equalise(ctx, differ); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// equalise reads documents from both clusters and makes the follower's what the
+// master's are.
+func (p *pair) equalise(ctx context.Context, ids []cluster.DocID) error {
+	for start := 0; start < len(ids); start += readChunk {
+		if err := p.equaliseChunk(ctx, ids[start:min(start+readChunk, len(ids))]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (p *pair) equaliseChunk(ctx context.Context, ids []cluster.DocID) error {
+	followers, err := p.to.MGet(ctx, ids, true)
+	if err != nil {
+		return err
+	}
+	masters, err := p.from.MGet(ctx, ids, true)
+	if err != nil {
+		return err
+	}
+	p.a.r.counters.readBacks.Add(int64(len(ids)))
+	names := map[string]bool{}
+	for i := range ids {
+		if masters[i].Found {
+			names[masters[i].Index] = true
+		}
+	}
+	problems, err := p.indices.ready(ctx, keys(names), false)
+	if err != nil {
+		return err
+	}
+	var docs []cluster.Doc
+	var rejected []rejection
+	var forced []cluster.DocID
+	for i := range ids {
+		f, m := &followers[i], &masters[i]
+		switch problem := problems[m.Index]; {
+		case sameDocument(f, m):
+		case m.Found && len(m.Source) == 0:
+			if !f.Found || f.Version != m.Version {
+				rejected = append(rejected, rejection{*m, errNoSource})
+			}
+		case !m.Found:
+			docs = append(docs, cluster.Doc{DocID: f.DocID, Version: f.Version + 1})
+		case errors.Is(problem, errNoIndex):
+		case problem != nil:
+			rejected = append(rejected, rejection{*m, problem.Error()})
+		case f.Found && m.Version <= f.Version:
+			forced = append(forced, ids[i])
+		default:
+			docs = append(docs, *m)
+		}
+	}
+	w, err := p.write(ctx, docs)
+	if err != nil {
+		return err
+	}
+	// The follower remembers the deletion of a later version.
+	for _, id := range append(forced, w.conflicts...) {
+		if err := p.equaliseOne(ctx, id); err != nil {
+			return err
+		}
+	}
+	if err := p.buryAll(ctx, append(rejected, w.rejected...)); err != nil {
+		return err
+	}
+	return w.busy
+}
+
+// buryAll makes dead letters of documents that were read from the master just
+// now.
+func (p *pair) buryAll(ctx context.Context, rejected []rejection) error {
+	for _, r := range rejected {
+		if err := p.a.bury(ctx, p.letter(r.doc, r.reason)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// errNoSource is the reason of a dead letter.
+const errNoSource = "the document has to be read back, and the master's index does not keep _source"
+
+// forceWait bounds how long the follower is given to forget a deletion.
+const forceWait = 10 * time.Second
+
+// equaliseOne makes one document equal, also if the follower's version has to go
+// down for it: a document that was deleted, forgotten (index.gc_deletes) and
+// created again begins at version 1, which the follower does not accept over a
+// higher one. Its own memory of deletions is set to nothing for the moment, the
+// document is deleted, and then written as the master has it.
+func (p *pair) equaliseOne(ctx context.Context, id cluster.DocID) error {
+	p.forcing.Lock()
+	defer p.forcing.Unlock()
+	restore := func() error { return nil }
+	deadline := time.Now().Add(forceWait)
+	for attempt := 0; ; attempt++ {
+		done, err := p.step(ctx, id, attempt > 0)
+		if err == nil && !done && attempt == 0 {
+			restore, err = p.shortenMemory(ctx, id.Index)
+		}
+		if err == nil && !done && time.Now().After(deadline) {
+			err = fmt.Errorf("cluster %s does not take the master's version of %s/%s", p.to.Name(), id.Index, id.ID)
+		}
+		if err != nil || done {
+			if attempt > 0 && done {
+				p.a.r.counters.forced.Add(1)
+			}
+			return errors.Join(err, restore())
+		}
+		select {
+		case <-time.After(100 * time.Millisecond):
+		case <-ctx.Done():
+			return errors.Join(ctx.Err(), restore())
+		}
+	}
+}
+
+// step does what brings a document nearer to the master's. It is done when both
+// are equal, or when the follower rejects it for good.
+func (p *pair) step(ctx context.Context, id cluster.DocID, force bool) (done bool, err error) {
+	one := []cluster.DocID{id}
+	followers, err := p.to.MGet(ctx, one, true)
+	if err != nil {
+		return false, err
+	}
+	masters, err := p.from.MGet(ctx, one, true)
+	if err != nil {
+		return false, err
+	}
+	f, m := followers[0], masters[0]
+	if sameDocument(&f, &m) {
+		return true, nil
+	}
+	if m.Found && len(m.Source) == 0 {
+		return true, p.buryAll(ctx, []rejection{{m, errNoSource}})
+	}
+	doc := m
+	if f.Found && (!m.Found || (force && m.Version <= f.Version)) {
+		doc = cluster.Doc{DocID: f.DocID, Version: f.Version + 1}
+	}
+	w, err := p.write(ctx, []cluster.Doc{doc})
+	switch {
+	case err != nil:
+		return false, err
+	case w.busy != nil:
+		return false, w.busy
+	case len(w.rejected) > 0:
+		return true, p.buryAll(ctx, w.rejected)
+	}
+	return len(w.conflicts) == 0 && doc.Found == m.Found && doc.Version >= m.Version, nil
+}
+
+// gcPrefix begins the keys under which the setting that shortenMemory changes is
+// kept in the table "control" until it is restored, in case the process ends in
+// between.
+const gcPrefix = "gc_deletes/"
+
+func gcKey(cluster, index string) string { return gcPrefix + cluster + "/" + index }
+
+// restoreMemory restores settings that an earlier process had changed for a
+// moment.
+func (a *applier) restoreMemory(ctx context.Context) {
+	table := a.r.control.table
+	before := map[string]string{}
+	a.persist(ctx, func() error {
+		return table.Scan(ctx, func(key string, value []byte) bool {
+			if strings.HasPrefix(key, gcPrefix) {
+				before[key] = string(value)
+			}
+			return true
+		})
+	})
+	for key, value := range before {
+		name, index, _ := strings.Cut(strings.TrimPrefix(key, gcPrefix), "/")
+		for _, p := range a.pairs {
+			if p.to.Name() == name {
+				a.persist(ctx, func() error {
+					p.forcing.Lock()
+					defer p.forcing.Unlock()
+					if err := p.setMemory(ctx, index, value); err != nil {
+						return err
+					}
+					return table.Delete(ctx, key)
+				})
+			}
+		}
+	}
+}
+
+// shortenMemory has an index of the follower forget deletions at once. restore
+// sets it back.
+func (p *pair) shortenMemory(ctx context.Context, index string) (restore func() error, err error) {
+	nothing := func() error { return nil }
+	status, answer, err := p.to.Do(ctx, http.MethodGet, cluster.Path(index, "_settings")+"?flat_settings=true", nil)
+	if err != nil {
+		return nothing, err
+	}
+	if err := p.to.Failed(status, answer); err != nil {
+		return nothing, err
+	}
+	before := "null"
+	gjson.ParseBytes(answer).ForEach(func(_, o gjson.Result) bool {
+		if v := o.Get(`settings.index\.gc_deletes`); v.Exists() {
+			before = v.Raw
+		}
+		return true
+	})
+	table, key := p.a.r.control.table, gcKey(p.to.Name(), index)
+	if err := table.Put(ctx, key, []byte(before)); err != nil {
+		return nothing, err
+	}
+	if err := p.setMemory(ctx, index, `"0s"`); err != nil {
+		return nothing, err
+	}
+	return func() error {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
+		defer cancel()
+		if err := p.setMemory(ctx, index, before); err != nil {
+			return err
+		}
+		return table.Delete(ctx, key)
+	}, nil
+}
+
+func (p *pair) setMemory(ctx context.Context, index, value string) error {
+	status, answer, err := p.to.Do(ctx, http.MethodPut, cluster.Path(index, "_settings"), []byte(`{"index.gc_deletes":`+value+`}`))
+	if err != nil {
+		return err
+	}
+	if status == http.StatusNotFound {
+		return nil
+	}
+	return p.to.Failed(status, answer)
+}

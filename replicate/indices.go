@@ -1,0 +1,227 @@
+package replicate
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/tidwall/gjson"
+
+	"github.com/esperanto-es/esperanto/internal/cluster"
+)
+
+// indices keeps the follower's indices what documents of the master need: they
+// exist, and their mappings contain the master's, so that the follower never
+// guesses the type of a field.
+type indices struct {
+	a        *applier
+	from, to *cluster.Cluster
+
+	mu    sync.Mutex // also orders the requests that change the follower's indices
+	state string     // the master's cluster state when known was last complete
+	known map[string]carried
+}
+
+// carried is what was carried over of one index. problem is why that failed for
+// good.
+type carried struct {
+	mapping string
+	problem error
+}
+
+// errNoIndex says that the master does not have the index.
+var errNoIndex = errors.New("the master does not have the index")
+
+func newIndices(a *applier, from, to *cluster.Cluster) *indices {
+	return &indices{a: a, from: from, to: to, known: map[string]carried{}}
+}
+
+// forget has indices looked at again before the next documents.
+func (x *indices) forget(names ...string) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.state = ""
+	for _, name := range names {
+		delete(x.known, name)
+	}
+}
+
+// indexChunk bounds the indices of one request: their names stand in its path.
+const indexChunk = 30
+
+// maxKnown bounds the indices that are remembered.
+const maxKnown = 10_000
+
+// ready brings the follower's indices to what the documents of the master need.
+// problems tells which are not: errNoIndex, or what the follower objects to. The
+// error is about the request as a whole and passes.
+func (x *indices) ready(ctx context.Context, names []string, again bool) (problems map[string]error, err error) {
+	if len(names) == 0 {
+		return nil, nil
+	}
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if again {
+		x.state = ""
+		for _, name := range names {
+			delete(x.known, name)
+		}
+	}
+	state, err := x.masterState(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if state != x.state && x.state != "" || len(x.known) > maxKnown {
+		for name, c := range x.known {
+			c.problem = errStale
+			x.known[name] = c
+		}
+	}
+	var look []string
+	for _, name := range names {
+		if c, ok := x.known[name]; !ok || errors.Is(c.problem, errStale) {
+			look = append(look, name)
+		}
+	}
+	slices.Sort(look)
+	for chunk := range slices.Chunk(look, indexChunk) {
+		if err := x.carryOver(ctx, chunk); err != nil {
+			return nil, err
+		}
+	}
+	x.state = state
+	for _, name := range names {
+		if problem := x.known[name].problem; problem != nil {
+			if problems == nil {
+				problems = map[string]error{}
+			}
+			problems[name] = problem
+		}
+	}
+	return problems, nil
+}
+
+// errStale marks what is known from an older cluster state.
+var errStale = errors.New("the master's cluster state has changed")
+
+// masterState is what changes when anything in the master's cluster state does.
+func (x *indices) masterState(ctx context.Context) (string, error) {
+	status, answer, err := x.from.Do(ctx, http.MethodGet, "/_cluster/state/version", nil)
+	if err != nil {
+		return "", err
+	}
+	if err := x.from.Failed(status, answer); err != nil {
+		return "", err
+	}
+	state := gjson.GetBytes(answer, "state_uuid").String() + "/" + gjson.GetBytes(answer, "version").String()
+	if state == "/" {
+		return "", fmt.Errorf("cluster %s: GET /_cluster/state/version tells no version", x.from.Name())
+	}
+	return state, nil
+}
+
+// carryOver reads indices from the master and carries over what is new.
+func (x *indices) carryOver(ctx context.Context, names []string) error {
+	found, err := x.read(ctx, names)
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		index, ok := found[name]
+		if !ok {
+			x.known[name] = carried{problem: errNoIndex}
+			continue
+		}
+		before := x.known[name]
+		if errors.Is(before.problem, errStale) && before.mapping != "" && before.mapping == index.mappings.Raw {
+			x.known[name] = carried{mapping: before.mapping}
+			continue
+		}
+		problem, err := x.carryIndex(ctx, index)
+		if err != nil {
+			return err
+		}
+		if problem != nil {
+			x.a.r.log.Warn("the follower does not take an index as it is", "cluster", x.to.Name(), "index", name, "reason", problem)
+			x.known[name] = carried{problem: problem}
+			continue
+		}
+		x.known[name] = carried{mapping: strings.Clone(index.mappings.Raw)}
+	}
+	return nil
+}
+
+// An indexState is one index as the master shows it, in its dialect.
+type indexState struct {
+	name                        string
+	mappings, settings, aliases gjson.Result
+	typ                         string // the type that applications see, "" if there is none
+}
+
+// read reads indices from the master. Those that it does not have are left out.
+func (x *indices) read(ctx context.Context, names []string) (map[string]indexState, error) {
+	v, err := x.from.Version(ctx)
+	if err != nil {
+		return nil, err
+	}
+	target := cluster.Path(strings.Join(names, ",")) + "?ignore_unavailable=true&allow_no_indices=true&expand_wildcards=open,closed"
+	status, answer, err := x.from.Do(ctx, http.MethodGet, target, nil)
+	if err != nil {
+		return nil, err
+	}
+	if status == http.StatusNotFound {
+		return nil, nil
+	}
+	if err := x.from.Failed(status, answer); err != nil {
+		return nil, err
+	}
+	found := map[string]indexState{}
+	gjson.ParseBytes(answer).ForEach(func(name, o gjson.Result) bool {
+		if slices.Contains(names, name.String()) { // an alias of that name is another thing
+			found[name.String()] = indexState{name: name.String(), mappings: o.Get("mappings"), settings: o.Get("settings.index"), aliases: o.Get("aliases")}
+		}
+		return true
+	})
+	for name, index := range found {
+		if v.Major < 7 {
+			continue
+		}
+		facts, _, err := x.from.Facts().Lookup(ctx, name)
+		if err != nil {
+			return nil, err
+		}
+		index.typ = facts.Type
+		found[name] = index
+	}
+	return found, nil
+}
+
+// carryIndex creates an index at the follower, or brings its mapping to the
+// master's. problem is what the follower objects to.
+func (x *indices) carryIndex(ctx context.Context, index indexState) (problem, err error) {
+	_, exists, err := x.to.Facts().Lookup(ctx, index.name)
+	if err != nil {
+		return nil, err
+	}
+	defer x.to.Facts().Forget(index.name)
+	s, err := newScribe(ctx, x.a.r.cfg, x.from, x.to, index.typ)
+	if err != nil {
+		return nil, err
+	}
+	if !exists {
+		problem, err = s.createIndex(ctx, index)
+		if err != nil || !isAlreadyExists(problem) {
+			return problem, err
+		}
+	}
+	return s.putMapping(ctx, index)
+}
+
+func isAlreadyExists(err error) bool {
+	e := new(cluster.StatusError)
+	return errors.As(err, &e) && (e.Type == "resource_already_exists_exception" || e.Type == "index_already_exists_exception")
+}

@@ -1,0 +1,282 @@
+package replicate
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"sync"
+
+	"github.com/esperanto-es/esperanto/internal/cluster"
+)
+
+// A pair applies what one cluster did to the other one.
+type pair struct {
+	a        *applier
+	from, to *cluster.Cluster
+	indices  *indices
+
+	// forcing orders what takes more than one request to one document, so that
+	// no two workers do it to the same one.
+	forcing sync.Mutex
+}
+
+func newPair(a *applier, from, to *cluster.Cluster) *pair {
+	return &pair{a: a, from: from, to: to, indices: newIndices(a, from, to)}
+}
+
+// readChunk bounds the documents of one read-back: their sizes are not known
+// before.
+const readChunk = 100
+
+// apply writes changes to the follower. left are those that have to be tried
+// again; then the error says why. Changes that the follower rejects for good
+// become dead letters.
+func (p *pair) apply(ctx context.Context, changes []change) (left []change, err error) {
+	changes, err = p.readBack(ctx, changes)
+	if err != nil {
+		return changes, err
+	}
+	problems, err := p.indices.ready(ctx, indicesOf(changes), false)
+	if err != nil {
+		return changes, err
+	}
+	docs := make([]cluster.Doc, 0, len(changes))
+	var rejected []rejection
+	for _, c := range changes {
+		switch problem := problems[c.Index]; {
+		case errors.Is(problem, errNoIndex):
+			// The index is gone at the master: so are its documents.
+		case problem != nil:
+			rejected = append(rejected, rejection{c.Doc, problem.Error()})
+		default:
+			docs = append(docs, c.Doc)
+		}
+	}
+	w, err := p.write(ctx, docs)
+	if err != nil {
+		return changes, err
+	}
+	rejected = append(rejected, w.rejected...)
+	if err := p.compare(ctx, w.conflicts); err != nil {
+		return changes, err
+	}
+	if err := p.judge(ctx, rejected); err != nil {
+		return changes, err
+	}
+	if w.busy != nil {
+		return asChanges(w.again), w.busy
+	}
+	return nil, nil
+}
+
+// readBack reads from the master what the changes do not tell. Documents that
+// it does not have any more are made equal at once, and fall out.
+func (p *pair) readBack(ctx context.Context, changes []change) ([]change, error) {
+	var ids []cluster.DocID
+	var at []int
+	for i := range changes {
+		if changes[i].read {
+			ids, at = append(ids, changes[i].DocID), append(at, i)
+		}
+	}
+	if len(ids) == 0 {
+		return changes, nil
+	}
+	if err := p.equalise(ctx, ids); err != nil {
+		return changes, err
+	}
+	kept := make([]change, 0, len(changes)-len(at))
+	for _, c := range changes {
+		if !c.read {
+			kept = append(kept, c)
+		}
+	}
+	return kept, nil
+}
+
+// A rejection is a document that the follower does not take as it is.
+type rejection struct {
+	doc    cluster.Doc
+	reason string
+}
+
+// written is what became of documents.
+type written struct {
+	conflicts []cluster.DocID // the follower has this version or a higher one
+	rejected  []rejection
+	again     []cluster.Doc // to be tried again, because of busy
+	busy      error
+}
+
+// write sends documents to the follower and sorts the answers.
+func (p *pair) write(ctx context.Context, docs []cluster.Doc) (w written, err error) {
+	results, err := p.to.WriteExternal(ctx, docs)
+	if err != nil {
+		if whole := new(cluster.StatusError); errors.As(err, &whole) && len(docs) > 1 && permanent(whole.Status, whole.Type) {
+			return p.writeSingly(ctx, docs)
+		}
+		if whole := new(cluster.StatusError); errors.As(err, &whole) && len(docs) == 1 && permanent(whole.Status, whole.Type) {
+			return written{rejected: []rejection{{docs[0], whole.Error()}}}, nil
+		}
+		return written{}, err
+	}
+	for i, r := range results {
+		switch {
+		case r.OK():
+			p.a.r.counters.applied.Add(1)
+			if err := p.a.dead.applied(ctx, p.letter(docs[i], "")); err != nil {
+				return written{}, err
+			}
+		case r.Status == http.StatusConflict:
+			p.a.r.counters.conflicts.Add(1)
+			w.conflicts = append(w.conflicts, docs[i].DocID)
+		case !permanent(r.Status, r.Type):
+			w.again = append(w.again, docs[i])
+			w.busy = fmt.Errorf("cluster %s answers %d to %s/%s: %s: %s", p.to.Name(), r.Status, docs[i].Index, docs[i].ID, r.Type, r.Reason)
+			if r.Type == "index_not_found_exception" {
+				p.indices.forget(docs[i].Index)
+			}
+		default:
+			w.rejected = append(w.rejected, rejection{docs[i], r.Type + ": " + r.Reason})
+		}
+	}
+	return w, nil
+}
+
+// writeSingly finds the document because of which a whole bulk is refused.
+func (p *pair) writeSingly(ctx context.Context, docs []cluster.Doc) (all written, err error) {
+	for i := range docs {
+		w, err := p.write(ctx, docs[i:i+1])
+		if err != nil {
+			return written{}, err
+		}
+		all.conflicts = append(all.conflicts, w.conflicts...)
+		all.rejected = append(all.rejected, w.rejected...)
+		all.again = append(all.again, w.again...)
+		if w.busy != nil {
+			all.busy = w.busy
+		}
+	}
+	return all, nil
+}
+
+// permanent reports whether trying again will not help as long as nobody
+// changes something.
+func permanent(status int, typ string) bool {
+	switch {
+	case status == http.StatusTooManyRequests, status >= 500, status == http.StatusUnauthorized, status == http.StatusForbidden:
+		return false // blocks of a full disk are 403
+	case typ == "cluster_block_exception", typ == "index_closed_exception", typ == "index_not_found_exception":
+		return false
+	}
+	return status >= 400
+}
+
+// judge decides about documents that the follower rejects. One that the master
+// does not have any more is no loss: it belonged to an index that is gone, or
+// is deleted by now. One that it has is tried once more, as it is now and with
+// the master's mapping carried over again; then it is a dead letter.
+func (p *pair) judge(ctx context.Context, rejected []rejection) error {
+	if len(rejected) == 0 {
+		return nil
+	}
+	ids := make([]cluster.DocID, len(rejected))
+	names := map[string]bool{}
+	for i, r := range rejected {
+		ids[i] = r.doc.DocID
+		names[r.doc.Index] = true
+	}
+	problems, err := p.indices.ready(ctx, keys(names), true)
+	if err != nil {
+		return err
+	}
+	for start := 0; start < len(ids); start += readChunk {
+		end := min(start+readChunk, len(ids))
+		masters, err := p.from.MGet(ctx, ids[start:end], true)
+		if err != nil {
+			return err
+		}
+		p.a.r.counters.readBacks.Add(int64(len(masters)))
+		for i, m := range masters {
+			reason := rejected[start+i].reason
+			if !m.Found {
+				if err := p.equaliseOne(ctx, ids[start+i]); err != nil {
+					return err
+				}
+				continue
+			}
+			if problem := problems[m.Index]; problem != nil {
+				reason = problem.Error()
+			} else {
+				w, err := p.write(ctx, []cluster.Doc{m})
+				if err != nil {
+					return err
+				}
+				if w.busy != nil {
+					return w.busy
+				}
+				if err := p.compare(ctx, w.conflicts); err != nil {
+					return err
+				}
+				if len(w.rejected) == 0 {
+					continue
+				}
+				reason = w.rejected[0].reason
+			}
+			if err := p.a.bury(ctx, p.letter(m, reason)); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// letter makes a dead letter of a document.
+func (p *pair) letter(d cluster.Doc, reason string) DeadLetter {
+	return DeadLetter{Cluster: p.to.Name(), From: p.from.Name(), Index: d.Index, Type: d.Type, ID: d.ID, Routing: d.Routing,
+		Version: d.Version, Reason: reason}
+}
+
+func indicesOf(changes []change) []string {
+	names := map[string]bool{}
+	for i := range changes {
+		names[changes[i].Index] = true
+	}
+	return keys(names)
+}
+
+func keys(set map[string]bool) []string {
+	list := make([]string, 0, len(set))
+	for k := range set {
+		list = append(list, k)
+	}
+	return list
+}
+
+func asChanges(docs []cluster.Doc) []change {
+	changes := make([]change, len(docs))
+	for i := range docs {
+		changes[i].Doc = docs[i]
+	}
+	return changes
+}
+
+// sameDocument reports whether both clusters hold the same document. White
+// space does not count: a bulk cannot carry line ends.
+func sameDocument(a, b *cluster.Doc) bool {
+	if !a.Found || !b.Found {
+		return a.Found == b.Found
+	}
+	return a.Version == b.Version && (bytes.Equal(a.Source, b.Source) || bytes.Equal(compact(a.Source), compact(b.Source)))
+}
+
+func compact(source []byte) []byte {
+	var b bytes.Buffer
+	if json.Compact(&b, source) != nil {
+		return source
+	}
+	return b.Bytes()
+}

@@ -1,0 +1,401 @@
+package replicate
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+
+	"github.com/tidwall/gjson"
+	"github.com/tidwall/sjson"
+
+	"github.com/esperanto-es/esperanto/internal/cluster"
+)
+
+// applyState brings one part of the follower's state to the master's, however
+// long it takes. What the follower rejects for good becomes a dead letter. An
+// error means that ctx has ended.
+func (a *applier) applyState(ctx context.Context, from string, ref stateRef, deleted bool) error {
+	p := a.pairs[from]
+	if p == nil {
+		return a.bury(ctx, DeadLetter{From: from, What: ref.What, Index: ref.Name, Reason: fmt.Sprintf("the change comes from cluster %q, which the configuration does not have", from)})
+	}
+	return a.persist(ctx, func() error {
+		problem, err := p.applyState(ctx, ref, deleted)
+		if err != nil {
+			return err
+		}
+		letter := DeadLetter{Cluster: p.to.Name(), From: from, What: ref.What, Index: ref.Name}
+		if problem == nil {
+			a.r.counters.state.Add(1)
+			a.gotOn(0)
+			return a.dead.applied(ctx, letter)
+		}
+		letter.Reason = problem.Error()
+		return a.bury(ctx, letter)
+	})
+}
+
+// applyState does it once.
+func (p *pair) applyState(ctx context.Context, ref stateRef, deleted bool) (problem, err error) {
+	switch ref.What {
+	case whatIndex:
+		return p.applyIndex(ctx, ref.Name, deleted)
+	case whatAliases:
+		return p.applyAliases(ctx, strings.Split(ref.Name, ","))
+	case whatTemplate, whatIndexTemplate, whatComponentTemplate, whatPipeline, whatScript:
+		return p.applyNamed(ctx, ref)
+	}
+	return fmt.Errorf("this esperanto does not know how to apply %q", ref.What), nil
+}
+
+// applyIndex brings one index over: its existence, settings, mapping, aliases,
+// and whether it is open. An index that was deleted is deleted here first, as
+// the master's may be another one of that name by now.
+func (p *pair) applyIndex(ctx context.Context, name string, deleted bool) (problem, err error) {
+	if deleted {
+		if problem, err = p.deleteIndex(ctx, name); problem != nil || err != nil {
+			return problem, err
+		}
+	}
+	problems, err := p.indices.ready(ctx, []string{name}, true)
+	if err != nil {
+		return nil, err
+	}
+	problem = problems[name]
+	switch {
+	case errors.Is(problem, errNoIndex) && !deleted:
+		return p.deleteIndex(ctx, name)
+	case errors.Is(problem, errNoIndex):
+		return nil, nil
+	case problem != nil:
+		return problem, nil
+	}
+	if problem, err = p.applyOpen(ctx, name, true); problem != nil || err != nil {
+		return problem, err
+	}
+	if problem, err = p.applySettings(ctx, name); problem != nil || err != nil {
+		return problem, err
+	}
+	if problem, err = p.applyAliases(ctx, []string{name}); problem != nil || err != nil {
+		return problem, err
+	}
+	return p.applyOpen(ctx, name, false)
+}
+
+// deleteIndex deletes an index of the follower, and the dead letters of its
+// documents.
+func (p *pair) deleteIndex(ctx context.Context, name string) (problem, err error) {
+	if strings.ContainsAny(name, "*,?") || name == "_all" || name == "" {
+		return fmt.Errorf("%q is not the name of one index", name), nil
+	}
+	status, answer, err := p.to.Do(ctx, http.MethodDelete, cluster.Path(name), nil)
+	p.to.Facts().Forget(name)
+	p.indices.forget(name)
+	if err != nil {
+		return nil, err
+	}
+	if failed := p.to.Failed(status, answer); failed != nil && status != http.StatusNotFound {
+		if permanent(status, "") {
+			return failed, nil
+		}
+		return nil, failed
+	}
+	return nil, p.a.dead.dropIndex(ctx, p.to.Name(), name)
+}
+
+// openState is "open" or "close", "" if there is no such index.
+func openState(ctx context.Context, c *cluster.Cluster, name string) (string, error) {
+	status, answer, err := c.Do(ctx, http.MethodGet,
+		cluster.Path("_cluster", "state", "metadata", name)+"?filter_path=metadata.indices.*.state&expand_wildcards=open,closed&ignore_unavailable=true", nil)
+	if err != nil {
+		return "", err
+	}
+	if err := c.Failed(status, answer); err != nil {
+		return "", err
+	}
+	return gjson.GetBytes(answer, "metadata.indices."+gjson.Escape(name)+".state").String(), nil
+}
+
+// applyOpen opens an index (first) or closes it, if the master's is open or
+// closed.
+func (p *pair) applyOpen(ctx context.Context, name string, first bool) (problem, err error) {
+	want, err := openState(ctx, p.from, name)
+	if err != nil {
+		return nil, err
+	}
+	have, err := openState(ctx, p.to, name)
+	if err != nil || want == have || want == "" {
+		return nil, err
+	}
+	action := "_close"
+	if want == "open" {
+		action = "_open"
+	}
+	if first != (want == "open") {
+		return nil, nil
+	}
+	status, answer, err := p.to.Do(ctx, http.MethodPost, cluster.Path(name, action), nil)
+	if err != nil {
+		return nil, err
+	}
+	failed := p.to.Failed(status, answer)
+	if failed != nil && !permanent(status, "") {
+		return nil, failed
+	}
+	return failed, nil
+}
+
+// resettable are the groups of settings that an application may take back, so
+// that they are only at the follower.
+var resettable = []string{"refresh_interval", "max_", "gc_deletes", "default_pipeline", "search.", "indexing.", "mapping.", "translog."}
+
+// applySettings changes the follower's settings where they differ. A setting
+// that it does not take is left as it is: most can be set at creation only, and
+// were.
+func (p *pair) applySettings(ctx context.Context, name string) (problem, err error) {
+	want, err := settingsOf(ctx, p.from, name)
+	if err != nil {
+		return nil, err
+	}
+	have, err := settingsOf(ctx, p.to, name)
+	if err != nil {
+		return nil, err
+	}
+	s, err := newScribe(ctx, p.a.r.cfg, p.from, p.to, "")
+	if err != nil {
+		return nil, err
+	}
+	set := func(key, raw string) error {
+		body, _ := sjson.SetRaw(`{}`, "index."+gjson.Escape(key), raw)
+		_, _, problem, err := s.do(ctx, http.MethodPut, cluster.Path(name, "_settings"), []byte(body))
+		if problem != nil {
+			p.a.r.log.Debug("a setting is not carried over", "cluster", p.to.Name(), "index", name, "setting", key, "reason", problem)
+		}
+		return err
+	}
+	for key, raw := range want {
+		if settable(key) && have[key] != raw {
+			if err := set(key, raw); err != nil {
+				return nil, err
+			}
+		}
+	}
+	for key := range have {
+		if _, ok := want[key]; !ok && hasAnyPrefix(key, resettable) {
+			if err := set(key, "null"); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return nil, nil
+}
+
+func hasAnyPrefix(s string, prefixes []string) bool {
+	for _, p := range prefixes {
+		if strings.HasPrefix(s, p) {
+			return true
+		}
+	}
+	return false
+}
+
+// settingsOf reads an index's settings: full name without "index." → raw value.
+func settingsOf(ctx context.Context, c *cluster.Cluster, name string) (map[string]string, error) {
+	status, answer, err := c.Do(ctx, http.MethodGet, cluster.Path(name, "_settings"), nil)
+	if err != nil {
+		return nil, err
+	}
+	if err := c.Failed(status, answer); err != nil {
+		return nil, err
+	}
+	settings := map[string]string{}
+	flatten("", "", gjson.GetBytes(answer, gjson.Escape(name)+".settings.index"), func(key, _ string, v gjson.Result) {
+		settings[key] = v.Raw
+	})
+	return settings, nil
+}
+
+// applyAliases makes the aliases of indices what they are at the master, in one
+// request.
+func (p *pair) applyAliases(ctx context.Context, names []string) (problem, err error) {
+	problems, err := p.indices.ready(ctx, names, false)
+	if err != nil {
+		return nil, err
+	}
+	var there []string
+	for _, name := range names {
+		if problems[name] == nil {
+			there = append(there, name)
+		}
+	}
+	if len(there) == 0 {
+		return nil, nil
+	}
+	want, err := aliasesAt(ctx, p.from, there)
+	if err != nil {
+		return nil, err
+	}
+	have, err := aliasesAt(ctx, p.to, there)
+	if err != nil {
+		return nil, err
+	}
+	actions := aliasChanges(there, want, have)
+	if len(actions) == 0 {
+		return nil, nil
+	}
+	s, err := newScribe(ctx, p.a.r.cfg, p.from, p.to, "")
+	if err != nil {
+		return nil, err
+	}
+	_, _, problem, err = s.do(ctx, http.MethodPost, "/_aliases", []byte(`{"actions":[`+strings.Join(actions, ",")+`]}`))
+	p.to.Facts().Forget(there...)
+	return problem, err
+}
+
+// aliasesAt reads aliases: index → alias → what it is, raw.
+func aliasesAt(ctx context.Context, c *cluster.Cluster, names []string) (map[string]map[string]string, error) {
+	status, answer, err := c.Do(ctx, http.MethodGet, cluster.Path(strings.Join(names, ","), "_alias")+"?ignore_unavailable=true", nil)
+	if err != nil {
+		return nil, err
+	}
+	all := map[string]map[string]string{}
+	if status == http.StatusNotFound {
+		return all, nil
+	}
+	if err := c.Failed(status, answer); err != nil {
+		return nil, err
+	}
+	gjson.ParseBytes(answer).ForEach(func(index, o gjson.Result) bool {
+		aliases := map[string]string{}
+		o.Get("aliases").ForEach(func(alias, a gjson.Result) bool {
+			aliases[alias.String()] = a.Raw
+			return true
+		})
+		all[index.String()] = aliases
+		return true
+	})
+	return all, nil
+}
+
+// aliasChanges makes the actions that lead from have to want.
+func aliasChanges(names []string, want, have map[string]map[string]string) []string {
+	var actions []string
+	action := func(verb, index, alias, raw string) {
+		raw, _ = sjson.Set(raw, "index", index)
+		raw, _ = sjson.Set(raw, "alias", alias)
+		actions = append(actions, `{"`+verb+`":`+raw+`}`)
+	}
+	for _, index := range names {
+		for alias := range have[index] {
+			if _, ok := want[index][alias]; !ok {
+				action("remove", index, alias, `{}`)
+			}
+		}
+	}
+	for _, index := range names {
+		for alias, raw := range want[index] {
+			if have[index][alias] != raw {
+				action("add", index, alias, raw)
+			}
+		}
+	}
+	return actions
+}
+
+// applyNamed brings over a template, a pipeline or a script.
+func (p *pair) applyNamed(ctx context.Context, ref stateRef) (problem, err error) {
+	status, answer, err := p.from.Do(ctx, http.MethodGet, statePath(ref.What, ref.Name), nil)
+	if err != nil {
+		return nil, err
+	}
+	body := ""
+	if status != http.StatusNotFound {
+		if err := p.from.Failed(status, answer); err != nil {
+			return nil, err
+		}
+		body = definition(ref, answer)
+	}
+	s, err := newScribe(ctx, p.a.r.cfg, p.from, p.to, "")
+	if err != nil {
+		return nil, err
+	}
+	if body == "" {
+		status, _, problem, err := s.do(ctx, http.MethodDelete, statePath(ref.What, ref.Name), nil)
+		if status == http.StatusNotFound {
+			problem = nil
+		}
+		return problem, err
+	}
+	_, _, problem, err = s.do(ctx, http.MethodPut, statePath(ref.What, ref.Name), []byte(body))
+	return problem, err
+}
+
+// definition takes the body that makes a thing out of the answer that shows it,
+// "" if it is not there.
+func definition(ref stateRef, answer []byte) string {
+	name := gjson.Escape(ref.Name)
+	switch ref.What {
+	case whatIndexTemplate:
+		return gjson.GetBytes(answer, "index_templates.0.index_template").Raw
+	case whatComponentTemplate:
+		return gjson.GetBytes(answer, "component_templates.0.component_template").Raw
+	case whatScript:
+		if !gjson.GetBytes(answer, "found").Bool() {
+			return ""
+		}
+		return `{"script":` + gjson.GetBytes(answer, "script").Raw + `}`
+	}
+	return gjson.GetBytes(answer, name).Raw
+}
+
+// resolve reads back what a write with an unknown outcome may have changed, and
+// makes the follower equal. An error means that ctx has ended.
+func (a *applier) resolve(ctx context.Context, intent *record) error {
+	p := a.pairs[intent.From]
+	if p == nil {
+		return a.bury(ctx, DeadLetter{From: intent.From, What: "intent", Index: intent.ID, Reason: fmt.Sprintf("the write went to cluster %q, which the configuration does not have", intent.From)})
+	}
+	for _, ref := range intent.State {
+		if err := a.applyState(ctx, intent.From, ref, false); err != nil {
+			return err
+		}
+	}
+	if len(intent.Docs) == 0 {
+		return nil
+	}
+	return a.persist(ctx, func() error {
+		ids, err := p.places(ctx, intent.Docs)
+		if err != nil {
+			return err
+		}
+		if err := p.equalise(ctx, ids); err != nil {
+			return err
+		}
+		a.gotOn(len(ids))
+		return nil
+	})
+}
+
+// places finds the concrete indices and routings of documents as they were
+// asked for. Those whose index the master does not have are left out: what the
+// follower has of it goes with the index's own records.
+func (p *pair) places(ctx context.Context, docs []recordDoc) ([]cluster.DocID, error) {
+	ids := make([]cluster.DocID, 0, len(docs))
+	for _, d := range docs {
+		index, ok, err := p.from.Facts().Lookup(ctx, d.Index)
+		if err != nil {
+			return nil, err
+		}
+		if !ok || d.ID == "" {
+			continue
+		}
+		id := cluster.DocID{Index: index.Name, Type: d.Type, ID: d.ID, Routing: d.Routing, Parent: d.Parent}
+		if alias, is := index.Aliases[d.Index]; is && alias.IndexRouting != "" {
+			id.Routing = alias.IndexRouting
+		}
+		ids = append(ids, id)
+	}
+	return ids, nil
+}

@@ -1,0 +1,285 @@
+package replicate
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/esperanto-es/esperanto/internal/cluster"
+	"github.com/esperanto-es/esperanto/replicate/journal"
+)
+
+// Switchover makes another cluster the master:
+//
+//  1. it is refused early while something stands in the way;
+//  2. a sentinel goes through every partition while writes go on: the applier
+//     is close to the journal's end;
+//  3. writes wait, and those under way come to their end with their records;
+//  4. a second sentinel comes back from the applier: the follower has everything;
+//  5. the follower makes it visible to searches, the new master and epoch become
+//     durable, and writes go on at it.
+//
+// The error is a *SwitchError if it was refused or given up: then everything is
+// as before. Without a master in req, ErrUnknownCluster.
+func (r *Replicator) Switchover(ctx context.Context, req SwitchRequest) (SwitchResult, error) {
+	return r.switchover(ctx, req, func(*controlState) {})
+}
+
+// switchover does it; also is changed in the control state with it.
+func (r *Replicator) switchover(ctx context.Context, req SwitchRequest, also func(*controlState)) (SwitchResult, error) {
+	if r.clusterNamed(req.Master) == nil {
+		return SwitchResult{}, fmt.Errorf("%q: %w", req.Master, ErrUnknownCluster)
+	}
+	if !r.replicating() {
+		return SwitchResult{Master: req.Master, Epoch: 1}, nil
+	}
+	if !r.switching.TryLock() {
+		return SwitchResult{}, &SwitchError{Reason: "another switchover is under way", NextSteps: []string{"try again in some seconds"}}
+	}
+	defer r.switching.Unlock()
+	now := r.gate.now()
+	if now.master.Name() == req.Master {
+		if !req.DryRun {
+			if err := r.control.change(ctx, also); err != nil {
+				return SwitchResult{}, fmt.Errorf("keeping who the master is: %w", err)
+			}
+		}
+		return SwitchResult{Master: req.Master, Epoch: now.epoch}, nil
+	}
+	if err := r.mayswitch(ctx, now); err != nil {
+		return SwitchResult{}, err
+	}
+	next := r.rolesOf(req.Master, now.epoch+1)
+	if req.DryRun {
+		return SwitchResult{Master: req.Master, Epoch: next.epoch}, nil
+	}
+	if err := r.drain(ctx, r.cfg.DrainTimeout); err != nil {
+		return SwitchResult{}, r.givenUp(ctx, "before writes were made to wait", err)
+	}
+	pause, err := r.cutOver(ctx, now, next, also)
+	if err != nil {
+		r.log.Warn("the switchover was given up", "master", now.master.Name(), "wanted", req.Master, "reason", err, "pause", pause)
+		return SwitchResult{}, err
+	}
+	r.counters.switchover.Add(1)
+	r.log.Info("the master was moved", "master", req.Master, "epoch", next.epoch, "pause", pause)
+	return SwitchResult{Master: req.Master, Epoch: next.epoch, PauseMS: float64(pause.Microseconds()) / 1000}, nil
+}
+
+// mayswitch tells what stands in the way of making the follower the master.
+func (r *Replicator) mayswitch(ctx context.Context, now roles) error {
+	follower := now.follower.Name()
+	if r.applier.isPaused() {
+		return &SwitchError{Reason: "the applier is paused: the follower does not have what the master has", NextSteps: []string{"resume the applier"}}
+	}
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	if err := r.cfg.Journal.Ping(ctx); err != nil {
+		return &SwitchError{Reason: fmt.Sprintf("the journal does not work: %v", err), NextSteps: []string{"bring the journal back, then try again"}}
+	}
+	if err := alive(ctx, now.follower); err != nil {
+		return &SwitchError{Reason: fmt.Sprintf("the follower %s does not answer: %v", follower, err), NextSteps: []string{"bring cluster " + follower + " back, then try again"}}
+	}
+	backlog, _, err := r.backlog(ctx)
+	if err != nil {
+		return fmt.Errorf("reading the journal's bounds: %w", err)
+	}
+	if backlog > r.cfg.MaxBacklog {
+		return &SwitchError{Reason: fmt.Sprintf("backlog %d records: too many to be applied while writes wait", backlog), NextSteps: []string{"wait until the backlog is below " + strconv.FormatInt(r.cfg.MaxBacklog, 10) + " records, then try again"}}
+	}
+	return nil
+}
+
+// alive reports whether a cluster answers, and is one of a version that is
+// spoken.
+func alive(ctx context.Context, c *cluster.Cluster) error {
+	if _, err := c.Version(ctx); err != nil {
+		return err
+	}
+	status, answer, err := c.Do(ctx, http.MethodGet, "/_cluster/health?timeout=2s", nil)
+	if err != nil {
+		return err
+	}
+	return c.Failed(status, answer)
+}
+
+// givenUp makes the error of a switchover that could not be done in time.
+func (r *Replicator) givenUp(ctx context.Context, when string, cause error) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
+	defer cancel()
+	backlog, lag, _ := r.backlog(ctx)
+	e := &SwitchError{Reason: fmt.Sprintf("given up %s: %v; backlog %d records, lag %.1f s", when, cause, backlog, lag.Seconds())}
+	r.applier.mu.Lock()
+	reason := r.applier.reason
+	r.applier.mu.Unlock()
+	if reason != "" {
+		e.Reason += "; the applier waits: " + reason
+		e.NextSteps = append(e.NextSteps, "look at why the applier waits")
+	}
+	e.NextSteps = append(e.NextSteps, "everything is as before; try again when the backlog is small")
+	return e
+}
+
+// cutOver is the part in which writes wait.
+func (r *Replicator) cutOver(ctx context.Context, now, next roles, also func(*controlState)) (pause time.Duration, err error) {
+	ctx, cancel := context.WithTimeout(ctx, r.cfg.SwitchTimeout)
+	defer cancel()
+	r.gate.close()
+	began := time.Now()
+	after := now
+	defer func() {
+		r.gate.open(after)
+		pause = time.Since(began)
+	}()
+	if left, err := r.gate.quiet(ctx); err != nil {
+		return 0, r.givenUp(ctx, fmt.Sprintf("since %d writes were still under way", left), err)
+	}
+	if err := r.drain(ctx, r.cfg.SwitchTimeout); err != nil {
+		return 0, r.givenUp(ctx, "since the follower did not catch up", err)
+	}
+	status, answer, err := next.master.Do(ctx, http.MethodPost, "/_refresh", nil)
+	if err == nil {
+		err = next.master.Failed(status, answer)
+	}
+	if err != nil {
+		return 0, r.givenUp(ctx, "since the follower could not be refreshed", err)
+	}
+	next.master.Facts().ForgetAll()
+	err = r.storeMaster(ctx, next, func(s *controlState) {
+		s.Master, s.Epoch = next.master.Name(), next.epoch
+		also(s)
+	})
+	if err != nil {
+		return 0, r.givenUp(ctx, "since the new master could not be kept", err)
+	}
+	after = next
+	return 0, nil
+}
+
+// storeMaster makes the new master durable. An error of the journal means
+// "unknown", so it is read what stands there.
+func (r *Replicator) storeMaster(ctx context.Context, next roles, change func(*controlState)) error {
+	err := r.control.change(ctx, change)
+	if err == nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+	defer cancel()
+	if kept, readErr := r.control.load(ctx); readErr == nil && kept.Master == next.master.Name() && kept.Epoch == next.epoch {
+		return nil
+	}
+	return err
+}
+
+// drain sends a sentinel through every partition and waits until everything
+// before it is applied, with all intents resolved.
+func (r *Replicator) drain(ctx context.Context, limit time.Duration) error {
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	sentinels, err := r.sendSentinels(ctx)
+	if err != nil {
+		return fmt.Errorf("the journal does not take a record: %w", err)
+	}
+	for {
+		progressed := r.applier.progressed()
+		bounds, err := r.cfg.Journal.Bounds(ctx)
+		if err != nil {
+			return fmt.Errorf("reading the journal's bounds: %w", err)
+		}
+		reached := 0
+		for _, b := range bounds {
+			if at, ok := sentinels[b.Partition]; ok && b.Committed > at {
+				reached++
+			}
+		}
+		if reached == len(sentinels) {
+			return nil
+		}
+		select {
+		case <-progressed:
+		case <-time.After(50 * time.Millisecond): // another process may apply
+		case <-ctx.Done():
+			return errNotDrained
+		}
+	}
+}
+
+var errNotDrained = errors.New("the applier did not get to the journal's end in time")
+
+// sendSentinels appends one record to each partition and returns their offsets.
+func (r *Replicator) sendSentinels(ctx context.Context) (map[int32]int64, error) {
+	type landed struct {
+		at  journal.Position
+		err error
+	}
+	n := int(r.cfg.Journal.Partitions())
+	results := make(chan landed, n)
+	id := r.nextIntentID()
+	for p, key := range r.partitionKeys(n) {
+		rec := record{Kind: kindSentinel, ID: id, From: r.gate.now().master.Name(), Epoch: r.gate.now().epoch}
+		err := r.cfg.Journal.Append(journal.Record{Key: key, Value: rec.encode()}, func(at journal.Position, err error) { results <- landed{at, err} })
+		if err != nil {
+			return nil, fmt.Errorf("partition %d: %w", p, err)
+		}
+	}
+	offsets := map[int32]int64{}
+	for range n {
+		select {
+		case l := <-results:
+			if l.err != nil {
+				return nil, l.err
+			}
+			offsets[l.at.Partition] = l.at.Offset
+		case <-ctx.Done():
+			return nil, errSlowJournal
+		}
+	}
+	return offsets, nil
+}
+
+// partitionKeys finds a key for every partition.
+func (r *Replicator) partitionKeys(n int) map[int32]string {
+	keys := map[int32]string{}
+	for i := 0; len(keys) < n && i < 1_000_000; i++ {
+		key := "_sentinel" + strconv.Itoa(i)
+		p := r.cfg.Journal.Partition(key)
+		if _, ok := keys[p]; !ok {
+			keys[p] = key
+		}
+	}
+	return keys
+}
+
+// SetConfiguredMaster follows a change of the configuration: if name is not
+// what the configuration said before, the master is moved to it. A master that
+// was moved by other means since stays.
+func (r *Replicator) SetConfiguredMaster(ctx context.Context, name string) error {
+	if r.clusterNamed(name) == nil {
+		return fmt.Errorf("%q: %w", name, ErrUnknownCluster)
+	}
+	if !r.replicating() || r.control.now().Configured == name {
+		return nil
+	}
+	_, err := r.switchover(ctx, SwitchRequest{Master: name}, func(s *controlState) { s.Configured = name })
+	return err
+}
+
+// followConfiguration moves the master to the configured one as soon as that
+// works.
+func (r *Replicator) followConfiguration(ctx context.Context, name string) {
+	defer r.pending.Store(nil)
+	for attempt := 0; ctx.Err() == nil; attempt++ {
+		err := r.SetConfiguredMaster(ctx, name)
+		if err == nil {
+			return
+		}
+		reason := err.Error()
+		if old := r.pending.Swap(&reason); old == nil || *old != reason {
+			r.log.Warn("the configured master is not the master yet", "configured", name, "master", r.gate.now().master.Name(), "reason", reason)
+		}
+		pause(ctx, attempt)
+	}
+}

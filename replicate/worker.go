@@ -1,0 +1,285 @@
+package replicate
+
+import (
+	"context"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"github.com/esperanto-es/esperanto/internal/cluster"
+	"github.com/esperanto-es/esperanto/replicate/journal"
+)
+
+// A worker applies the entries of one partition, in order.
+type worker struct {
+	a         *applier
+	partition int32
+	queue     chan []journal.Entry
+
+	ctx     context.Context
+	stop    context.CancelFunc
+	stopped chan struct{}
+
+	open      []*openIntent          // by offset; resolved ones at the front are dropped
+	openByID  map[string]*openIntent // those that are not resolved
+	next      int64                  // behind the last entry that was handled
+	committed int64
+	commitAt  time.Time // of the last commit
+
+	batch      []change
+	batchFrom  string
+	batchBytes int
+
+	// For Status.
+	oldest     atomic.Int64 // unix ms of the oldest entry in work, 0 if there is none
+	openCount  atomic.Int64
+	openOldest atomic.Int64 // unix ms of the oldest open intent
+}
+
+// An openIntent is a write whose done mark was not read yet.
+type openIntent struct {
+	rec      *record
+	offset   int64
+	time     time.Time
+	seen     time.Time
+	resolved bool
+}
+
+// A change is an effect on its way to the follower.
+type change struct {
+	cluster.Doc
+	read bool // what it is has to be read from the master
+}
+
+const (
+	// commitPause bounds how often the offset is committed while there is
+	// work.
+	commitPause = 50 * time.Millisecond
+	// intentPoll is how often open intents are looked at.
+	intentPoll = 200 * time.Millisecond
+)
+
+func newWorker(a *applier, partition int32, next int64) *worker {
+	w := &worker{a: a, partition: partition, queue: make(chan []journal.Entry, 2), stopped: make(chan struct{}),
+		openByID: map[string]*openIntent{}, next: next, committed: next}
+	w.ctx, w.stop = context.WithCancel(context.Background())
+	return w
+}
+
+// run works until it is stopped. What it has not committed is delivered again.
+func (w *worker) run() {
+	defer close(w.stopped)
+	for {
+		entries, ok := w.take()
+		if !ok || w.a.waitRunning(w.ctx) != nil {
+			return
+		}
+		if len(entries) > 0 {
+			w.oldest.Store(entries[0].Time.UnixMilli())
+		}
+		for i := range entries {
+			if w.handle(&entries[i]) != nil {
+				return
+			}
+		}
+		if w.flush() != nil || w.resolveDue() != nil {
+			return
+		}
+		w.oldest.Store(0)
+		w.commit(len(w.queue) == 0)
+	}
+}
+
+// take waits for entries, or for the time to look at open intents.
+func (w *worker) take() ([]journal.Entry, bool) {
+	var tick <-chan time.Time
+	if len(w.openByID) > 0 || w.position() > w.committed {
+		timer := time.NewTimer(intentPoll)
+		defer timer.Stop()
+		tick = timer.C
+	}
+	select {
+	case entries := <-w.queue:
+		for len(entries) < w.a.r.cfg.BatchDocs {
+			select {
+			case more := <-w.queue:
+				entries = append(entries, more...)
+				continue
+			default:
+			}
+			break
+		}
+		return entries, true
+	case <-tick:
+		return nil, true
+	case <-w.ctx.Done():
+		return nil, false
+	}
+}
+
+// handle takes one entry into account. An error means that the worker is
+// stopped.
+func (w *worker) handle(e *journal.Entry) error {
+	rec, err := decode(e.Value)
+	if err != nil {
+		err = w.a.bury(w.ctx, DeadLetter{What: "record", Reason: fmt.Sprintf("partition %d, offset %d: %v", e.Partition, e.Offset, err)})
+		w.next = e.Offset + 1
+		return err
+	}
+	switch rec.Kind {
+	case kindIntent:
+		o := &openIntent{rec: rec, offset: e.Offset, time: e.Time, seen: w.a.r.cfg.Now()}
+		w.open = append(w.open, o)
+		w.openByID[rec.ID] = o
+	case kindDone:
+		if o := w.openByID[rec.ID]; o != nil {
+			w.close(o)
+		}
+	case kindEffect:
+		err = w.add(rec, len(e.Value))
+	case kindState:
+		if err = w.flush(); err == nil {
+			err = w.a.applyState(w.ctx, rec.From, stateRef{rec.What, rec.Name}, rec.Deleted)
+		}
+	}
+	w.next = e.Offset + 1
+	w.noteOpen()
+	return err
+}
+
+// add puts an effect into the batch.
+func (w *worker) add(rec *record, size int) error {
+	if w.a.pairs[rec.From] == nil {
+		return w.a.bury(w.ctx, DeadLetter{From: rec.From, Index: rec.Index, ID: rec.ID, Version: rec.Version,
+			Reason: fmt.Sprintf("the effect comes from cluster %q, which the configuration does not have", rec.From)})
+	}
+	if len(w.batch) > 0 && (w.batchFrom != rec.From || len(w.batch) >= w.a.r.cfg.BatchDocs || w.batchBytes+size > w.a.r.cfg.BatchBytes) {
+		if err := w.flush(); err != nil {
+			return err
+		}
+	}
+	w.batchFrom = rec.From
+	w.batchBytes += size
+	w.batch = append(w.batch, change{
+		Doc:  cluster.Doc{DocID: rec.docID(), Found: !rec.Deleted, Version: rec.Version, Source: rec.Source, Again: rec.Again},
+		read: rec.Read,
+	})
+	return nil
+}
+
+// flush applies the batch.
+func (w *worker) flush() error {
+	if len(w.batch) == 0 {
+		return nil
+	}
+	p, changes := w.a.pairs[w.batchFrom], w.batch
+	w.batch, w.batchBytes = nil, 0
+	return w.a.persist(w.ctx, func() (err error) {
+		n := len(changes)
+		changes, err = p.apply(w.ctx, changes)
+		if err == nil || len(changes) < n {
+			w.a.gotOn(n - len(changes))
+		}
+		return err
+	})
+}
+
+// close marks an intent as resolved.
+func (w *worker) close(o *openIntent) {
+	o.resolved = true
+	delete(w.openByID, o.rec.ID)
+	o.rec = nil
+	n := 0
+	for n < len(w.open) && w.open[n].resolved {
+		n++
+	}
+	w.open = w.open[n:]
+	if len(w.open) == 0 {
+		w.open = nil
+	}
+}
+
+func (w *worker) noteOpen() {
+	w.openCount.Store(int64(len(w.openByID)))
+	if len(w.open) > 0 {
+		w.openOldest.Store(w.open[0].time.UnixMilli())
+	} else {
+		w.openOldest.Store(0)
+	}
+}
+
+// position is up to where everything is applied: the oldest open intent.
+func (w *worker) position() int64 {
+	if len(w.open) > 0 {
+		return w.open[0].offset
+	}
+	return w.next
+}
+
+// commit makes the position durable, not too often unless there is nothing else
+// to do. A failure is no harm: it is tried again, or the entries come again.
+func (w *worker) commit(idle bool) {
+	at, now := w.position(), time.Now()
+	if at <= w.committed || (!idle && now.Sub(w.commitAt) < commitPause) {
+		return
+	}
+	w.commitAt = now
+	if err := w.a.r.cfg.Journal.Commit(w.ctx, w.partition, at); err != nil {
+		if w.ctx.Err() == nil {
+			w.a.blocked(fmt.Errorf("committing the journal's offset: %w", err))
+		}
+		return
+	}
+	w.committed = at
+	w.a.committed()
+}
+
+// due tells whether an open intent is to be resolved now, and whether that
+// needs its documents to be read back.
+func (w *worker) due(o *openIntent, now time.Time) (due, readBack bool) {
+	r := w.a.r
+	if o.rec.Gateway == r.instance {
+		switch state, at := r.ledger.state(o.rec.ID); state {
+		case intentFinished:
+			return true, false
+		case intentAbandoned:
+			return !now.Before(at), true
+		default:
+			// Under way, or its done mark is on its way here.
+			return now.After(time.UnixMilli(o.rec.Until).Add(r.cfg.WriteTimeout)), true
+		}
+	}
+	if !r.cfg.SharedJournal {
+		// Its gateway is gone. What it had sent may still be on its way.
+		return now.After(o.seen.Add(r.cfg.Grace)), true
+	}
+	return now.After(time.UnixMilli(o.rec.Until).Add(r.cfg.Grace)), true
+}
+
+// resolveDue resolves open intents whose time has come.
+func (w *worker) resolveDue() error {
+	now := w.a.r.cfg.Now()
+	for _, o := range w.open {
+		if o.resolved {
+			continue
+		}
+		due, readBack := w.due(o, now)
+		if !due {
+			continue
+		}
+		if readBack {
+			if err := w.a.resolve(w.ctx, o.rec); err != nil {
+				return err
+			}
+		}
+		w.a.r.ledger.end(o.rec.ID)
+		id := o.rec.ID
+		o.resolved = true
+		delete(w.openByID, id)
+	}
+	for len(w.open) > 0 && w.open[0].resolved {
+		w.open = w.open[1:]
+	}
+	w.noteOpen()
+	return nil
+}
