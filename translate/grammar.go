@@ -85,7 +85,8 @@ const (
 	Tokenizer        Place = "tokenizer"
 	TokenFilter      Place = "token filter"
 	CharFilter       Place = "char filter"
-	Aliases          Place = "aliases" // {name: alias}
+	ClusterSettings  Place = "cluster settings" // persistent or transient
+	Aliases          Place = "aliases"          // {name: alias}
 	Alias            Place = "alias"
 )
 
@@ -362,6 +363,7 @@ var grammar = map[Place]shape{
 		"filter": "token filters", "char_filter": "char filters"}},
 	"analyzers": {Each: Analyzer}, "normalizers": {Each: Normalizer}, "tokenizers": {Each: Tokenizer},
 	"token filters": {Each: TokenFilter}, "char filters": {Each: CharFilter},
+	ClusterSettings: {}, "cluster settings body": {Members: map[string]Place{"persistent": ClusterSettings, "transient": ClusterSettings}},
 	Analyzer: {}, Normalizer: {}, Tokenizer: {}, TokenFilter: {}, CharFilter: {},
 	Aliases: {Each: Alias},
 	Alias:   {Members: map[string]Place{"filter": Query}},
@@ -452,7 +454,7 @@ var requestRoots = map[string]Place{
 	"reindex":        ReindexBody,
 	"field_caps":     FieldCapsBody,
 	"indices.create": IndexBody, "indices.shrink": IndexBody, "indices.split": IndexBody, "indices.clone": IndexBody, "indices.rollover": IndexBody,
-	"indices.put_mapping": Mappings, "indices.put_settings": Settings,
+	"indices.put_mapping": Mappings, "indices.put_settings": Settings, "cluster.put_settings": "cluster settings body",
 	"indices.put_template": TemplateBody, "indices.put_index_template": IndexTemplateBody, "cluster.put_component_template": IndexTemplateBody,
 	"indices.update_aliases": AliasActions, "indices.put_alias": Alias, "indices.analyze": AnalyzeBody,
 	"put_script": StoredScriptBody, "ingest.put_pipeline": PipelineBody, "ingest.simulate": SimulateBody,

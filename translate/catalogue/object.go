@@ -1,10 +1,13 @@
 package catalogue
 
 import (
+	"fmt"
+	"io"
 	"strings"
 
 	"github.com/tidwall/gjson"
 
+	"github.com/esperanto-es/esperanto/internal/esapi"
 	"github.com/esperanto-es/esperanto/translate"
 )
 
@@ -78,4 +81,17 @@ func member(o gjson.Result, key string) (found gjson.Result) {
 		})
 	}
 	return found
+}
+
+// maxHeld bounds what a rule reads of an answer, in bytes.
+const maxHeld = 16 << 20
+
+// readAll reads and closes the body of an answer.
+func readAll(a *esapi.Response) ([]byte, error) {
+	defer a.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(a.Body, maxHeld+1))
+	if err == nil && len(body) > maxHeld {
+		err = fmt.Errorf("the answer is larger than %d bytes", maxHeld)
+	}
+	return body, err
 }
