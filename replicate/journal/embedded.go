@@ -7,6 +7,8 @@ import (
 	"os"
 	"sync"
 	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
 )
 
 // EmbeddedOptions are the options of OpenEmbedded; the zero value is good.
@@ -38,6 +40,8 @@ type EmbeddedOptions struct {
 	// time: errors of the disk, and what was found at opening. If nil, nothing
 	// is logged.
 	Logf func(format string, args ...any)
+
+	fs vfs.FS // of pebble, for tests of broken disks
 }
 
 func (o *EmbeddedOptions) setDefaults() {
@@ -48,6 +52,9 @@ func (o *EmbeddedOptions) setDefaults() {
 	setDefault(&o.TrimInterval, 10*time.Second)
 	if o.Logf == nil {
 		o.Logf = func(string, ...any) {}
+	}
+	if o.fs == nil {
+		o.fs = vfs.Default
 	}
 }
 
@@ -148,7 +155,7 @@ func OpenEmbedded(dir string, opts EmbeddedOptions) (*Embedded, error) {
 	}
 	e.down, e.stop = context.WithCancelCause(context.Background())
 	var err error
-	if e.db, err = openStore(dir, opts.Logf, e.fail); err != nil {
+	if e.db, err = openStore(dir, opts.fs, opts.Logf, e.fail); err != nil {
 		return nil, err
 	}
 	if err := e.load(); err != nil {
@@ -190,36 +197,36 @@ func (e *Embedded) load() error {
 }
 
 // replayTail stores the frames that pebble had not written when the process was
-// killed. They are the newest of their partitions, without a hole; after a
-// crash of the machine there may be holes, and what is behind one is dropped:
-// nobody was told that it is durable.
+// killed. They follow without a hole on what pebble has; after a crash of the
+// machine there may be a hole, and what is behind it is dropped: nobody was told
+// that it is durable. If somebody was told, the tail knows, and it is an error.
 func (e *Embedded) replayTail() error {
 	b := e.db.NewBatch()
 	defer func() { b.Close() }()
-	taken, dropped := 0, 0
-	err := e.tail.replay(storedHeader+e.opts.MaxRecordBytes, func(f frame) error {
-		pos := f.position()
-		if pos.Partition < 0 || int(pos.Partition) >= len(e.parts) {
-			dropped++
-			return nil
-		}
-		p := &e.parts[pos.Partition]
-		if pos.Offset < p.next {
+	stored := e.records()
+	next, dropped := stored, 0
+	durable, found, err := e.tail.replay(storedHeader+e.opts.MaxRecordBytes, func(f frame) error {
+		if f.before() < next {
 			return nil // pebble has it
 		}
-		if pos.Offset > p.next {
+		if f.before() > next {
 			dropped++
 			return nil
+		}
+		pos := f.position()
+		if pos.Partition < 0 || int(pos.Partition) >= len(e.parts) || pos.Offset != e.parts[pos.Partition].next {
+			return fmt.Errorf("the tail does not belong to this journal: record %d is at %+v", next, pos)
 		}
 		if err := b.Set(entryKey(pos.Partition, pos.Offset), f.stored(), nil); err != nil {
 			return err
 		}
+		next++
 		n := uint64(len(f.stored()))
+		p := &e.parts[pos.Partition]
 		p.next++
 		p.bytesNext += n
 		p.durable, p.bytesDurable = p.next, p.bytesNext
 		e.used += n
-		taken++
 		if b.Len() < maxBatchBytes {
 			return nil
 		}
@@ -233,13 +240,25 @@ func (e *Embedded) replayTail() error {
 	if err == nil && !b.Empty() {
 		err = e.db.commit(b)
 	}
-	if err != nil {
+	switch {
+	case err != nil:
 		return fmt.Errorf("taking over the tail: %w", err)
+	case !found && stored > 0:
+		return fmt.Errorf("the files tail-0 and tail-1 are missing or damaged: %w", errBroken)
+	case next < durable:
+		return fmt.Errorf("%d records were durable and %d are there, the log is damaged: %w", durable, next, errBroken)
+	case next > stored || dropped > 0:
+		e.opts.Logf("the embedded journal in %s was not closed: %d records taken over that were on their way to disk, %d dropped that never were durable", e.dir, next-stored, dropped)
 	}
-	if taken+dropped > 0 {
-		e.opts.Logf("the embedded journal in %s was not closed: %d records taken over that were on their way to disk, %d dropped that never were durable", e.dir, taken, dropped)
+	return e.tail.reset(next)
+}
+
+// records is how many were ever appended.
+func (e *Embedded) records() (n uint64) {
+	for i := range e.parts {
+		n += uint64(e.parts[i].next)
 	}
-	return e.tail.reset()
+	return n
 }
 
 func (e *Embedded) abandonOpen() error {
@@ -273,12 +292,12 @@ func (e *Embedded) Partitions() int32 { return int32(len(e.parts)) }
 // stuckAfter is how long a sync may take until Ping calls it a failure.
 const stuckAfter = 5 * time.Second
 
-// Ping returns nil, or why appends are refused or get stuck. It does not touch
-// the disk.
+// Ping returns nil, or why appends are refused or get stuck; when MaxBytes is
+// reached to a hundredth, large appends are. It does not touch the disk.
 func (e *Embedded) Ping(context.Context) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if err := e.refusal(1); err != nil {
+	if err := e.refusal(int(e.opts.MaxBytes / 100)); err != nil {
 		return err
 	}
 	if d := time.Since(e.oldest); !e.oldest.IsZero() && d > stuckAfter {
@@ -338,8 +357,8 @@ func (e *Embedded) shutdown() {
 	e.using.Wait()
 
 	err := e.db.close()
-	if err == nil && failed == nil {
-		err = e.tail.reset() // nothing to take over at the next start
+	if err == nil && failed == nil && e.tail.empty() {
+		err = e.tail.reset(e.tail.durable) // nothing to take over at the next start
 	}
 	if err = errors.Join(err, e.tail.close()); err != nil {
 		e.closeErr = fmt.Errorf("closing the embedded journal in %s: %w", e.dir, err)

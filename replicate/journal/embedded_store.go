@@ -46,7 +46,7 @@ const (
 
 // openStore takes the folder's lock and opens pebble. fail is called when
 // pebble reports an error from one of its goroutines.
-func openStore(dir string, logf func(string, ...any), fail func(error)) (*store, error) {
+func openStore(dir string, fs vfs.FS, logf func(string, ...any), fail func(error)) (*store, error) {
 	lock, err := pebble.LockDirectory(dir, vfs.Default)
 	if err != nil {
 		if errors.Is(err, syscall.EAGAIN) || errors.Is(err, syscall.EACCES) || strings.Contains(err.Error(), "held by current process") {
@@ -60,6 +60,7 @@ func openStore(dir string, logf func(string, ...any), fail func(error)) (*store,
 		// without a word; this one refuses to open.
 		FormatMajorVersion: pebble.FormatNewest,
 
+		FS:                          fs,
 		Lock:                        lock,
 		Cache:                       s.cache,
 		MemTableSize:                memTableBytes,

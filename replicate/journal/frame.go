@@ -11,18 +11,19 @@ import (
 // the tail needs, and the stored value, which goes into pebble as it is.
 //
 //	header  head checksum 4, body checksum 4, length of the stored value 4,
-//	        partition 4, offset 8, generation of the tail's file 8
+//	        partition 4, offset 8, generation of the tail's file 8, records of
+//	        the journal before this one 8, of them durable when it was taken 8
 //	stored  time in ns 8, bytes in this partition before this record 8,
 //	        length of the key 4, key, value
 //
 // All numbers are big endian. The head checksum covers the rest of the header
 // and the first 16 bytes of the stored value, the body checksum what follows:
 // so the body, which may be large, is summed outside of the journal's mutex and
-// only 40 bytes inside.
+// only 60 bytes inside.
 type frame []byte
 
 const (
-	frameHeader  = 32
+	frameHeader  = 48
 	storedHead   = 16
 	storedHeader = storedHead + 4
 )
@@ -54,9 +55,11 @@ func (f frame) place(p Position, now time.Time, before uint64) {
 	binary.BigEndian.PutUint64(s[8:], before)
 }
 
-// seal ties the frame to a generation of the tail's files.
-func (f frame) seal(generation uint64) {
+// seal ties the frame to its place in the tail.
+func (f frame) seal(generation, before, durable uint64) {
 	binary.BigEndian.PutUint64(f[24:], generation)
+	binary.BigEndian.PutUint64(f[32:], before)
+	binary.BigEndian.PutUint64(f[40:], durable)
 	binary.BigEndian.PutUint32(f, crc32.Checksum(f[4:frameHeader+storedHead], castagnoli))
 }
 
@@ -65,6 +68,12 @@ func (f frame) stored() []byte { return f[frameHeader:] }
 func (f frame) position() Position {
 	return Position{int32(binary.BigEndian.Uint32(f[12:])), int64(binary.BigEndian.Uint64(f[16:]))}
 }
+
+// before is the number of records in the journal before this one.
+func (f frame) before() uint64 { return binary.BigEndian.Uint64(f[32:]) }
+
+// durable is how many records were durable when this one was taken.
+func (f frame) durable() uint64 { return binary.BigEndian.Uint64(f[40:]) }
 
 // valid tells whether f, which is at least a header and a stored head long, was
 // written completely in this generation.

@@ -1,0 +1,462 @@
+package journal
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+)
+
+// brokenFS makes the files of pebble slow or broken while a test runs.
+type brokenFS struct {
+	vfs.FS
+	delay  time.Duration // of every sync of a log
+	breaks atomic.Pointer[func(op, name string) error]
+}
+
+func (fs *brokenFS) break_(f func(op, name string) error) { fs.breaks.Store(&f) }
+
+func (fs *brokenFS) check(op, name string) error {
+	if f := fs.breaks.Load(); f != nil {
+		return (*f)(op, filepath.Base(name))
+	}
+	return nil
+}
+
+func (fs *brokenFS) wrap(name string, f vfs.File, err error) (vfs.File, error) {
+	if err != nil {
+		return nil, err
+	}
+	return &brokenFile{f, fs, name}, nil
+}
+
+func (fs *brokenFS) Create(name string, c vfs.DiskWriteCategory) (vfs.File, error) {
+	if err := fs.check("create", name); err != nil {
+		return nil, err
+	}
+	f, err := fs.FS.Create(name, c)
+	return fs.wrap(name, f, err)
+}
+
+func (fs *brokenFS) ReuseForWrite(old, name string, c vfs.DiskWriteCategory) (vfs.File, error) {
+	f, err := fs.FS.ReuseForWrite(old, name, c)
+	return fs.wrap(name, f, err)
+}
+
+type brokenFile struct {
+	vfs.File
+	fs   *brokenFS
+	name string
+}
+
+func (f *brokenFile) Write(p []byte) (int, error) {
+	if err := f.fs.check("write", f.name); err != nil {
+		return 0, err
+	}
+	return f.File.Write(p)
+}
+
+func (f *brokenFile) SyncData() error { return f.sync(f.File.SyncData) }
+func (f *brokenFile) Sync() error     { return f.sync(f.File.Sync) }
+
+func (f *brokenFile) sync(do func() error) error {
+	if strings.HasSuffix(f.name, ".log") {
+		time.Sleep(f.fs.delay)
+	}
+	if err := f.fs.check("sync", f.name); err != nil {
+		return err
+	}
+	return do()
+}
+
+func openTest(t *testing.T, dir string, o EmbeddedOptions) *Embedded {
+	t.Helper()
+	if o.Logf == nil {
+		o.Logf = t.Logf
+	}
+	e, err := OpenEmbedded(dir, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return e
+}
+
+// Each case breaks the disk under a running journal. It has to stop, say why,
+// and after reopening on a sound disk everything that was acknowledged is there.
+func TestEmbeddedStopsWhenTheDiskBreaks(t *testing.T) {
+	for name, test := range map[string]struct {
+		breaks func(op, name string) error
+		locked bool // only a new process can open it again
+	}{
+		"sync of the log fails": {breaks: func(op, name string) error {
+			if op == "sync" && strings.HasSuffix(name, ".log") {
+				return syscall.EIO
+			}
+			return nil
+		}},
+		"the disk is full": {breaks: func(op, name string) error {
+			if op != "sync" {
+				return syscall.ENOSPC
+			}
+			return nil
+		}},
+		"a table cannot be written": {breaks: func(op, name string) error {
+			if strings.HasSuffix(name, ".sst") {
+				return syscall.ENOSPC
+			}
+			return nil
+		}},
+		"the manifest cannot be written": {locked: true, breaks: func(op, name string) error {
+			if strings.HasPrefix(name, "MANIFEST") {
+				return syscall.EIO
+			}
+			return nil
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir, fs := t.TempDir(), &brokenFS{FS: vfs.Default}
+			e := openTest(t, dir, EmbeddedOptions{fs: fs})
+			consumed := make(chan error, 1)
+			go func() { consumed <- e.Consume(context.Background(), newCollector()) }()
+			acknowledged := 0
+			for range 100 {
+				appendWait(t, e, "k", "v")
+				acknowledged++
+			}
+			fs.break_(test.breaks)
+			var refused error
+			value := []byte(strings.Repeat("x", 10_000))
+			limit := time.Now().Add(20 * time.Second)
+			for refused == nil && time.Now().Before(limit) {
+				acks := make(chan error, 1)
+				if refused = e.Append(Record{"k", value}, func(_ Position, err error) { acks <- err }); refused != nil {
+					break
+				}
+				select {
+				case err := <-acks:
+					if err == nil {
+						acknowledged++
+					} else if !errors.Is(err, ErrClosed) {
+						t.Fatalf("done got %v", err)
+					}
+				case <-time.After(10 * time.Second):
+					t.Fatal("done was not called")
+				}
+			}
+			if !errors.Is(refused, ErrClosed) || !strings.Contains(refused.Error(), dir) {
+				t.Fatalf("Append returned %v", refused)
+			}
+			if err := e.Ping(context.Background()); !errors.Is(err, ErrClosed) || err.Error() != refused.Error() {
+				t.Errorf("Ping: %v", err)
+			}
+			if err := e.Commit(context.Background(), e.Partition("k"), 1); !errors.Is(err, ErrClosed) {
+				t.Errorf("Commit: %v", err)
+			}
+			select {
+			case err := <-consumed:
+				if !errors.Is(err, ErrClosed) {
+					t.Errorf("Consume: %v", err)
+				}
+			case <-time.After(10 * time.Second):
+				t.Error("Consume has not ended")
+			}
+			ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+			defer cancel()
+			err := e.Close(ctx)
+			t.Logf("refused: %v", refused)
+			t.Logf("Close: %v", err)
+			fs.breaks.Store(nil)
+			if test.locked {
+				if _, err := OpenEmbedded(dir, EmbeddedOptions{}); !errors.Is(err, ErrInUse) {
+					t.Fatalf("opened again: %v", err)
+				}
+				return
+			}
+			e = openTest(t, dir, EmbeddedOptions{})
+			if b, _ := e.Bounds(ctx); b[e.Partition("k")].Next < int64(acknowledged) {
+				t.Fatalf("%d acknowledged, %+v", acknowledged, b)
+			}
+			e.Close(context.Background())
+		})
+	}
+}
+
+func TestEmbeddedSlowDisk(t *testing.T) {
+	e := openTest(t, t.TempDir(), EmbeddedOptions{MaxPendingBytes: 100_000, fs: &brokenFS{FS: vfs.Default, delay: 150 * time.Millisecond}})
+	start := time.Now()
+	var err error
+	taken, acks := 0, make(chan error, 1000)
+	for err == nil {
+		if err = e.Append(Record{"k", make([]byte, 1000)}, func(_ Position, err error) { acks <- err }); err == nil {
+			taken++
+		}
+	}
+	if !errors.Is(err, ErrFull) || taken > 100 {
+		t.Fatalf("after %d: %v", taken, err)
+	}
+	if d := time.Since(start); d > 100*time.Millisecond {
+		t.Errorf("the appends waited %s", d)
+	}
+	e.mu.Lock()
+	e.oldest = time.Now().Add(-time.Minute)
+	e.mu.Unlock()
+	if err := e.Ping(context.Background()); err == nil || !strings.Contains(err.Error(), "1m0s") {
+		t.Errorf("Ping: %v", err)
+	}
+	// Room is waited for by what is not an append.
+	if err := e.Table("state").Put(context.Background(), "k", make([]byte, 50_000)); err != nil {
+		t.Error(err)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), time.Millisecond)
+	defer cancel()
+	if err := e.Table("state").Put(ctx, "k", nil); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("Put: %v", err)
+	}
+	for range taken {
+		if err := <-acks; err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := e.Table("state").Put(context.Background(), "k", nil); err != nil { // now the queue is empty
+		t.Fatal(err)
+	}
+	e.Append(Record{"k", []byte("x")}, func(_ Position, err error) { acks <- err })
+	time.Sleep(20 * time.Millisecond) // it is being synced; the next waits
+	e.Append(Record{"k", []byte("x")}, func(_ Position, err error) { acks <- err })
+	if err := e.Close(ctx); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("Close: %v", err)
+	}
+	if err := <-acks; err != nil {
+		t.Errorf("the append that was being synced: %v", err)
+	}
+	if err := <-acks; !errors.Is(err, ErrClosed) {
+		t.Errorf("the append that Close did not wait for: %v", err)
+	}
+	if err := e.Close(context.Background()); err != nil {
+		t.Errorf("waiting for Close: %v", err)
+	}
+}
+
+// filledRecords are so many that the log is longer than the tail, and so few
+// that pebble does not begin a new log by itself: the folder must not change
+// while it is copied.
+const filledRecords = 700
+
+// filled returns copies of the folder of a journal with filledRecords records,
+// of which the oldest 100 are in a table: as a kill leaves it, as a power cut leaves it when
+// nothing of the tail has come to the disk, and as Close leaves it.
+func filled(t *testing.T) (killed, cut, closed string) {
+	t.Helper()
+	dir := t.TempDir()
+	killed, cut, closed = t.TempDir(), t.TempDir(), t.TempDir()
+	e := openTest(t, dir, EmbeddedOptions{})
+	copyFolder(t, cut, dir, "tail-*")
+	for i := 0; i < filledRecords; i += 50 {
+		if i == 100 {
+			if err := e.db.Flush(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		acks := make(chan error, 50)
+		for k := range 50 {
+			value := fmt.Sprintf("%d %s", i+k, strings.Repeat("x", 5000))
+			if err := e.Append(Record{"k", []byte(value)}, func(_ Position, err error) { acks <- err }); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for range 50 {
+			if err := <-acks; err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	copyFolder(t, killed, dir, "*")
+	copyFolder(t, cut, dir, "[^t]*")
+	if err := e.Close(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	copyFolder(t, closed, dir, "*")
+	return killed, cut, closed
+}
+
+func copyFolder(t *testing.T, to, from, pattern string) {
+	t.Helper()
+	names, err := filepath.Glob(filepath.Join(from, pattern))
+	if err != nil || len(names) == 0 {
+		t.Fatal(names, err)
+	}
+	for _, name := range names {
+		content, err := os.ReadFile(name)
+		if errors.Is(err, os.ErrNotExist) {
+			continue // an old log, deleted meanwhile
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(to, filepath.Base(name)), content, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// expectRecords checks that the first n records of partition "k" are there and
+// no more.
+func expectRecords(t *testing.T, e *Embedded, n int64) {
+	t.Helper()
+	p := &e.parts[e.Partition("k")]
+	if p.durable != n {
+		t.Fatalf("%d records are there, not %d", p.durable, n)
+	}
+	for next := int64(0); next < n; {
+		entries, err := e.read(e.Partition("k"), next, n)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, entry := range entries {
+			if !strings.HasPrefix(string(entry.Value), fmt.Sprint(next, " x")) {
+				t.Fatalf("record %d is damaged", next)
+			}
+			next++
+		}
+	}
+}
+
+// expectRefused checks that the journal does not open and says what to do, and
+// leaves the folder unlocked.
+func expectRefused(t *testing.T, dir string) {
+	t.Helper()
+	e, err := OpenEmbedded(dir, EmbeddedOptions{Logf: t.Logf})
+	if err == nil {
+		e.Close(context.Background())
+		t.Fatalf("it opened with %+v", e.parts[e.Partition("k")])
+	}
+	t.Log(err)
+	if !strings.Contains(err.Error(), dir) || !strings.Contains(err.Error(), "resync") {
+		t.Error("it does not say where and what next")
+	}
+	if e, err := OpenEmbedded(dir, EmbeddedOptions{}); err == nil {
+		e.Close(context.Background())
+		t.Error("it opened at the second time")
+	} else if errors.Is(err, ErrInUse) {
+		t.Error("it stays locked")
+	}
+}
+
+// newest is the last file of a kind by name, and its content.
+func newest(t *testing.T, dir, pattern string) (string, []byte) {
+	t.Helper()
+	names, err := filepath.Glob(filepath.Join(dir, pattern))
+	if err != nil || len(names) == 0 {
+		t.Fatal(names, err)
+	}
+	name := names[len(names)-1]
+	content, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return name, content
+}
+
+func TestEmbeddedTornLog(t *testing.T) {
+	killed, cut, closed := filled(t)
+	tear := func(dir string) {
+		name, content := newest(t, dir, "*.log")
+		end := len(strings.TrimRight(string(content), "\x00")) // it is allocated ahead
+		if err := os.Truncate(name, int64(end-100)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Run("after a kill the tail has it", func(t *testing.T) {
+		tear(killed)
+		e := openTest(t, killed, EmbeddedOptions{})
+		defer e.Close(context.Background())
+		expectRecords(t, e, filledRecords)
+	})
+	t.Run("after a power cut the torn batch is gone", func(t *testing.T) {
+		tear(cut)
+		e := openTest(t, cut, EmbeddedOptions{})
+		defer e.Close(context.Background())
+		n := e.parts[e.Partition("k")].durable
+		if n < filledRecords-50 || n >= filledRecords { // of 50 per round, some may make a batch alone
+			t.Fatalf("%d records are there", n)
+		}
+		expectRecords(t, e, n)
+	})
+	t.Run("after Close it is damage", func(t *testing.T) {
+		tear(closed)
+		expectRefused(t, closed)
+	})
+}
+
+func flip(t *testing.T, name string, content []byte, at int) {
+	t.Helper()
+	content[at] ^= 0x10
+	if err := os.WriteFile(name, content, 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestEmbeddedFlippedByteInLog(t *testing.T) {
+	flipAt := func(dir string, part float64) {
+		name, content := newest(t, dir, "*.log")
+		end := len(strings.TrimRight(string(content), "\x00"))
+		flip(t, name, content, int(float64(end)*part))
+	}
+	killed, _, closed := filled(t)
+	t.Run("after Close", func(t *testing.T) {
+		flipAt(closed, 0.5)
+		expectRefused(t, closed)
+	})
+	t.Run("after a kill, before what the tail has", func(t *testing.T) {
+		flipAt(killed, 0.1)
+		expectRefused(t, killed)
+	})
+	killed, _, _ = filled(t)
+	t.Run("after a kill, in what the tail has", func(t *testing.T) {
+		flipAt(killed, 0.9)
+		e := openTest(t, killed, EmbeddedOptions{})
+		defer e.Close(context.Background())
+		expectRecords(t, e, filledRecords)
+	})
+	t.Run("the tail is missing", func(t *testing.T) {
+		os.Remove(filepath.Join(killed, "tail-0"))
+		os.Remove(filepath.Join(killed, "tail-1"))
+		expectRefused(t, killed)
+	})
+}
+
+func TestEmbeddedFlippedByteInTable(t *testing.T) {
+	dir, _, _ := filled(t)
+	name, content := newest(t, dir, "*.sst")
+	flip(t, name, content, len(content)/3)
+	e, err := OpenEmbedded(dir, EmbeddedOptions{Logf: t.Logf})
+	if err != nil {
+		t.Log(err) // right, too
+		return
+	}
+	defer e.Close(context.Background())
+	c := newCollector()
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	if err := e.Consume(ctx, c); !errors.Is(err, ErrClosed) {
+		t.Errorf("Consume returned %v", err)
+	} else {
+		t.Log(err)
+	}
+	if err := e.Append(Record{"k", nil}, nil); !errors.Is(err, ErrClosed) {
+		t.Errorf("Append returned %v", err)
+	}
+	for i, entry := range c.entries {
+		if !strings.HasPrefix(string(entry.Value), fmt.Sprint(i, " x")) {
+			t.Errorf("entry %d is damaged", i)
+		}
+	}
+}
