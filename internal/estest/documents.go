@@ -1,0 +1,443 @@
+package estest
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"sort"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/tidwall/gjson"
+	"github.com/tidwall/sjson"
+
+	"github.com/esperanto-es/esperanto/internal/esapi"
+)
+
+// A document is a document, or what is remembered of a deleted one.
+type document struct {
+	id, routing string
+	version     int64
+	source      []byte
+	deleted     time.Time // not zero: a deletion
+}
+
+// A Doc is a document as tests compare it.
+type Doc struct {
+	Index, ID, Routing string
+	Version            int64
+	Source             string
+}
+
+// Docs lists the documents of all indices, in order.
+func (c *Cluster) Docs() []Doc {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	docs := []Doc{}
+	for _, i := range c.indices {
+		for _, d := range i.docs {
+			if d.deleted.IsZero() {
+				docs = append(docs, Doc{i.name, d.id, d.routing, d.version, string(d.source)})
+			}
+		}
+	}
+	sort.Slice(docs, func(a, b int) bool {
+		return docs[a].Index+"/"+docs[a].ID+"/"+docs[a].Routing < docs[b].Index+"/"+docs[b].ID+"/"+docs[b].Routing
+	})
+	return docs
+}
+
+// op is one document's write.
+type op struct {
+	verb, id, routing, typ string
+	version                int64 // -1: none given
+	versionType            string
+	body                   []byte
+	pipeline               string
+	wantSource             bool
+}
+
+// outcome is what became of a write.
+type outcome struct {
+	status  int
+	result  string
+	version int64
+	source  []byte // after an update
+}
+
+func key(id, routing string) string { return id + "\x00" + routing }
+
+// current is the version that a write meets; 0 if there is none.
+func (c *Cluster) current(i *index, k string) (d *document, version int64) {
+	d = i.docs[k]
+	if d == nil {
+		return nil, 0
+	}
+	if !d.deleted.IsZero() && c.now().Sub(d.deleted) > i.gc {
+		delete(i.docs, k)
+		return nil, 0
+	}
+	if d.deleted.IsZero() {
+		return d, d.version
+	}
+	return nil, d.version
+}
+
+// write carries out one write.
+func (c *Cluster) write(i *index, o op) (outcome, *failure) {
+	k := key(o.id, o.routing)
+	d, current := c.current(i, k)
+	conflict := &failure{409, "version_conflict_engine_exception", fmt.Sprintf("[%s]: version conflict, current version [%d], provided [%d]", o.id, current, o.version)}
+	if o.verb == "create" && d != nil {
+		return outcome{}, conflict
+	}
+	version := current + 1
+	switch o.versionType {
+	case "external":
+		if current > 0 && o.version <= current {
+			return outcome{}, conflict
+		}
+		version = o.version
+	case "external_gte":
+		if current > 0 && o.version < current {
+			return outcome{}, conflict
+		}
+		version = o.version
+	default:
+		if o.version >= 0 && o.version != current {
+			return outcome{}, conflict
+		}
+	}
+	switch o.verb {
+	case "delete":
+		i.docs[k] = &document{id: o.id, routing: o.routing, version: version, deleted: c.now()}
+		if d == nil {
+			return outcome{404, "not_found", version, nil}, nil
+		}
+		return outcome{200, "deleted", version, nil}, nil
+	case "update":
+		return c.update(i, o, k, d, version)
+	}
+	source, fail := c.pipe(i, o)
+	if fail != nil {
+		return outcome{}, fail
+	}
+	if fail := c.learn(i, source); fail != nil {
+		return outcome{}, fail
+	}
+	i.docs[k] = &document{id: o.id, routing: o.routing, version: version, source: slices.Clone(source)}
+	if d == nil {
+		return outcome{201, "created", version, nil}, nil
+	}
+	return outcome{200, "updated", version, nil}, nil
+}
+
+// pipe runs the pipeline of a write: it adds a field with its name.
+func (c *Cluster) pipe(i *index, o op) ([]byte, *failure) {
+	name := o.pipeline
+	if name == "" && c.Version.AtLeast(esapi.V(6, 5)) {
+		name = strings.Trim(string(i.settings["default_pipeline"]), `"`)
+	}
+	if name == "" || (name == "_none" && c.Version.AtLeast(esapi.V(6, 5))) {
+		return o.body, nil
+	}
+	if c.named["pipeline"][name] == nil {
+		return nil, &failure{400, "illegal_argument_exception", "pipeline with id [" + name + "] does not exist"}
+	}
+	out, err := sjson.SetBytes(slices.Clone(o.body), "piped_by", name)
+	if err != nil {
+		return nil, &failure{400, "mapper_parsing_exception", err.Error()}
+	}
+	return out, nil
+}
+
+// learn adds the fields of a document to the mapping, guessing their types as
+// dynamic mapping does, and rejects values that do not fit.
+func (c *Cluster) learn(i *index, source []byte) *failure {
+	if !json.Valid(source) || !gjson.ParseBytes(source).IsObject() {
+		return &failure{400, "mapper_parsing_exception", "failed to parse"}
+	}
+	news := map[string]string{}
+	var fail *failure
+	gjson.ParseBytes(source).ForEach(func(name, v gjson.Result) bool {
+		guess := ""
+		switch {
+		case v.Type == gjson.Number && strings.ContainsAny(v.Raw, ".eE"):
+			guess = "float"
+		case v.Type == gjson.Number:
+			guess = "long"
+		case v.IsBool():
+			guess = "boolean"
+		case v.Type == gjson.String:
+			guess = "text"
+		case v.IsObject():
+			guess = "object"
+		default:
+			return true
+		}
+		have := i.fields[name.String()]
+		switch {
+		case have == "":
+			news[name.String()] = guess
+		case (have == "long" || have == "float") && guess == "text":
+			if _, err := strconv.ParseFloat(v.String(), 64); err != nil {
+				fail = &failure{400, "mapper_parsing_exception", "failed to parse field [" + name.String() + "] of type [" + have + "]"}
+			}
+		case have == "object" != (guess == "object"):
+			fail = &failure{400, "mapper_parsing_exception", "object mapping for [" + name.String() + "] tried to parse field as something else"}
+		}
+		return fail == nil
+	})
+	if fail == nil && len(news) > 0 {
+		maps.Copy(i.fields, news)
+		c.state++
+	}
+	return fail
+}
+
+func (c *Cluster) update(i *index, o op, k string, d *document, version int64) (outcome, *failure) {
+	body := gjson.ParseBytes(o.body)
+	if d == nil {
+		upsert := body.Get("upsert").Raw
+		if upsert == "" && body.Get("doc_as_upsert").Bool() {
+			upsert = body.Get("doc").Raw
+		}
+		if upsert == "" {
+			return outcome{}, &failure{404, "document_missing_exception", "[" + o.id + "]: document missing"}
+		}
+		if fail := c.learn(i, []byte(upsert)); fail != nil {
+			return outcome{}, fail
+		}
+		i.docs[k] = &document{id: o.id, routing: o.routing, version: version, source: []byte(upsert)}
+		return outcome{201, "created", version, []byte(upsert)}, nil
+	}
+	source := string(d.source)
+	body.Get("doc").ForEach(func(name, v gjson.Result) bool {
+		source, _ = sjson.SetRaw(source, gjson.Escape(name.String()), v.Raw)
+		return true
+	})
+	if source == string(d.source) && body.Get("detect_noop").Raw != "false" {
+		return outcome{200, "noop", d.version, d.source}, nil
+	}
+	if fail := c.learn(i, []byte(source)); fail != nil {
+		return outcome{}, fail
+	}
+	i.docs[k] = &document{id: o.id, routing: o.routing, version: version, source: []byte(source)}
+	return outcome{200, "updated", version, []byte(source)}, nil
+}
+
+// typed checks a document's type against the index's.
+func (c *Cluster) typed(i *index, typ string) *failure {
+	if c.Version.Major >= 7 {
+		return nil
+	}
+	if i.typ == "" {
+		i.typ = typ
+		c.state++
+	}
+	if i.typ != typ {
+		return &failure{400, "illegal_argument_exception", "Rejecting mapping update to [" + i.name + "] as the final mapping would have more than 1 type: [" + i.typ + ", " + typ + "]"}
+	}
+	return nil
+}
+
+func (c *Cluster) single(e esapi.Endpoint, r *esapi.Request, body []byte) (int, any, *failure) {
+	i, routing, fail := c.writable(e.Index, e.Type)
+	if fail != nil {
+		return 0, nil, fail
+	}
+	if fail := c.typed(i, e.Type); fail != nil {
+		return 0, nil, fail
+	}
+	o := op{verb: e.API, id: e.ID, routing: r.Params.Get("routing"), typ: e.Type, version: -1, versionType: r.Params.Get("version_type"),
+		body: body, pipeline: r.Params.Get("pipeline"), wantSource: r.Params.Get("_source") == "true"}
+	if routing != "" {
+		o.routing = routing
+	}
+	if r.Params.Get("op_type") == "create" {
+		o.verb = "create"
+	}
+	if v := r.Params.Get("version"); v != "" {
+		o.version, _ = strconv.ParseInt(v, 10, 64)
+	}
+	if o.id == "" {
+		c.uuids++
+		o.id = fmt.Sprintf("auto%d", c.uuids)
+	}
+	out, fail := c.write(i, o)
+	if fail != nil {
+		return 0, nil, fail
+	}
+	return out.status, c.item(i, o, out), nil
+}
+
+// item is the answer to a write.
+func (c *Cluster) item(i *index, o op, out outcome) []byte {
+	b := `{"_index":"` + i.name + `"`
+	if c.Version.Major < 8 {
+		typ := i.typ
+		if c.Version.Major == 7 {
+			typ = "_doc"
+		}
+		b += `,"_type":"` + typ + `"`
+	}
+	b += `,"_id":` + string(encode(o.id)) + `,"_version":` + strconv.FormatInt(out.version, 10) + `,"result":"` + out.result + `"`
+	b += `,"_shards":{"total":1,"successful":1,"failed":0}`
+	if o.verb == "update" && o.wantSource {
+		b += `,"get":{"found":true,"_source":` + string(out.source) + `}`
+	}
+	return []byte(b + `}`)
+}
+
+func (c *Cluster) bulk(e esapi.Endpoint, r *esapi.Request, body []byte) (int, any, *failure) {
+	var items [][]byte
+	failed := false
+	lines := bytes.Split(body, []byte("\n"))
+	for n := 0; n < len(lines)-1; n++ {
+		if len(bytes.TrimSpace(lines[n])) == 0 {
+			continue
+		}
+		var o op
+		var meta gjson.Result
+		gjson.ParseBytes(lines[n]).ForEach(func(k, v gjson.Result) bool { o.verb, meta = k.String(), v; return true })
+		if c.Version.Major >= 8 && meta.Get("_type").Exists() {
+			return 0, nil, &failure{400, "illegal_argument_exception", "Action/metadata line [1] contains an unknown parameter [_type]"}
+		}
+		first := func(keys ...string) string {
+			for _, k := range keys {
+				if v := meta.Get(k); v.Exists() {
+					return v.String()
+				}
+			}
+			return ""
+		}
+		name := first("_index")
+		if name == "" {
+			name = e.Index
+		}
+		o.typ, o.id, o.versionType = first("_type"), first("_id"), first("version_type", "_version_type")
+		if o.typ == "" {
+			o.typ = e.Type
+		}
+		o.routing = first("routing", "_routing")
+		if o.routing == "" {
+			o.routing = r.Params.Get("routing")
+		}
+		o.pipeline = first("pipeline")
+		if o.pipeline == "" {
+			o.pipeline = r.Params.Get("pipeline")
+		}
+		o.version = -1
+		if v := first("version", "_version"); v != "" {
+			o.version, _ = strconv.ParseInt(v, 10, 64)
+		}
+		o.wantSource = r.Params.Get("_source") == "true" || meta.Get("_source").Raw == "true"
+		if o.verb != "delete" {
+			n++
+			if n >= len(lines) {
+				return 0, nil, &failure{400, "illegal_argument_exception", "no source"}
+			}
+			o.body = lines[n]
+		}
+		item, ok := c.bulkItem(name, o)
+		failed = failed || !ok
+		items = append(items, item)
+	}
+	return 200, []byte(`{"took":1,"errors":` + strconv.FormatBool(failed) + `,"items":[` + string(bytes.Join(items, []byte(","))) + `]}`), nil
+}
+
+func (c *Cluster) bulkItem(name string, o op) ([]byte, bool) {
+	c.bulkItems++
+	i, routing, fail := c.writable(name, o.typ)
+	if fail == nil {
+		fail = c.typed(i, o.typ)
+	}
+	if routing != "" {
+		o.routing = routing
+	}
+	if o.id == "" {
+		c.uuids++
+		o.id = fmt.Sprintf("auto%d", c.uuids)
+	}
+	var out outcome
+	if fail == nil {
+		out, fail = c.write(i, o)
+	}
+	if fail != nil {
+		concrete := name
+		if i != nil {
+			concrete = i.name
+		}
+		return encode(map[string]any{o.verb: map[string]any{"_index": concrete, "_id": o.id, "status": fail.status, "error": fail.object()}}), false
+	}
+	item := bytes.TrimSuffix(c.item(i, o, out), []byte("}"))
+	return []byte(`{"` + o.verb + `":` + string(item) + `,"status":` + strconv.Itoa(out.status) + `}}`), true
+}
+
+func (c *Cluster) get(e esapi.Endpoint, r *esapi.Request) (int, any, *failure) {
+	doc := c.read(e.Index, e.ID, r.Params.Get("routing"), true)
+	if !gjson.GetBytes(doc, "found").Bool() {
+		return 404, doc, nil
+	}
+	return 200, doc, nil
+}
+
+func (c *Cluster) mget(e esapi.Endpoint, r *esapi.Request, body []byte) (int, any, *failure) {
+	var docs [][]byte
+	gjson.GetBytes(body, "docs").ForEach(func(_, d gjson.Result) bool {
+		name := d.Get("_index").String()
+		if name == "" {
+			name = e.Index
+		}
+		routing := d.Get("routing").String()
+		if routing == "" {
+			routing = d.Get("_routing").String()
+		}
+		docs = append(docs, c.read(name, d.Get("_id").String(), routing, r.Params.Get("_source") != "false"))
+		return true
+	})
+	return 200, []byte(`{"docs":[` + string(bytes.Join(docs, []byte(","))) + `]}`), nil
+}
+
+// read is a document as get and mget show it.
+func (c *Cluster) read(name, id, routing string, source bool) []byte {
+	found := c.resolve(name)
+	if len(found) == 0 || name == "" {
+		return encode(map[string]any{"_index": name, "_id": id, "error": failure{404, "index_not_found_exception", "no such index [" + name + "]"}.object()})
+	}
+	i := found[0]
+	if r := i.aliases[name].IndexRouting; r != "" {
+		routing = r
+	}
+	d, _ := c.current(i, key(id, routing))
+	if d == nil {
+		return encode(map[string]any{"_index": i.name, "_id": id, "found": false})
+	}
+	b := `{"_index":"` + i.name + `","_id":` + string(encode(id)) + `,"_version":` + strconv.FormatInt(d.version, 10)
+	if d.routing != "" {
+		b += `,"_routing":` + string(encode(d.routing))
+	}
+	b += `,"found":true`
+	if source {
+		b += `,"_source":` + string(d.source)
+	}
+	return []byte(b + `}`)
+}
+
+func (c *Cluster) search(e esapi.Endpoint) (int, any, *failure) {
+	hits := []any{}
+	for _, i := range c.resolve(e.Index) {
+		for _, d := range i.docs {
+			if d.deleted.IsZero() {
+				hits = append(hits, map[string]any{"_index": i.name, "_id": d.id, "_source": json.RawMessage(d.source)})
+			}
+		}
+	}
+	if e.API == "count" {
+		return 200, map[string]any{"count": len(hits)}, nil
+	}
+	return 200, map[string]any{"hits": map[string]any{"total": len(hits), "hits": hits}}, nil
+}

@@ -1,0 +1,320 @@
+package estest
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/tidwall/gjson"
+
+	"github.com/esperanto-es/esperanto/internal/esapi"
+)
+
+// An index is one index with its documents.
+type index struct {
+	name, uuid string
+	typ        string // mapping type, before 7.0
+	closed     bool
+	gc         time.Duration
+	meta       json.RawMessage
+	fields     map[string]string // top-level field → type
+	settings   map[string]json.RawMessage
+	aliases    map[string]alias
+	docs       map[string]*document // by id and routing: another routing is another shard
+}
+
+type alias struct {
+	IndexRouting  string          `json:"index_routing,omitempty"`
+	SearchRouting string          `json:"search_routing,omitempty"`
+	WriteIndex    bool            `json:"is_write_index,omitempty"`
+	Filter        json.RawMessage `json:"filter,omitempty"`
+}
+
+// mappingJSON is the mapping as GET shows it.
+func (c *Cluster) mappingJSON(i *index, typed bool) any {
+	m := map[string]any{}
+	if len(i.fields) > 0 {
+		properties := map[string]any{}
+		for name, typ := range i.fields {
+			properties[name] = map[string]any{"type": typ}
+		}
+		m["properties"] = properties
+	}
+	if i.meta != nil {
+		m["_meta"] = i.meta
+	}
+	switch {
+	case c.Version.Major < 7 && i.typ == "":
+		return map[string]any{}
+	case c.Version.Major < 7:
+		return map[string]any{i.typ: m}
+	case typed && len(m) > 0:
+		return map[string]any{"_doc": m}
+	}
+	return m
+}
+
+func (c *Cluster) show(e esapi.Endpoint, r *esapi.Request) (int, any, *failure) {
+	found := c.resolve(e.Index)
+	if len(found) == 0 && !r.Params.Bool("ignore_unavailable") && e.Index != "" {
+		return 0, nil, &failure{404, "index_not_found_exception", "no such index [" + e.Index + "]"}
+	}
+	answer := map[string]any{}
+	for _, i := range found {
+		o := map[string]any{}
+		if e.API == "indices.get" || e.API == "indices.get_mapping" {
+			o["mappings"] = c.mappingJSON(i, r.Params.Bool("include_type_name"))
+		}
+		if e.API == "indices.get" || e.API == "indices.get_alias" {
+			o["aliases"] = i.aliases
+		}
+		if e.API == "indices.get" || e.API == "indices.get_settings" {
+			settings := map[string]any{"uuid": i.uuid, "number_of_shards": "1", "provided_name": i.name, "creation_date": "1"}
+			for k, v := range i.settings {
+				settings[k] = v
+			}
+			if r.Params.Bool("flat_settings") {
+				flat := map[string]any{}
+				for k, v := range settings {
+					flat["index."+k] = v
+				}
+				o["settings"] = flat
+			} else {
+				o["settings"] = map[string]any{"index": settings}
+			}
+		}
+		answer[i.name] = o
+	}
+	return 200, answer, nil
+}
+
+func (c *Cluster) createIndex(e esapi.Endpoint, r *esapi.Request, body []byte) (int, any, *failure) {
+	if c.indices[e.Index] != nil {
+		typ := "resource_already_exists_exception"
+		if c.Version.Major == 5 {
+			typ = "index_already_exists_exception"
+		}
+		return 0, nil, &failure{400, typ, "index [" + e.Index + "] already exists"}
+	}
+	i := c.newIndex(e.Index, "")
+	fail := func() *failure {
+		if f := i.set(gjson.GetBytes(body, "settings")); f != nil {
+			return f
+		}
+		mappings := gjson.GetBytes(body, "mappings")
+		if c.Version.Major < 7 || r.Params.Bool("include_type_name") {
+			var f *failure
+			mappings.ForEach(func(typ, m gjson.Result) bool {
+				if c.Version.Major < 7 {
+					i.typ = typ.String()
+				}
+				f = i.merge(m)
+				return f == nil
+			})
+			if f != nil {
+				return f
+			}
+		} else if f := i.merge(mappings); f != nil {
+			return f
+		}
+		gjson.GetBytes(body, "aliases").ForEach(func(name, a gjson.Result) bool {
+			i.aliases[name.String()] = readAlias(a)
+			return true
+		})
+		return nil
+	}()
+	if fail != nil {
+		delete(c.indices, e.Index)
+		return 0, nil, fail
+	}
+	return 200, map[string]any{"acknowledged": true, "shards_acknowledged": true, "index": e.Index}, nil
+}
+
+func readAlias(a gjson.Result) alias {
+	var out alias
+	json.Unmarshal([]byte(a.Raw), &out)
+	if r := a.Get("routing"); r.Exists() {
+		out.IndexRouting, out.SearchRouting = r.String(), r.String()
+	}
+	return out
+}
+
+func (c *Cluster) deleteIndex(e esapi.Endpoint) (int, any, *failure) {
+	found := c.resolve(e.Index)
+	if len(found) == 0 {
+		return 0, nil, &failure{404, "index_not_found_exception", "no such index [" + e.Index + "]"}
+	}
+	for _, i := range found {
+		delete(c.indices, i.name)
+	}
+	c.state++
+	return 200, acknowledged, nil
+}
+
+// merge adds a mapping's fields.
+func (i *index) merge(m gjson.Result) *failure {
+	if !m.IsObject() {
+		return nil
+	}
+	var fail *failure
+	m.ForEach(func(key, v gjson.Result) bool {
+		switch key.String() {
+		case "properties", "_meta", "dynamic", "_source", "_routing", "date_detection", "dynamic_templates", "numeric_detection":
+		default:
+			fail = &failure{400, "mapper_parsing_exception", "Root mapping definition has unsupported parameters: [" + key.String() + "]"}
+		}
+		return fail == nil
+	})
+	m.Get("properties").ForEach(func(name, f gjson.Result) bool {
+		typ := f.Get("type").String()
+		if old := i.fields[name.String()]; old != "" && old != typ && fail == nil {
+			fail = &failure{400, "illegal_argument_exception", fmt.Sprintf("mapper [%s] cannot be changed from type [%s] to [%s]", name, old, typ)}
+		}
+		return true
+	})
+	if fail != nil {
+		return fail
+	}
+	m.Get("properties").ForEach(func(name, f gjson.Result) bool {
+		i.fields[name.String()] = f.Get("type").String()
+		return true
+	})
+	if meta := m.Get("_meta"); meta.Exists() {
+		i.meta = json.RawMessage(meta.Raw)
+	}
+	return nil
+}
+
+func (c *Cluster) putMapping(e esapi.Endpoint, r *esapi.Request, body []byte) (int, any, *failure) {
+	found := c.resolve(e.Index)
+	if len(found) == 0 {
+		return 0, nil, &failure{404, "index_not_found_exception", "no such index [" + e.Index + "]"}
+	}
+	m := gjson.ParseBytes(body)
+	for _, i := range found {
+		if c.Version.Major < 7 {
+			if i.typ != "" && i.typ != e.Type {
+				return 0, nil, &failure{400, "illegal_argument_exception", "Rejecting mapping update to [" + i.name + "] as the final mapping would have more than 1 type"}
+			}
+			i.typ = e.Type
+		}
+		if m.Get(gjson.Escape(e.Type)).IsObject() && e.Type != "" {
+			m = m.Get(gjson.Escape(e.Type))
+		}
+		if f := i.merge(m); f != nil {
+			return 0, nil, f
+		}
+	}
+	c.state++
+	return 200, acknowledged, nil
+}
+
+var knownSettings = []string{"number_of_shards", "number_of_replicas", "refresh_interval", "gc_deletes", "default_pipeline", "max_result_window", "uuid", "provided_name", "creation_date"}
+
+// set changes settings, given flat or nested, with or without "index.".
+func (i *index) set(s gjson.Result) *failure {
+	var fail *failure
+	s.ForEach(func(k, v gjson.Result) bool {
+		key := strings.TrimPrefix(k.String(), "index.")
+		switch {
+		case key == "index" && v.IsObject():
+			fail = i.set(v)
+		case !slices.Contains(knownSettings, key):
+			fail = &failure{400, "illegal_argument_exception", "unknown setting [index." + key + "] please check that any required plugins are installed"}
+		case v.Type == gjson.Null:
+			delete(i.settings, key)
+			if key == "gc_deletes" {
+				i.gc = time.Minute
+			}
+		default:
+			i.settings[key] = json.RawMessage(fmt.Sprintf("%q", v.String()))
+			if key == "gc_deletes" {
+				i.gc, _ = time.ParseDuration(v.String())
+			}
+		}
+		return fail == nil
+	})
+	return fail
+}
+
+func (c *Cluster) putSettings(e esapi.Endpoint, body []byte) (int, any, *failure) {
+	for _, i := range c.resolve(e.Index) {
+		s := gjson.ParseBytes(body)
+		if inner := s.Get("settings"); inner.IsObject() {
+			s = inner
+		}
+		if f := i.set(s); f != nil {
+			return 0, nil, f
+		}
+	}
+	c.state++
+	return 200, acknowledged, nil
+}
+
+func (c *Cluster) updateAliases(body []byte) (int, any, *failure) {
+	var fail *failure
+	gjson.GetBytes(body, "actions").ForEach(func(_, wrapped gjson.Result) bool {
+		wrapped.ForEach(func(verb, a gjson.Result) bool {
+			found := c.resolve(a.Get("index").String())
+			if len(found) == 0 {
+				fail = &failure{404, "index_not_found_exception", "no such index"}
+			}
+			for _, i := range found {
+				switch verb.String() {
+				case "add":
+					i.aliases[a.Get("alias").String()] = readAlias(a)
+				case "remove":
+					delete(i.aliases, a.Get("alias").String())
+				case "remove_index":
+					delete(c.indices, i.name)
+				}
+			}
+			return true
+		})
+		return true
+	})
+	c.state++
+	return 200, acknowledged, fail
+}
+
+func (c *Cluster) oneAlias(e esapi.Endpoint, body []byte) (int, any, *failure) {
+	for _, i := range c.resolve(e.Index) {
+		if e.API == "indices.put_alias" {
+			i.aliases[e.Name] = readAlias(gjson.ParseBytes(body))
+		} else {
+			delete(i.aliases, e.Name)
+		}
+	}
+	c.state++
+	return 200, acknowledged, nil
+}
+
+// Fields returns the field types of an index, nil if it does not exist.
+func (c *Cluster) Fields(name string) map[string]string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if i := c.indices[name]; i != nil {
+		return maps.Clone(i.fields)
+	}
+	return nil
+}
+
+// Indices lists the indices, sorted.
+func (c *Cluster) Indices() []string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.Sorted(maps.Keys(c.indices))
+}
+
+// Aliases lists the aliases of an index, sorted.
+func (c *Cluster) Aliases(name string) []string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if i := c.indices[name]; i != nil {
+		return slices.Sorted(maps.Keys(i.aliases))
+	}
+	return nil
+}

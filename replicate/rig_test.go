@@ -1,0 +1,212 @@
+package replicate
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"reflect"
+	"testing"
+	"time"
+
+	"github.com/tidwall/gjson"
+
+	"github.com/esperanto-es/esperanto/internal/cluster"
+	"github.com/esperanto-es/esperanto/internal/esapi"
+	"github.com/esperanto-es/esperanto/internal/estest"
+	"github.com/esperanto-es/esperanto/replicate/journal"
+	_ "github.com/esperanto-es/esperanto/translate/catalogue"
+)
+
+// A rig is two fake clusters, an embedded journal, and a Replicator over them
+// that can be killed and started again.
+type rig struct {
+	t          *testing.T
+	dir        string
+	cfg        Config
+	a, b       *estest.Cluster // source and target
+	r          *Replicator
+	journal    journal.Journal
+	beforeOpen func(*Config)
+}
+
+func newRig(t *testing.T, source, target esapi.Version, change ...func(*Config)) *rig {
+	g := &rig{t: t, dir: t.TempDir(), a: estest.New(source), b: estest.New(target)}
+	g.cfg = Config{Master: "a", Grace: 50 * time.Millisecond, SwitchTimeout: 3 * time.Second, DrainTimeout: 5 * time.Second,
+		JournalTimeout: 2 * time.Second, Logger: slog.New(slog.NewTextHandler(testWriter{t}, nil))}
+	for _, f := range change {
+		f(&g.cfg)
+	}
+	g.start()
+	t.Cleanup(g.kill)
+	return g
+}
+
+type testWriter struct{ t *testing.T }
+
+func (w testWriter) Write(b []byte) (int, error) {
+	if w.t.Context().Err() == nil {
+		w.t.Logf("%s", b)
+	}
+	return len(b), nil
+}
+
+// start opens the journal and starts a Replicator, as a new process would.
+func (g *rig) start() {
+	g.t.Helper()
+	j, err := journal.OpenEmbedded(g.dir, journal.EmbeddedOptions{Partitions: 4})
+	if err != nil {
+		g.t.Fatal(err)
+	}
+	g.journal = j
+	cfg := g.cfg
+	cfg.Source = cluster.New("a", g.a, cluster.Options{})
+	cfg.Target = cluster.New("b", g.b, cluster.Options{})
+	cfg.Journal = j
+	if g.beforeOpen != nil {
+		g.beforeOpen(&cfg)
+	}
+	if g.r, err = New(cfg); err != nil {
+		g.t.Fatal(err)
+	}
+	if err := g.r.Start(context.Background()); err != nil {
+		g.t.Fatal(err)
+	}
+}
+
+// kill ends everything without waiting for writes or the applier to finish.
+func (g *rig) kill() {
+	if g.r == nil {
+		return
+	}
+	g.r.stop()
+	now, cancel := context.WithCancel(context.Background())
+	cancel()
+	g.journal.Close(now)
+	g.r.running.Wait()
+	g.r.cfg.Source.Close()
+	g.r.cfg.Target.Close()
+	g.r = nil
+}
+
+func (g *rig) restart() {
+	g.t.Helper()
+	g.kill()
+	g.start()
+}
+
+// send lets a request in and carries it out, as the gateway does.
+func (g *rig) send(method, target, body string) (*esapi.Response, []byte, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	return sendTo(ctx, g.r, method, target, body)
+}
+
+func sendTo(ctx context.Context, r *Replicator, method, target, body string) (*esapi.Response, []byte, error) {
+	req := esapi.NewRequest(method, target, []byte(body))
+	v, err := r.gate.now().master.Version(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	lease, err := r.Enter(ctx, IsWrite(esapi.ParseEndpoint(method, req.Path, v)))
+	if err != nil {
+		return nil, nil, err
+	}
+	defer lease.Exit()
+	res, err := lease.Sender().Send(ctx, req)
+	if err != nil {
+		return nil, nil, err
+	}
+	answer, err := cluster.ReadBody(res, 1<<30)
+	return res, answer, err
+}
+
+// must sends a request that has to succeed, and returns the answer.
+func (g *rig) must(method, target, body string) gjson.Result {
+	g.t.Helper()
+	res, answer, err := g.send(method, target, body)
+	if err != nil {
+		g.t.Fatalf("%s %s: %v", method, target, err)
+	}
+	if res.Status >= 300 {
+		g.t.Fatalf("%s %s: %d %s", method, target, res.Status, answer)
+	}
+	return gjson.ParseBytes(answer)
+}
+
+// fails sends a request that has to fail with a status.
+func (g *rig) fails(status int, method, target, body string) gjson.Result {
+	g.t.Helper()
+	res, answer, err := g.send(method, target, body)
+	var own *esapi.Error
+	if errors.As(err, &own) {
+		if own.Status != status {
+			g.t.Fatalf("%s %s: %d wanted, got %v", method, target, status, own)
+		}
+		return gjson.ParseBytes(own.JSON())
+	}
+	if err != nil {
+		g.t.Fatalf("%s %s: %d wanted, got %v", method, target, status, err)
+	}
+	if res.Status != status {
+		g.t.Fatalf("%s %s: %d wanted, got %d %s", method, target, status, res.Status, answer)
+	}
+	return gjson.ParseBytes(answer)
+}
+
+// drained waits until the applier has applied everything.
+func (g *rig) drained() {
+	g.t.Helper()
+	if err := g.r.drain(context.Background(), 10*time.Second); err != nil {
+		g.t.Fatalf("%v: %+v", err, g.r.Status(context.Background()))
+	}
+}
+
+// equal waits for the applier and compares both clusters.
+func (g *rig) equal() {
+	g.t.Helper()
+	g.drained()
+	master, follower := g.a.Docs(), g.b.Docs()
+	if reflect.DeepEqual(master, follower) {
+		return
+	}
+	g.t.Errorf("the clusters differ:\n%s%s", list("a", master), list("b", follower))
+	letters, _ := g.r.DeadLetters(context.Background(), "", 0)
+	g.t.Fatalf("dead letters: %+v", letters)
+}
+
+func list(name string, docs []estest.Doc) string {
+	s := name + ":\n"
+	for _, d := range docs {
+		s += fmt.Sprintf("  %+v\n", d)
+	}
+	return s
+}
+
+func (g *rig) noDeadLetters() {
+	g.t.Helper()
+	letters, err := g.r.DeadLetters(context.Background(), "", 0)
+	if err != nil || len(letters) > 0 {
+		g.t.Fatalf("dead letters: %+v, %v", letters, err)
+	}
+}
+
+var (
+	v56  = esapi.Version{Major: 5, Minor: 6, Patch: 16}
+	v68  = esapi.Version{Major: 6, Minor: 8, Patch: 23}
+	v717 = esapi.Version{Major: 7, Minor: 17, Patch: 28}
+	v87  = esapi.Version{Major: 8, Minor: 7, Patch: 1}
+)
+
+// only makes a fault that hits requests of one method and path.
+func only(method, path string, f estest.Fault) func(*esapi.Request) estest.Fault {
+	return func(r *esapi.Request) estest.Fault {
+		if r.Method == method && r.Path == path {
+			return f
+		}
+		return estest.Fault{}
+	}
+}
+
+var _ = http.MethodGet
