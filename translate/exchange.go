@@ -42,6 +42,8 @@ type Exchange struct {
 	// place of the cluster's body.
 	Replacement []byte
 
+	searched string // the indices of the line of an msearch
+
 	ctx    context.Context
 	stream io.Reader
 	answer *esapi.Response
@@ -59,6 +61,15 @@ type Step func(ctx context.Context, r *esapi.Request, next esapi.Sender) (*esapi
 
 // Context is the request's.
 func (x *Exchange) Context() context.Context { return x.ctx }
+
+// Searched is the expression of indices that the search is about whose body is
+// being translated: that of the path, or of the line of an msearch.
+func (x *Exchange) Searched() string {
+	if x.searched != "" {
+		return x.searched
+	}
+	return x.Endpoint.Index
+}
 
 // Via adds a step. Steps run in the order in which they were added, each around
 // the next.

@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/tidwall/gjson"
+
 	"github.com/esperanto-es/esperanto/internal/esapi"
 )
 
@@ -162,6 +164,9 @@ func (s *Sender) lines(w *walker, l lines, body []byte) ([]byte, error) {
 		if out, err = w.line(out, head, line); err != nil {
 			return nil, err
 		}
+		if l.Head == MsearchHeader {
+			w.x.searched = searchedIn(line)
+		}
 		p, follows := l.Body(line)
 		if !follows || len(body) == 0 {
 			continue
@@ -172,6 +177,20 @@ func (s *Sender) lines(w *walker, l lines, body []byte) ([]byte, error) {
 		}
 	}
 	return out, nil
+}
+
+// searchedIn reads the indices in the header of a search in an msearch.
+func searchedIn(header []byte) string {
+	h := gjson.ParseBytes(header)
+	v := h.Get("index")
+	if !v.Exists() {
+		v = h.Get("indices")
+	}
+	var names []string
+	for _, name := range v.Array() {
+		names = append(names, name.String())
+	}
+	return strings.Join(names, ",")
 }
 
 // line appends one translated line.

@@ -1,0 +1,956 @@
+package catalogue
+
+import (
+	"strings"
+
+	"github.com/tidwall/gjson"
+
+	"github.com/esperanto-es/esperanto/translate"
+)
+
+// The query language: clauses and options that came, went or changed their
+// names.
+
+func init() {
+	translate.Register(
+		&Change{
+			ID: "QRY-01", Name: "SynonymsOfClausesWereRemoved", Since: V(6, 0),
+			Doc:       "The second names of queries are gone: in (terms), mlt (more_like_this), fuzzy_match and match_fuzzy (match), geo_bbox (geo_bounding_box).",
+			OldClient: Direction{Fidelity: translate.Exact, Request: []Rule{at(translate.Query, renameSynonyms)}},
+			NewClient: nothing,
+		},
+		&Change{
+			ID: "QRY-01", Name: "IndicesQueryWasRemoved", Since: V(6, 0),
+			Doc:       "The indices query is gone; a bool query with a terms query on _index says the same.",
+			OldClient: Direction{Fidelity: translate.Exact, Request: []Rule{at(translate.Query, replaceClause("indices", indicesAsBool))}},
+			NewClient: nothing,
+		},
+		&Change{
+			ID: "QRY-01", Name: "GeoDistanceRangeWasRemoved", Since: V(6, 0),
+			Doc: "The geo_distance_range query is gone; a bool query of two geo_distance queries says the same.",
+			OldClient: Direction{Fidelity: translate.Lossy, Loses: "documents exactly at the inner distance, and the clause's boost",
+				Request: []Rule{at(translate.Query, replaceClause("geo_distance_range", geoDistanceRangeAsBool))}},
+			NewClient: nothing,
+		},
+		&Change{
+			ID: "QRY-01", Name: "TemplateAndGeohashCellQueriesWereRemoved", Since: V(6, 0),
+			Doc: "The queries template and geohash_cell are gone.",
+			OldClient: Direction{Fidelity: translate.Refused, Loses: "the queries template and geohash_cell have no counterpart",
+				Request: []Rule{refuseClauses("template", "geohash_cell")}},
+			NewClient: nothing,
+		},
+		&Change{
+			ID: "QRY-02", Name: "MatchLostItsType", Since: V(6, 0),
+			Doc:       `A match query with "type": "phrase" or "phrase_prefix" is written as match_phrase or match_phrase_prefix.`,
+			OldClient: Direction{Fidelity: translate.Exact, Request: []Rule{at(translate.Query, matchTypeToClause)}},
+			NewClient: nothing,
+		},
+		&Change{
+			ID: "QRY-03", Name: "PhraseSlopWasRemoved", Since: V(6, 0),
+			Doc: "phrase_slop, a second name of slop, is gone from the match queries; query_string keeps it.",
+			OldClient: Direction{Fidelity: translate.Exact, Request: append(
+				each(func(_ *Exchange, n *Node) error {
+					n.Rename("phrase_slop", "slop")
+					return nil
+				}, translate.ClauseField("match_phrase"), translate.ClauseField("match_phrase_prefix")),
+				rename(translate.Clause("multi_match"), "phrase_slop", "slop"))},
+			NewClient: nothing,
+		},
+		&Change{
+			ID: "QRY-04", Name: "MinimumNumberShouldMatchWasRemoved", Since: V(6, 0),
+			Doc:       "minimum_number_should_match, a second name of minimum_should_match, is gone.",
+			OldClient: Direction{Fidelity: translate.Exact, Request: []Rule{rename(translate.Clause("bool"), "minimum_number_should_match", "minimum_should_match")}},
+			NewClient: nothing,
+		},
+		&Change{
+			ID: "QRY-05", Name: "DisableCoordWasRemoved", Since: V(7, 0),
+			Doc: "disable_coord is gone from bool and common queries; 6.x ignored it.",
+			OldClient: Direction{Fidelity: translate.Lossy, Loses: "scores under the similarity classic of 5.x",
+				Request: []Rule{drop(translate.Clause("bool"), "disable_coord"), drop(translate.ClauseField("common"), "disable_coord")}},
+			NewClient: nothing,
+		},
+		&Change{
+			// 5.6 and 6.8 do so below filter, must_not, constant_score and in the
+			// filters of aggregations and aliases, but not in a post_filter.
+			ID: "QRY-06", Name: "ShouldInAFilterBecameOptional", Since: V(7, 0),
+			Doc: "In a filter, a bool query with must or filter and should needed one of should to match; now should is without effect there unless minimum_should_match is given.",
+			OldClient: Direction{Fidelity: translate.Exact, Request: []Rule{at(translate.Clause("bool"), func(_ *Exchange, n *Node) error {
+				if isOptionalShould(n) {
+					n.Set("minimum_should_match", "1")
+				}
+				return nil
+			})}},
+			NewClient: Direction{Fidelity: translate.Exact, Request: []Rule{at(translate.Clause("bool"), func(_ *Exchange, n *Node) error {
+				if isOptionalShould(n) {
+					n.Drop("should")
+				}
+				return nil
+			})}},
+		},
+		&Change{
+			ID: "QRY-08", Name: "QueryStringOptionsWereRemoved", Since: V(6, 0),
+			Doc: "query_string lost use_dis_max, split_on_whitespace, auto_generate_phrase_queries, all_fields, locale and lowercase_expanded_terms; 6.x ignores them.",
+			OldClient: Direction{Fidelity: translate.Lossy, Loses: "how the text was split and lowercased; phrases made of adjoining words become type phrase",
+				Request: []Rule{at(translate.Clause("query_string"), dropQueryStringOptions)}},
+			NewClient: Direction{Fidelity: translate.Lossy, Loses: "type, fuzzy_transpositions and synonyms in phrases", Request: []Rule{
+				drop(translate.Clause("query_string"), "type", "fuzzy_transpositions", "auto_generate_synonyms_phrase_query"),
+			}},
+		},
+		&Change{
+			ID: "QRY-08", Name: "QueryStringOptionsBecameErrors", Since: V(7, 0),
+			Doc: "The options of query_string that 6.x ignored are refused.",
+			OldClient: Direction{Fidelity: translate.Exact, Request: []Rule{drop(translate.Clause("query_string"),
+				"use_dis_max", "split_on_whitespace", "auto_generate_phrase_queries", "all_fields", "locale", "lowercase_expanded_terms")}},
+			NewClient: nothing,
+		},
+		&Change{
+			ID: "QRY-09", Name: "MaxDeterminedStatesWasRemoved", Since: V(6, 0),
+			Doc: "max_determined_states, a misspelt name of max_determinized_states, is gone.",
+			OldClient: Direction{Fidelity: translate.Exact, Request: []Rule{
+				rename(translate.Clause("query_string"), "max_determined_states", "max_determinized_states"),
+			}},
+			NewClient: nothing,
+		},
+		&Change{
+			ID: "QRY-10", Name: "AllAsDefaultFieldWasRemoved", Since: V(6, 0),
+			Doc: "Without a field, query_string and simple_query_string search all fields; they searched the field _all.",
+			OldClient: Direction{Fidelity: translate.Lossy, Loses: "scores, and words that lie in different fields under the operator and", Request: []Rule{
+				at(translate.Clause("query_string"), searchAllFields),
+				at(translate.Clause("simple_query_string"), searchAllFields),
+				at(translate.Clause("multi_match"), searchAllFields),
+				at(translate.RequestHead, func(x *Exchange, _ *Node) error {
+					if x.Params.Get("df") == "_all" {
+						x.Params.Drop("df")
+					}
+					return nil
+				}),
+			}},
+			// 5.6.16 refuses the field *: "The _source field is not searchable".
+			NewClient: Direction{Fidelity: translate.Lossy, Loses: "all fields are searched as the one field _all", Request: []Rule{
+				at(translate.Clause("query_string"), starToAllFields),
+				at(translate.Clause("simple_query_string"), starToAllFields),
+				at(translate.Clause("multi_match"), func(_ *Exchange, n *Node) error {
+					if fields := n.Get("fields"); isStar(fields) || !fields.Exists() {
+						n.Set("fields", `["_all"]`)
+					}
+					return nil
+				}),
+			}},
+		},
+		&Change{
+			ID: "QRY-11", Name: "AllWasRemoved", Since: V(6, 0),
+			Doc: "The field _all is gone; a query on it becomes a multi_match on all fields.",
+			OldClient: Direction{Fidelity: translate.Lossy, Loses: "scores, analysis by the field's own analyzer, and phrases across fields",
+				Request: []Rule{at(translate.Query, allToMultiMatch)}},
+			NewClient: nothing,
+		},
+		&Change{
+			ID: "QRY-12", Name: "RangeSynonymsWereRemoved", Since: V(6, 0),
+			Doc: "In range queries le and ge are written lte and gte, and fielddata is gone.",
+			OldClient: Direction{Fidelity: translate.Exact, Request: []Rule{at(translate.ClauseField("range"), func(_ *Exchange, n *Node) error {
+				n.Rename("le", "lte")
+				n.Rename("ge", "gte")
+				return nil
+			}), at(translate.Clause("range"), func(_ *Exchange, n *Node) error {
+				n.Drop("fielddata")
+				return nil
+			})}},
+			NewClient: nothing,
+		},
+		&Change{
+			ID: "QRY-13", Name: "NumbersInDateRangesBecameMillis", Since: V(8, 0),
+			Doc: "A bare number in a range on a date field is milliseconds since 1970; it was read by the field's format, such as the year 2015.",
+			OldClient: Direction{Fidelity: translate.Exact, Request: []Rule{at(translate.ClauseField("range"), func(x *Exchange, n *Node) error {
+				if !isDate(x, n.Name()) {
+					return nil
+				}
+				for _, key := range []string{"gt", "gte", "lt", "lte", "from", "to"} {
+					if v := n.Get(key); v.Type == gjson.Number {
+						n.SetString(key, v.Raw)
+					}
+				}
+				return nil
+			})}},
+			NewClient: nothing,
+		},
+		&Change{
+			ID: "QRY-14", Name: "DateFormatsOfSearchesBecameJavaTime", Since: V(7, 0),
+			Doc:       "The formats of dates in range queries and aggregations are written in java.time's letters, no longer in Joda-Time's.",
+			OldClient: Direction{Fidelity: translate.Lossy, Loses: "letters without a counterpart, such as C for the century", Request: searchFormats(javaDateFormat)},
+			NewClient: Direction{Fidelity: translate.Lossy, Loses: "letters without a counterpart, and optional parts in brackets", Request: searchFormats(jodaDateFormat)},
+		},
+		&Change{
+			ID: "QRY-14", Name: "CamelCaseFormatsOfSearchesWereRemoved", Since: V(8, 0),
+			Doc:       "Date formats with a name have it in snake_case: date_optional_time, not dateOptionalTime.",
+			OldClient: Direction{Fidelity: translate.Exact, Request: searchFormats(snakeDateFormat)},
+			NewClient: nothing,
+		},
+		&Change{
+			ID: "QRY-15", Name: "TermsLookupNeedsAnIndex", Since: V(6, 0),
+			Doc: "A terms lookup names the index of the document; 5.x took the one that is searched.",
+			OldClient: Direction{Fidelity: translate.Exact, Request: []Rule{at(translate.ClauseField("terms"), func(x *Exchange, n *Node) error {
+				if n.IsObject() && n.Has("id") && !n.Has("index") && isOneIndex(x.Endpoint.Index) {
+					n.SetString("index", x.Endpoint.Index)
+				}
+				return nil
+			})}},
+			NewClient: nothing,
+		},
+		&Change{
+			ID: "QRY-16", Name: "PercolateLostItsDocumentType", Since: V(6, 0),
+			Doc:       "A percolate query takes no document_type, and takes several documents.",
+			OldClient: Direction{Fidelity: translate.Exact, Request: []Rule{drop(translate.Clause("percolate"), "document_type")}},
+			NewClient: Direction{Fidelity: translate.Exact, Loses: "several documents in one percolate query, which are refused", Request: []Rule{
+				at(translate.Clause("percolate"), percolateOneDocument),
+			}},
+		},
+		&Change{
+			ID: "QRY-18", Name: "MoreLikeThisSynonymsWereRemoved", Since: V(6, 0),
+			Doc: "more_like_this takes like, min_word_length, max_word_length and minimum_should_match; the older names are gone.",
+			OldClient: Direction{Fidelity: translate.Exact, Request: []Rule{at(translate.Clause("more_like_this"), func(_ *Exchange, n *Node) error {
+				moreLikeThisNames(n)
+				return nil
+			})}},
+			NewClient: nothing,
+		},
+		&Change{
+			ID: "QRY-19", Name: "GeoOptionsWereRenamed", Since: V(6, 0),
+			Doc: "ignore_malformed and coerce of geo queries are one validation_method; optimize_bbox, sloppy_arc and the like are gone.",
+			OldClient: Direction{Fidelity: translate.Exact, Request: each(geoOptions,
+				translate.Clause("geo_distance"), translate.Clause("geo_bounding_box"), translate.Clause("geo_polygon"))},
+			NewClient: nothing,
+		},
+		&Change{
+			ID: "QRY-19", Name: "GeoBoundingBoxLostItsType", Since: V(8, 0),
+			Doc:       `The option "type": "memory" or "indexed" of geo_bounding_box is gone.`,
+			OldClient: Direction{Fidelity: translate.Exact, Request: []Rule{drop(translate.Clause("geo_bounding_box"), "type")}},
+			NewClient: nothing,
+		},
+		&Change{
+			ID: "QRY-21", Name: "ScoreTypeWasRemoved", Since: V(6, 0),
+			Doc: "score_type of has_child is score_mode; score_mode of has_parent is the boolean score.",
+			OldClient: Direction{Fidelity: translate.Exact, Request: []Rule{
+				rename(translate.Clause("has_child"), "score_type", "score_mode"),
+				at(translate.Clause("has_parent"), func(_ *Exchange, n *Node) error {
+					for _, key := range []string{"score_type", "score_mode"} {
+						if v := n.Get(key); v.Exists() {
+							n.Rename(key, "score")
+							n.Set("score", jsonBool(v.String() == "score"))
+						}
+					}
+					return nil
+				}),
+			}},
+			NewClient: nothing,
+		},
+		&Change{
+			ID: "QRY-21", Name: "MinChildrenMustBeOne", Since: V(8, 0),
+			Doc: "min_children of has_child must be at least 1; 0 meant the same.",
+			OldClient: Direction{Fidelity: translate.Exact, Request: []Rule{at(translate.Clause("has_child"), func(_ *Exchange, n *Node) error {
+				if n.Get("min_children").Raw == "0" {
+					n.Drop("min_children")
+				}
+				return nil
+			})}},
+			NewClient: nothing,
+		},
+		&Change{
+			ID: "QRY-24", Name: "NegativeScoresBecameErrors", Since: V(7, 0),
+			Doc:       "function_score and script_score must not give negative scores.",
+			OldClient: Direction{Fidelity: translate.Lossy, Loses: "searches whose functions give negative scores: the cluster's error is shown"},
+			NewClient: nothing,
+		},
+		&Change{
+			ID: "QRY-25", Name: "NegativeBoostBecameAnError", Since: V(7, 0),
+			Doc:       "A boost must not be negative.",
+			OldClient: Direction{Fidelity: translate.Refused, Loses: "negative boosts: the cluster's error is shown"},
+			NewClient: nothing,
+		},
+		&Change{
+			ID: "QRY-26", Name: "AutoFuzzinessTakesLengths", Since: V(6, 1),
+			Doc:       "fuzziness takes AUTO:low,high.",
+			OldClient: nothing,
+			NewClient: Direction{Fidelity: translate.Lossy, Loses: "the lengths in AUTO:low,high", Request: append(
+				each(plainAuto, translate.ClauseField("match"), translate.ClauseField("fuzzy"), translate.ClauseField("match_bool_prefix")),
+				each(plainAuto, translate.Clause("multi_match"), translate.Clause("query_string"))...)},
+		},
+		&Change{
+			ID: "QRY-27", Name: "CutoffFrequencyWasRemoved", Since: V(8, 0),
+			Doc: "cutoff_frequency is gone: blocks of hits that cannot compete are skipped without it.",
+			OldClient: Direction{Fidelity: translate.Lossy, Loses: "scores and hits differ a little", Request: []Rule{
+				drop(translate.ClauseField("match"), "cutoff_frequency"), drop(translate.Clause("multi_match"), "cutoff_frequency"),
+			}},
+			NewClient: nothing,
+		},
+		&Change{
+			ID: "QRY-27", Name: "CommonQueryWasRemoved", Since: V(8, 0),
+			Doc: "The common query is gone; match does the same faster.",
+			OldClient: Direction{Fidelity: translate.Lossy, Loses: "the different treatment of frequent words",
+				Request: []Rule{at(translate.Query, replaceClause("common", commonAsMatch))}},
+			NewClient: nothing,
+		},
+		&Change{
+			ID: "QRY-28", Name: "UseDisMaxWasRemoved", Since: V(7, 0),
+			Doc: "use_dis_max of multi_match is gone; type says the same.",
+			OldClient: Direction{Fidelity: translate.Exact, Request: []Rule{at(translate.Clause("multi_match"), func(_ *Exchange, n *Node) error {
+				if v := n.Get("use_dis_max"); v.Exists() {
+					n.Drop("use_dis_max")
+					if !isTrue(v) && !n.Has("type") && !n.Has("tie_breaker") {
+						n.Set("tie_breaker", "1.0") // as 5.x and 6.x read it
+					}
+				}
+				return nil
+			})}},
+			NewClient: nothing,
+		},
+		&Change{
+			ID: "QRY-29", Name: "CaseInsensitiveAppeared", Since: V(7, 10),
+			Doc:       "term, prefix, wildcard and regexp take case_insensitive.",
+			OldClient: nothing,
+			NewClient: Direction{Fidelity: translate.Refused, Loses: "case_insensitive: without it documents would be missing", Request: each(
+				func(x *Exchange, n *Node) error {
+					if v := n.Get("case_insensitive"); v.Exists() {
+						if isTrue(v) {
+							return x.Refuse("case_insensitive on the field %s", n.Name())
+						}
+						n.Drop("case_insensitive")
+					}
+					return nil
+				}, translate.ClauseField("term"), translate.ClauseField("prefix"), translate.ClauseField("wildcard"), translate.ClauseField("regexp"))},
+		},
+		&Change{
+			ID: "QRY-30", Name: "PrefixKeyOfPrefixWasRemoved", Since: V(6, 0),
+			Doc:       `The text of a prefix query stands under "value"; "prefix" was a second name.`,
+			OldClient: Direction{Fidelity: translate.Exact, Request: []Rule{rename(translate.ClauseField("prefix"), "prefix", "value")}},
+			NewClient: nothing,
+		},
+		&Change{
+			ID: "QRY-31", Name: "ConstantScoreLostQuery", Since: V(6, 0),
+			Doc:       `constant_score wraps a "filter"; "query" was a second name.`,
+			OldClient: Direction{Fidelity: translate.Exact, Request: []Rule{rename(translate.Clause("constant_score"), "query", "filter")}},
+			NewClient: nothing,
+		},
+		&Change{
+			ID: "QRY-33", Name: "CollectPayloadsWasRemoved", Since: V(6, 0),
+			Doc:       "collect_payloads of span_near, which did nothing, is gone.",
+			OldClient: Direction{Fidelity: translate.Exact, Request: []Rule{drop(translate.Clause("span_near"), "collect_payloads")}},
+			NewClient: nothing,
+		},
+		&Change{
+			ID: "QRY-34", Name: "RewriteNamesWereRemoved", Since: V(6, 0),
+			Doc: "The rewrite methods constant_score_auto and constant_score_filter are written constant_score.",
+			OldClient: Direction{Fidelity: translate.Exact, Request: append(
+				each(plainRewrite, translate.ClauseField("prefix"), translate.ClauseField("wildcard"), translate.ClauseField("regexp"), translate.ClauseField("fuzzy")),
+				at(translate.Clause("query_string"), plainRewrite))},
+			NewClient: nothing,
+		},
+		&Change{
+			ID: "QRY-35", Name: "SimpleQueryStringOptionsWereRemoved", Since: V(6, 0),
+			Doc: "simple_query_string lost all_fields, locale and lowercase_expanded_terms.",
+			OldClient: Direction{Fidelity: translate.Lossy, Loses: "how the text was lowercased", Request: []Rule{at(translate.Clause("simple_query_string"), func(_ *Exchange, n *Node) error {
+				allFields(n)
+				n.Drop("locale")
+				n.Drop("lowercase_expanded_terms")
+				return nil
+			})}},
+			NewClient: Direction{Fidelity: translate.Lossy, Loses: "the fuzzy options and synonyms in phrases", Request: []Rule{
+				drop(translate.Clause("simple_query_string"), "fuzzy_prefix_length", "fuzzy_max_expansions", "fuzzy_transpositions", "auto_generate_synonyms_phrase_query"),
+			}},
+		},
+		&Change{
+			ID: "QRY-36", Name: "FieldNamesCannotBeQueried", Since: V(8, 0),
+			Doc:       "A term query on _field_names is written as an exists query.",
+			OldClient: Direction{Fidelity: translate.Exact, Request: []Rule{at(translate.Query, fieldNamesToExists)}},
+			NewClient: nothing,
+		},
+		&Change{
+			ID: "QRY-49", Name: "SynonymsInPhrasesAppeared", Since: V(6, 1),
+			Doc:       "match and multi_match take auto_generate_synonyms_phrase_query.",
+			OldClient: nothing,
+			NewClient: Direction{Fidelity: translate.Lossy, Loses: "how synonyms of several words are searched", Request: []Rule{
+				drop(translate.ClauseField("match"), "auto_generate_synonyms_phrase_query"),
+				drop(translate.Clause("multi_match"), "auto_generate_synonyms_phrase_query"),
+			}},
+		},
+		&Change{
+			ID: "QRY-49", Name: "ZeroTermsQueryOfPhrasesAppeared", Since: V(6, 0),
+			Doc:       "match_phrase takes zero_terms_query.",
+			OldClient: nothing,
+			NewClient: Direction{Fidelity: translate.Lossy, Loses: "zero_terms_query of phrases", Request: []Rule{
+				drop(translate.ClauseField("match_phrase"), "zero_terms_query"), drop(translate.ClauseField("match_phrase_prefix"), "zero_terms_query"),
+			}},
+		},
+		&Change{
+			ID: "QRY-45", Name: "SpanFieldMaskingGotItsName", Since: V(7, 16),
+			Doc:       "field_masking_span is also called span_field_masking.",
+			OldClient: nothing,
+			NewClient: Direction{Fidelity: translate.Exact, Request: []Rule{rename(translate.Query, "span_field_masking", "field_masking_span")}},
+		},
+	)
+	for _, c := range clausesByVersion {
+		change := &Change{
+			ID: "QRY-50", Name: c.name, Since: c.since,
+			Doc:       "New queries: " + strings.Join(c.clauses, ", ") + ".",
+			OldClient: nothing,
+			NewClient: Direction{Fidelity: translate.Refused, Loses: "the queries " + strings.Join(c.clauses, ", "), Request: []Rule{refuseClauses(c.clauses...)}},
+		}
+		translate.Register(change)
+	}
+	translate.Register(
+		&Change{
+			ID: "QRY-50", Name: "ScriptScoreQueryAppeared", Since: V(7, 0),
+			Doc:       "The query script_score is new; a function_score query whose script replaces the score says the same.",
+			OldClient: nothing,
+			NewClient: Direction{Fidelity: translate.Exact, Request: []Rule{at(translate.Query, replaceClause("script_score", scriptScoreAsFunctionScore))}},
+		},
+		&Change{
+			ID: "QRY-50", Name: "MatchBoolPrefixAppeared", Since: V(7, 2),
+			Doc:       "The query match_bool_prefix is new; match_phrase_prefix is the nearest that older clusters have for its last word.",
+			OldClient: nothing,
+			NewClient: Direction{Fidelity: translate.Lossy, Loses: "the words are searched as one match and one match_phrase_prefix on the last word",
+				Request: []Rule{at(translate.Query, replaceClause("match_bool_prefix", matchBoolPrefixAsBool))}},
+		},
+		&Change{
+			ID: "QRY-50", Name: "CombinedFieldsAppeared", Since: V(7, 13),
+			Doc:       "The query combined_fields is new; a multi_match of type cross_fields is the nearest that older clusters have.",
+			OldClient: nothing,
+			NewClient: Direction{Fidelity: translate.Lossy, Loses: "scores", Request: []Rule{at(translate.Query, replaceClause("combined_fields", func(_ *Exchange, n *Node) (string, error) {
+				n.SetString("type", "cross_fields")
+				return `{"multi_match":` + n.Raw() + `}`, nil
+			}))}},
+		},
+	)
+}
+
+// clausesByVersion are the queries that older clusters have no form of.
+var clausesByVersion = []struct {
+	name    string
+	since   Version
+	clauses []string
+}{
+	{"TermsSetAppeared", V(6, 1), []string{"terms_set"}},
+	{"IntervalsAppeared", V(7, 0), []string{"intervals", "distance_feature", "rank_feature"}},
+	{"PinnedAndShapeAppeared", V(7, 4), []string{"pinned", "shape"}},
+	{"KnnQueriesAppeared", V(8, 0), []string{"knn", "rule", "semantic", "sparse_vector", "text_expansion", "weighted_tokens", "geo_grid"}},
+}
+
+// refuseClauses refuses queries by their names.
+func refuseClauses(names ...string) Rule {
+	return at(translate.Query, func(x *Exchange, n *Node) error {
+		for _, name := range names {
+			if n.Has(name) {
+				return x.Refuse("the query %s", name)
+			}
+		}
+		return nil
+	})
+}
+
+// replaceClause puts another query in the place of a clause; do is given what
+// stands under the clause's name.
+func replaceClause(name string, do func(x *Exchange, body *Node) (string, error)) func(*Exchange, *Node) error {
+	return func(x *Exchange, n *Node) error {
+		v := n.Get(name)
+		if !v.IsObject() {
+			return nil
+		}
+		raw, err := do(x, translate.NewNode(v.Raw))
+		if err == nil && raw != "" {
+			n.Replace(raw)
+		}
+		return err
+	}
+}
+
+// edit changes what stands under a member of n.
+func edit(n *Node, key string, do func(inner *Node)) {
+	v := n.Get(key)
+	if !v.Exists() {
+		return
+	}
+	inner := translate.NewNode(v.Raw)
+	if do(inner); inner.Changed() {
+		n.Set(key, inner.Raw())
+	}
+}
+
+// editEach changes the elements of a list under a member of n, or the one that
+// stands there without a list.
+func editEach(n *Node, key string, do func(inner *Node)) {
+	v := n.Get(key)
+	if !v.IsArray() {
+		edit(n, key, do)
+		return
+	}
+	var b strings.Builder
+	changed := false
+	v.ForEach(func(_, e gjson.Result) bool {
+		inner := translate.NewNode(e.Raw)
+		do(inner)
+		changed = changed || inner.Changed()
+		if b.Len() > 0 {
+			b.WriteByte(',')
+		}
+		b.WriteString(inner.Raw())
+		return true
+	})
+	if changed {
+		n.Set(key, "["+b.String()+"]")
+	}
+}
+
+var synonymsOfClauses = [][2]string{
+	{"in", "terms"}, {"mlt", "more_like_this"}, {"fuzzy_match", "match"}, {"match_fuzzy", "match"}, {"geo_bbox", "geo_bounding_box"},
+}
+
+func renameSynonyms(_ *Exchange, n *Node) error {
+	for _, s := range synonymsOfClauses {
+		n.Rename(s[0], s[1])
+	}
+	return nil
+}
+
+// indicesAsBool writes the query indices as a bool query.
+func indicesAsBool(_ *Exchange, n *Node) (string, error) {
+	indices := n.Get("indices").Raw
+	if indices == "" {
+		indices = "[" + n.Get("index").Raw + "]"
+	}
+	on := `{"terms":{"_index":` + indices + `}}`
+	should := `{"bool":{"must":` + n.Get("query").Raw + `,"filter":` + on + `}}`
+	switch other := n.Get("no_match_query"); {
+	case other.IsObject():
+		should += `,{"bool":{"must":` + other.Raw + `,"must_not":` + on + `}}`
+	case other.String() == "none":
+	default: // "all" or nothing
+		should += `,{"bool":{"must_not":` + on + `}}`
+	}
+	body := `"should":[` + should + `],"minimum_should_match":1`
+	return `{"bool":{` + body + common(n) + `}}`, nil
+}
+
+// common gives the members that every query may have, to be written behind
+// others.
+func common(n *Node) string {
+	var b strings.Builder
+	for _, key := range []string{"boost", "_name"} {
+		if v := n.Get(key); v.Exists() {
+			b.WriteString(`,"` + key + `":` + v.Raw)
+		}
+	}
+	return b.String()
+}
+
+// geoDistanceRangeAsBool writes geo_distance_range as two geo_distance queries.
+func geoDistanceRangeAsBool(_ *Exchange, n *Node) (string, error) {
+	take := func(keys ...string) string {
+		raw := ""
+		for _, k := range keys {
+			if v := n.Get(k); v.Exists() {
+				raw = v.Raw
+				n.Drop(k)
+			}
+		}
+		return raw
+	}
+	from, to := take("from", "gte", "ge", "gt"), take("to", "lte", "le", "lt")
+	take("include_lower")
+	take("include_upper")
+	unit := strings.Trim(take("unit"), `"`)
+	name := take("_name")
+	take("boost")
+	distance := func(raw string) string {
+		inner := translate.NewNode(n.Raw())
+		if r := gjson.Parse(raw); r.Type == gjson.Number {
+			raw = translate.Quote(r.Raw + orElse(unit, "m"))
+		}
+		inner.Set("distance", raw)
+		return `{"geo_distance":` + inner.Raw() + `}`
+	}
+	var parts []string
+	if to != "" {
+		parts = append(parts, `"filter":`+distance(to))
+	}
+	if from != "" {
+		parts = append(parts, `"must_not":`+distance(from))
+	}
+	if name != "" {
+		parts = append(parts, `"_name":`+name)
+	}
+	return `{"bool":{` + strings.Join(parts, ",") + `}}`, nil
+}
+
+func orElse(s, other string) string {
+	if s == "" {
+		return other
+	}
+	return s
+}
+
+// matchTypeToClause makes {"match": {f: {"type": "phrase"}}} a match_phrase.
+func matchTypeToClause(_ *Exchange, n *Node) error {
+	clause := "match"
+	edit(n, "match", func(match *Node) {
+		for _, field := range match.Keys() {
+			edit(match, field, func(spec *Node) {
+				kind := spec.Get("type").String()
+				switch kind {
+				case "phrase", "phrase_prefix", "phrasePrefix":
+					clause = "match_phrase"
+					if kind != "phrase" {
+						clause = "match_phrase_prefix"
+					}
+					for _, gone := range []string{"operator", "fuzziness", "minimum_should_match", "lenient", "cutoff_frequency", "prefix_length", "max_expansions", "zero_terms_query", "fuzzy_rewrite", "fuzzy_transpositions"} {
+						if gone != "max_expansions" || kind == "phrase" {
+							spec.Drop(gone)
+						}
+					}
+					spec.Rename("phrase_slop", "slop")
+				case "":
+					spec.Drop("slop") // read and without effect there in 5.x
+					spec.Drop("phrase_slop")
+				}
+				spec.Drop("type")
+			})
+		}
+	})
+	if clause != "match" {
+		n.Rename("match", clause)
+	}
+	return nil
+}
+
+// isOptionalShould reports whether a bool query in a filter has should clauses
+// that 7.x and later do not ask to match.
+func isOptionalShould(n *Node) bool {
+	return n.InFilter() && n.Has("should") && (n.Has("must") || n.Has("filter")) &&
+		!n.Has("minimum_should_match") && !n.Has("minimum_number_should_match") && !isEmptyList(n.Get("should")) &&
+		!(isEmptyList(n.Get("must")) && isEmptyList(n.Get("filter")))
+}
+
+func isEmptyList(v gjson.Result) bool { return !v.Exists() || (v.IsArray() && v.Get("#").Int() == 0) }
+
+// dropQueryStringOptions replaces what 6.x ignores by the nearest it has.
+func dropQueryStringOptions(_ *Exchange, n *Node) error {
+	allFields(n)
+	if v := n.Get("auto_generate_phrase_queries"); v.Exists() {
+		n.Drop("auto_generate_phrase_queries")
+		if isTrue(v) && !n.Has("type") {
+			n.SetString("type", "phrase")
+		}
+	}
+	for _, key := range []string{"use_dis_max", "split_on_whitespace", "locale", "lowercase_expanded_terms"} {
+		n.Drop(key)
+	}
+	return nil
+}
+
+// allFields writes all_fields as a list of fields.
+func allFields(n *Node) {
+	if v := n.Get("all_fields"); v.Exists() {
+		n.Drop("all_fields")
+		if isTrue(v) && !n.Has("fields") && !n.Has("default_field") {
+			n.Set("fields", `["*"]`)
+		}
+	}
+}
+
+// searchAllFields replaces _all by all fields.
+func searchAllFields(_ *Exchange, n *Node) error {
+	if n.Get("default_field").String() == "_all" {
+		n.Drop("default_field")
+	}
+	fields := n.Get("fields")
+	if !fields.IsArray() || !strings.Contains(fields.Raw, "_all") {
+		return nil
+	}
+	var names []string
+	lenient := false
+	for _, f := range fields.Array() {
+		if name, boost, boosted := strings.Cut(f.String(), "^"); name == "_all" {
+			lenient = true
+			if names = append(names, `"*"`); boosted {
+				names[len(names)-1] = translate.Quote("*^" + boost)
+			}
+			continue
+		}
+		names = append(names, f.Raw)
+	}
+	if lenient {
+		n.Set("fields", "["+strings.Join(names, ",")+"]")
+		if !n.Has("lenient") {
+			n.Set("lenient", "true") // * holds numbers and dates, too
+		}
+	}
+	return nil
+}
+
+func isStar(fields gjson.Result) bool {
+	return fields.String() == "*" || (fields.Get("#").Int() == 1 && fields.Get("0").String() == "*")
+}
+
+// starToAllFields writes the field * as 5.x says it.
+func starToAllFields(_ *Exchange, n *Node) error {
+	if isStar(n.Get("fields")) {
+		n.Drop("fields")
+		n.Set("all_fields", "true")
+	}
+	if isStar(n.Get("default_field")) {
+		n.Drop("default_field")
+		n.Set("all_fields", "true")
+	}
+	return nil
+}
+
+// allToMultiMatch replaces a query on _all by one on all fields.
+func allToMultiMatch(_ *Exchange, n *Node) error {
+	for _, clause := range []string{"match", "term", "match_phrase", "match_phrase_prefix"} {
+		spec := n.Get(clause).Get("_all")
+		if !spec.Exists() || !n.Get(clause).IsObject() {
+			continue
+		}
+		query := translate.NewNode(`{}`)
+		if spec.IsObject() {
+			query = translate.NewNode(spec.Raw)
+			for _, key := range []string{"value", "term"} {
+				query.Rename(key, "query")
+			}
+		} else {
+			query.Set("query", spec.Raw)
+		}
+		switch {
+		case clause == "match_phrase":
+			query.SetString("type", "phrase")
+		case clause == "match_phrase_prefix":
+			query.SetString("type", "phrase_prefix")
+		case strings.EqualFold(query.Get("operator").String(), "and"):
+			query.SetString("type", "cross_fields") // words may lie in different fields
+			query.Drop("fuzziness")
+		}
+		query.Set("fields", `["*"]`)
+		query.Set("lenient", "true")
+		n.Replace(`{"multi_match":` + query.Raw() + `}`)
+		return nil
+	}
+	return nil
+}
+
+// isDate reports whether a field is a date in an index that is searched.
+func isDate(x *Exchange, field string) bool {
+	f, ok := fieldOf(x, field)
+	return ok && (f.Type == "date" || f.Type == "date_nanos")
+}
+
+// fieldOf finds a field in the mappings of the indices that are searched.
+func fieldOf(x *Exchange, field string) (translate.Field, bool) {
+	if x.Facts == nil {
+		return translate.Field{}, false
+	}
+	indices, err := searchedIndices(x)
+	if err != nil {
+		return translate.Field{}, false
+	}
+	for _, index := range indices {
+		if facts, ok, err := x.Facts.Index(x.Context(), index); err == nil && ok {
+			if f, ok := facts.Fields[field]; ok {
+				return f, true
+			}
+		}
+	}
+	return translate.Field{}, false
+}
+
+// searchedIndices are the concrete indices that are searched.
+func searchedIndices(x *Exchange) ([]string, error) {
+	expression := x.Searched()
+	if isOneIndex(expression) {
+		if f, ok, err := x.Facts.Index(x.Context(), expression); err == nil && ok {
+			return []string{orElse(f.Name, expression)}, nil
+		}
+	}
+	return x.Facts.Expand(x.Context(), expression)
+}
+
+func isOneIndex(index string) bool {
+	return index != "" && index != "_all" && !strings.ContainsAny(index, ",*<")
+}
+
+// percolateOneDocument writes a percolate query for 5.x.
+func percolateOneDocument(x *Exchange, n *Node) error {
+	if documents := n.Get("documents"); documents.IsArray() {
+		if len(documents.Array()) != 1 {
+			return x.Refuse("a percolate query with several documents")
+		}
+		n.Rename("documents", "document")
+		n.Set("document", documents.Array()[0].Raw)
+	}
+	if !n.Has("document_type") {
+		n.SetString("document_type", x.ClusterType(x.Endpoint.Index))
+	}
+	return nil
+}
+
+func moreLikeThisNames(n *Node) {
+	for _, r := range [][2]string{{"min_word_len", "min_word_length"}, {"max_word_len", "max_word_length"}, {"percent_terms_to_match", "minimum_should_match"}, {"like_text", "like"}} {
+		n.Rename(r[0], r[1])
+	}
+	var like []string
+	if v := n.Get("like"); v.IsArray() {
+		for _, e := range v.Array() {
+			like = append(like, e.Raw)
+		}
+	} else if v.Exists() {
+		like = append(like, v.Raw)
+	}
+	before := len(like)
+	n.Get("docs").ForEach(func(_, d gjson.Result) bool {
+		like = append(like, d.Raw)
+		return true
+	})
+	n.Get("ids").ForEach(func(_, id gjson.Result) bool {
+		like = append(like, `{"_id":`+id.Raw+`}`)
+		return true
+	})
+	if len(like) > before {
+		n.Set("like", "["+strings.Join(like, ",")+"]")
+		n.Drop("docs")
+		n.Drop("ids")
+	}
+	edit(n, "minimum_should_match", func(msm *Node) {
+		if v := msm.Value(); v.Type == gjson.Number && v.Num > 0 && v.Num < 1 {
+			msm.Replace(translate.Quote(itoa(int(v.Num*100)) + "%"))
+		}
+	})
+}
+
+// geoOptions writes the options of geo queries and sorts as 6.x reads them.
+func geoOptions(_ *Exchange, n *Node) error {
+	malformed, coerce := n.Get("ignore_malformed"), n.Get("coerce")
+	n.Drop("ignore_malformed")
+	n.Drop("coerce")
+	if coerce.Exists() || malformed.Exists() {
+		method := "STRICT"
+		switch {
+		case isTrue(malformed):
+			method = "IGNORE_MALFORMED"
+		case isTrue(coerce):
+			method = "COERCE"
+		}
+		if !n.Has("validation_method") {
+			n.SetString("validation_method", method)
+		}
+	}
+	n.Drop("optimize_bbox")
+	switch n.Get("distance_type").String() {
+	case "sloppy_arc":
+		n.SetString("distance_type", "arc")
+	case "factor":
+		n.SetString("distance_type", "plane")
+	}
+	return nil
+}
+
+func plainAuto(_ *Exchange, n *Node) error {
+	if f := n.Get("fuzziness").String(); strings.HasPrefix(strings.ToUpper(f), "AUTO:") {
+		n.SetString("fuzziness", "AUTO")
+	}
+	return nil
+}
+
+func plainRewrite(_ *Exchange, n *Node) error {
+	for _, key := range []string{"rewrite", "fuzzy_rewrite"} {
+		if v := n.Get(key).String(); v == "constant_score_auto" || v == "constant_score_filter" {
+			n.SetString(key, "constant_score")
+		}
+	}
+	return nil
+}
+
+// commonAsMatch writes a common terms query as a match.
+func commonAsMatch(_ *Exchange, n *Node) (string, error) {
+	for _, field := range n.Keys() {
+		edit(n, field, func(spec *Node) {
+			if low := spec.Get("low_freq_operator"); low.Exists() {
+				spec.SetString("operator", low.String())
+			}
+			if msm := spec.Get("minimum_should_match"); msm.IsObject() {
+				if low := msm.Get("low_freq"); low.Exists() {
+					spec.Set("minimum_should_match", low.Raw)
+				} else {
+					spec.Drop("minimum_should_match")
+				}
+			}
+			for _, key := range []string{"cutoff_frequency", "low_freq_operator", "high_freq_operator", "disable_coord"} {
+				spec.Drop(key)
+			}
+		})
+	}
+	return `{"match":` + n.Raw() + `}`, nil
+}
+
+// fieldNamesToExists replaces {"term": {"_field_names": f}}.
+func fieldNamesToExists(_ *Exchange, n *Node) error {
+	v := n.Get("term").Get("_field_names")
+	if v.IsObject() {
+		v = v.Get("value")
+	}
+	if v.Type == gjson.String && n.Get("term").IsObject() {
+		n.Replace(`{"exists":{"field":` + v.Raw + `}}`)
+	}
+	return nil
+}
+
+func scriptScoreAsFunctionScore(_ *Exchange, n *Node) (string, error) {
+	query := orElse(n.Get("query").Raw, `{"match_all":{}}`)
+	more := ""
+	if v := n.Get("min_score"); v.Exists() {
+		more = `,"min_score":` + v.Raw
+	}
+	return `{"function_score":{"query":` + query + `,"script_score":{"script":` + n.Get("script").Raw + `},"boost_mode":"replace"` + more + common(n) + `}}`, nil
+}
+
+func matchBoolPrefixAsBool(_ *Exchange, n *Node) (string, error) {
+	for _, field := range n.Keys() {
+		spec := n.Get(field)
+		text, options := spec.String(), translate.NewNode(`{"query":""}`)
+		if spec.IsObject() {
+			options = translate.NewNode(spec.Raw)
+			text = spec.Get("query").String()
+		}
+		words := strings.Fields(text)
+		if len(words) == 0 {
+			continue
+		}
+		prefix := `{"match_phrase_prefix":{` + translate.Quote(field) + `:` + translate.Quote(words[len(words)-1]) + `}}`
+		if len(words) == 1 {
+			return prefix, nil
+		}
+		options.SetString("query", strings.Join(words[:len(words)-1], " "))
+		match := `{"match":{` + translate.Quote(field) + `:` + options.Raw() + `}}`
+		if strings.EqualFold(options.Get("operator").String(), "and") {
+			return `{"bool":{"must":[` + match + `,` + prefix + `]}}`, nil
+		}
+		return `{"bool":{"should":[` + match + `,` + prefix + `]}}`, nil
+	}
+	return "", nil
+}
+
+// formatPlaces are the places of searches that name a date format.
+var formatPlaces = []Place{
+	translate.ClauseField("range"), translate.Aggregation("date_histogram"), translate.Aggregation("date_range"),
+	translate.Aggregation("auto_date_histogram"), translate.Aggregation("min"), translate.Aggregation("max"), translate.Aggregation("avg"),
+	translate.Aggregation("terms"), translate.SortSpec,
+}
+
+// searchFormats changes the date formats that a search names. Formats of
+// numbers hold # and 0, which no date format does.
+func searchFormats(change func(string) string) []Rule {
+	return each(func(_ *Exchange, n *Node) error {
+		if f := n.Get("format"); f.Type == gjson.String && !strings.ContainsAny(f.String(), "#0") {
+			if changed := change(f.String()); changed != f.String() {
+				n.SetString("format", changed)
+			}
+		}
+		return nil
+	}, formatPlaces...)
+}

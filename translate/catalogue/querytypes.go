@@ -1,0 +1,298 @@
+package catalogue
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/tidwall/gjson"
+
+	"github.com/esperanto-es/esperanto/translate"
+)
+
+// Mapping types inside of searches: queries, sorts and aggregations on _type and
+// _uid, and pointers to documents that name a type.
+
+func init() {
+	hidden := func(c Change, request []Rule, newClient Direction) {
+		c.Since, c.OldClient, c.NewClient = V(7, 0), Direction{Fidelity: translate.Exact, Request: request}, newClient
+		translate.Register(&c)
+	}
+	// removed is the same once more for 7.x clients, whose cluster still read it.
+	removed := func(c Change, request []Rule) {
+		c.Name += "From8"
+		c.Since, c.OldClient, c.NewClient = V(8, 0), Direction{Fidelity: translate.Exact, Request: request}, nothing
+		translate.Register(&c)
+	}
+
+	types := Change{ID: "TYPE-07", Name: "TypeCannotBeQueried",
+		Doc: "_type is no field any more: queries on it match all documents of the index or none."}
+	onType := []Rule{at(translate.Query, queryOnType)}
+	hidden(types, onType, Direction{Fidelity: translate.Exact, Request: onType})
+	removed(types, onType)
+
+	clause := Change{ID: "TYPE-08", Name: "TypeQueryWasRemoved", Doc: "The query type is gone: it matches all documents of the index or none."}
+	typeQuery := []Rule{at(translate.Query, typeQueryToMatchAll)}
+	hidden(clause, typeQuery, Direction{Fidelity: translate.Exact, Request: typeQuery})
+	removed(clause, typeQuery)
+
+	lookup := Change{ID: "QRY-15", Name: "TermsLookupLostItsType", Doc: "A terms lookup names index and id of the document, no type."}
+	dropLookupType := []Rule{at(translate.ClauseField("terms"), dropKeys("type"))}
+	hidden(lookup, dropLookupType, Direction{Fidelity: translate.Exact, Request: []Rule{at(translate.ClauseField("terms"), func(x *Exchange, n *Node) error {
+		if n.IsObject() && n.Has("id") && !n.Has("type") {
+			n.InsertAfter("index", "type", translate.Quote(x.ClusterType(n.Get("index").String())))
+		}
+		return nil
+	})}})
+	removed(lookup, dropLookupType)
+
+	percolate := Change{ID: "QRY-16", Name: "PercolateLostItsType", Doc: "A percolate query names a stored document by index and id, and takes no document_type."}
+	dropPercolateType := []Rule{at(translate.Clause("percolate"), dropKeys("type", "document_type"))}
+	hidden(percolate, dropPercolateType, Direction{Fidelity: translate.Exact, Request: []Rule{at(translate.Clause("percolate"), func(x *Exchange, n *Node) error {
+		if n.Has("id") && !n.Has("type") {
+			n.InsertAfter("index", "type", translate.Quote(x.ClusterType(n.Get("index").String())))
+		}
+		return nil
+	})}})
+	removed(percolate, dropPercolateType)
+
+	ids := Change{ID: "QRY-17", Name: "IdsLostItsType", Doc: "An ids query takes no type."}
+	dropIdsType := []Rule{at(translate.Clause("ids"), dropKeys("type", "types", "_type"))}
+	hidden(ids, dropIdsType, Direction{Fidelity: translate.Exact, Request: []Rule{at(translate.Clause("ids"), dropKeys("type"))}})
+	removed(ids, dropIdsType)
+
+	like := Change{ID: "QRY-18", Name: "LikeLostItsType", Doc: "The documents of more_like_this are named by index and id."}
+	dropLikeType := []Rule{at(translate.IndexedDoc, dropKeys("_type", "type"))}
+	hidden(like, dropLikeType, Direction{Fidelity: translate.Exact, Request: []Rule{at(translate.IndexedDoc, typeOfPointer)}})
+	removed(like, dropLikeType)
+
+	translate.Register(
+		&Change{
+			ID: "QRY-18", Name: "LikeLostItsUnderscores", Since: V(7, 0),
+			Doc: "The documents of more_like_this have routing and version; 5.x and 6.x write _routing and _version.",
+			OldClient: Direction{Fidelity: translate.Exact, Request: []Rule{at(translate.IndexedDoc, func(_ *Exchange, n *Node) error {
+				for _, key := range []string{"routing", "version", "version_type"} {
+					n.Rename("_"+key, key)
+				}
+				return nil
+			})}},
+			NewClient: Direction{Fidelity: translate.Exact, Request: []Rule{at(translate.IndexedDoc, func(_ *Exchange, n *Node) error {
+				if n.Has("_id") || n.Has("doc") {
+					n.Rename("routing", "_routing")
+					n.Rename("version", "_version")
+					n.Rename("version_type", "_version_type")
+				}
+				return nil
+			})}},
+		},
+		&Change{
+			ID: "TYPE-07", Name: "TypeCannotBeAggregated", Since: V(7, 0),
+			Doc: "_type is no field any more; a terms aggregation on it counts by index.",
+			OldClient: Direction{Fidelity: translate.Lossy, Loses: "indices of one type have a bucket each",
+				Request:  []Rule{at(translate.Aggregation("terms"), aggregateIndexForType)},
+				Response: []Rule{at(translate.AggResult, showTypesForIndices)}},
+			NewClient: nothing,
+		},
+		&Change{
+			ID: "TYPE-09", Name: "UidWasRemoved", Since: V(7, 0),
+			Doc: "The field _uid, book#1, is gone; _id, 1, takes its place in queries and sorts.",
+			OldClient: Direction{Fidelity: translate.Lossy, Loses: "8.x sorts by _id only if indices.id_field_data.enabled is set",
+				Request: []Rule{
+					at(translate.Query, uidToID),
+					at(translate.Sort, sortUidToID),
+				}},
+			NewClient: nothing,
+		},
+		&Change{
+			ID: "SRCH-34", Name: "SlicesByUidWereRemoved", Since: V(7, 0),
+			Doc: `A slice says by which field it is made; the default, "_uid" up to 6.x, is "_id" from 7.0 on.`,
+			OldClient: Direction{Fidelity: translate.Exact, Request: []Rule{at(translate.SearchBody, func(_ *Exchange, n *Node) error {
+				edit(n, "slice", func(s *Node) {
+					if s.Get("field").String() == "_uid" {
+						s.Drop("field")
+					}
+				})
+				return nil
+			})}},
+			NewClient: Direction{Fidelity: translate.Exact, Request: []Rule{at(translate.SearchBody, func(_ *Exchange, n *Node) error {
+				edit(n, "slice", func(s *Node) {
+					if s.Get("field").String() == "_id" {
+						s.Drop("field")
+					}
+				})
+				return nil
+			})}},
+		},
+	)
+}
+
+// dropKeys makes the rule of an object that loses members.
+func dropKeys(keys ...string) func(*Exchange, *Node) error {
+	return func(_ *Exchange, n *Node) error {
+		if n.IsObject() {
+			for _, k := range keys {
+				n.Drop(k)
+			}
+		}
+		return nil
+	}
+}
+
+// typeOfPointer gives a pointer to a document the type that clusters before 7.0
+// need.
+func typeOfPointer(x *Exchange, n *Node) error {
+	switch {
+	case n.Name() == "indexed_shape" && n.Has("id") && !n.Has("type"):
+		n.InsertAfter("index", "type", translate.Quote(x.ClusterType(n.Get("index").String())))
+	case n.Has("_id") || n.Has("doc"):
+		index := orElse(n.Get("_index").String(), x.Endpoint.Index)
+		if t := n.Get("_type").String(); t == "" || t == "_doc" {
+			n.InsertAfter("_index", "_type", translate.Quote(x.ClusterType(index)))
+		}
+	}
+	return nil
+}
+
+// queryOnType replaces term and terms queries on _type.
+func queryOnType(x *Exchange, n *Node) error {
+	for _, clause := range []string{"term", "terms", "match"} {
+		body := n.Get(clause)
+		v := body.Get("_type")
+		if !body.IsObject() || !v.Exists() {
+			continue
+		}
+		options := translate.NewNode(body.Raw)
+		if v.IsObject() {
+			options = translate.NewNode(v.Raw)
+			if v = options.Get("value"); !v.Exists() {
+				v = options.Get("query")
+			}
+		}
+		var types []string
+		for _, t := range v.Array() {
+			types = append(types, t.String())
+		}
+		return replaceByTypes(x, n, types, common(options))
+	}
+	return nil
+}
+
+// typeQueryToMatchAll replaces {"type": {"value": t}}.
+func typeQueryToMatchAll(x *Exchange, n *Node) error {
+	body := n.Get("type")
+	if !body.IsObject() || !body.Get("value").Exists() {
+		return nil
+	}
+	return replaceByTypes(x, n, []string{body.Get("value").String()}, common(translate.NewNode(body.Raw)))
+}
+
+// replaceByTypes puts a query that matches the documents of some types in n's
+// place; options are its boost and name. A 7.x client knows one type, _doc.
+func replaceByTypes(x *Exchange, n *Node, types []string, options string) error {
+	options = strings.TrimPrefix(options, ",")
+	if x.Client.AtLeast(V(7, 0)) {
+		if slices.Contains(types, "_doc") {
+			n.Replace(`{"match_all":{` + options + `}}`)
+		} else if x.Cluster.AtLeast(V(8, 0)) {
+			n.Replace(`{"match_none":{` + options + `}}`)
+		}
+		return nil
+	}
+	all, some := true, []string(nil)
+	if x.Facts != nil {
+		indices, err := searchedIndices(x)
+		if err != nil {
+			return err
+		}
+		for _, index := range indices {
+			f, ok, err := x.Facts.Index(x.Context(), index)
+			if err != nil {
+				return err
+			}
+			if ok && (f.Type == "" || slices.Contains(types, f.Type)) {
+				some = append(some, translate.Quote(index))
+			} else {
+				all = false
+			}
+		}
+	}
+	switch {
+	case all:
+		n.Replace(`{"match_all":{` + options + `}}`)
+	case len(some) == 0:
+		n.Replace(`{"match_none":{` + options + `}}`)
+	default:
+		if options != "" {
+			options = "," + options
+		}
+		n.Replace(`{"terms":{"_index":[` + strings.Join(some, ",") + `]` + options + `}}`)
+	}
+	return nil
+}
+
+const typeAggregationNote = "aggregations on _type"
+
+// aggregateIndexForType lets a terms aggregation on _type count by index, whose
+// names the answer's rule replaces by types.
+func aggregateIndexForType(x *Exchange, n *Node) error {
+	if n.Get("field").String() == "_type" {
+		n.SetString("field", "_index")
+		x.Note(typeAggregationNote, true)
+	}
+	return nil
+}
+
+func showTypesForIndices(x *Exchange, n *Node) error {
+	if x.Noted(typeAggregationNote) == nil || !n.Has("sum_other_doc_count") {
+		return nil
+	}
+	editEach(n, "buckets", func(b *Node) {
+		if key := b.Get("key"); key.Type == gjson.String && isKnownIndex(x, key.String()) {
+			b.SetString("key", x.TypeOf(key.String()))
+		}
+	})
+	return nil
+}
+
+func isKnownIndex(x *Exchange, name string) bool {
+	if x.Facts == nil {
+		return false
+	}
+	_, ok, err := x.Facts.Index(x.Context(), name)
+	return ok && err == nil
+}
+
+// withoutType gives the id of a uid.
+func withoutType(v gjson.Result) string {
+	if _, id, ok := strings.Cut(v.String(), "#"); ok && v.Type == gjson.String {
+		return translate.Quote(id)
+	}
+	return v.Raw
+}
+
+// uidToID writes queries on _uid as queries on _id.
+func uidToID(_ *Exchange, n *Node) error {
+	var ids []string
+	v := n.Get("term").Get("_uid")
+	if v.IsObject() {
+		v = v.Get("value")
+	}
+	if !v.Exists() {
+		v = n.Get("terms").Get("_uid")
+	}
+	for _, uid := range v.Array() {
+		ids = append(ids, withoutType(uid))
+	}
+	if v.Exists() {
+		n.Replace(`{"ids":{"values":[` + strings.Join(ids, ",") + `]}}`)
+	}
+	return nil
+}
+
+func sortUidToID(_ *Exchange, n *Node) error {
+	if n.IsString() && n.String() == "_uid" {
+		n.Replace(`"_id"`)
+		return nil
+	}
+	n.Rename("_uid", "_id")
+	return nil
+}
