@@ -131,7 +131,7 @@ func (a *App) attach(h *Handler) error {
 		Forward: func(c *cluster.Cluster) gateway.Forwarder {
 			return h.ups[c.Name()]
 		},
-		Enter:   r.enter,
+		Enter:   r.replication.enter,
 		Dialect: h.dialect,
 		MaxBody: h.MaxBody,
 		Done:    a.metrics.request,

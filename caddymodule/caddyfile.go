@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
@@ -17,9 +18,49 @@ import (
 )
 
 func init() {
+	httpcaddyfile.RegisterGlobalOption("esperanto", parseApp)
 	httpcaddyfile.RegisterHandlerDirective("esperanto", parseHandler)
 	// Behind basic_auth and encode.
 	httpcaddyfile.RegisterDirectiveOrder("esperanto", httpcaddyfile.Before, "reverse_proxy")
+}
+
+func parseApp(d *caddyfile.Dispenser, _ any) (any, error) {
+	app := new(App)
+	if err := app.UnmarshalCaddyfile(d); err != nil {
+		return nil, err
+	}
+	return httpcaddyfile.App{Name: "esperanto", Value: caddyconfig.JSON(app, nil)}, nil
+}
+
+// UnmarshalCaddyfile sets up the app from Caddyfile tokens. Syntax:
+//
+//	esperanto {
+//	    journal {
+//	        path     <folder>
+//	        max_size <size>
+//	        intent   first|beside
+//	    }
+//	}
+func (a *App) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
+	d.Next() // the option's name
+	if d.NextArg() {
+		return d.ArgErr()
+	}
+	for d.NextBlock(0) {
+		switch d.Val() {
+		case "journal":
+			if a.Journal != nil {
+				return d.Err("journal is given twice")
+			}
+			a.Journal = new(Journal)
+			if err := a.Journal.unmarshalCaddyfile(d); err != nil {
+				return err
+			}
+		default:
+			return d.Errf("unknown option %s; the option is: journal", d.Val())
+		}
+	}
+	return nil
 }
 
 func parseHandler(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
@@ -250,4 +291,7 @@ func named(t caddyfile.Token, text string) caddyfile.Token {
 	return t
 }
 
-var _ caddyfile.Unmarshaler = (*Handler)(nil)
+var (
+	_ caddyfile.Unmarshaler = (*Handler)(nil)
+	_ caddyfile.Unmarshaler = (*App)(nil)
+)

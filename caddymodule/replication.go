@@ -13,30 +13,18 @@ import (
 	"github.com/esperanto-es/esperanto/replicate/journal"
 )
 
-// replication is the journal of a gateway and what runs on it.
+// replication is what carries out the writes of a gateway, and its journal.
 type replication struct {
-	journal    journal.Journal
+	journal    journal.Journal // nil without a target: nothing is replicated
 	replicator *replicate.Replicator
 }
 
-// openReplication opens the journal and starts replicating.
+// openReplication opens the journal, if there is a target, and starts.
 func openReplication(h *Handler, a *App, clusters map[string]*cluster.Cluster) (*replication, error) {
-	dir := a.Journal.identity(h.Name)
-	j, err := journal.OpenEmbedded(dir, journal.EmbeddedOptions{
-		MaxBytes: a.Journal.MaxSize,
-		Logf:     a.log.Named("journal").Sugar().Infof,
-	})
-	if errors.Is(err, journal.ErrInUse) {
-		return nil, fmt.Errorf("%w: %s; stop that process, or give this gateway another folder: journal { path ... } in the global option esperanto", err, dir)
-	}
-	if err != nil {
-		return nil, err
-	}
-	r, err := replicate.New(replicate.Config{
+	config := replicate.Config{
 		Source:         clusters[h.Source],
 		Target:         clusters[h.Target],
 		Master:         h.Master,
-		Journal:        j,
 		IntentFirst:    a.Journal.Intent == "first",
 		WriteTimeout:   time.Duration(h.WriteTimeout),
 		JournalTimeout: time.Duration(h.JournalTimeout),
@@ -44,14 +32,25 @@ func openReplication(h *Handler, a *App, clusters map[string]*cluster.Cluster) (
 		MaxBody:        h.MaxBody,
 		SwitchTimeout:  time.Duration(h.SwitchTimeout),
 		Logger:         a.slog.With("gateway", h.Name),
-	})
-	if err == nil {
-		err = r.Start(context.Background())
+	}
+	r := new(replication)
+	var err error
+	if h.Target != "" {
+		if r.journal, err = a.Journal.open(h.Name, a.log.Named("journal")); err != nil {
+			return nil, err
+		}
+		config.Journal = r.journal
+	}
+	if r.replicator, err = replicate.New(config); err == nil {
+		err = r.replicator.Start(context.Background())
+	}
+	if err != nil && r.journal != nil {
+		err = errors.Join(err, r.journal.Close(context.Background()))
 	}
 	if err != nil {
-		return nil, errors.Join(err, j.Close(context.Background()))
+		return nil, err
 	}
-	return &replication{journal: j, replicator: r}, nil
+	return r, nil
 }
 
 // configure moves the master if the configuration names another one than the
@@ -80,5 +79,9 @@ func (r *replication) enter(ctx context.Context, write bool) (gateway.Lease, err
 func (r *replication) close() error {
 	ctx, cancel := context.WithTimeout(context.Background(), closeWait)
 	defer cancel()
-	return errors.Join(r.replicator.Close(ctx), r.journal.Close(ctx))
+	err := r.replicator.Close(ctx)
+	if r.journal != nil {
+		err = errors.Join(err, r.journal.Close(ctx))
+	}
+	return err
 }

@@ -1,18 +1,13 @@
 package caddymodule
 
 import (
-	"context"
 	"fmt"
-	"path/filepath"
 	"slices"
-	"strings"
 	"sync"
 
 	"github.com/caddyserver/caddy/v2"
 
 	"github.com/esperanto-es/esperanto/internal/cluster"
-	"github.com/esperanto-es/esperanto/internal/esapi"
-	"github.com/esperanto-es/esperanto/internal/gateway"
 )
 
 // gateways are the running gateways of this process. They outlive the
@@ -40,7 +35,7 @@ type running struct {
 	key         gatewayKey
 	clusters    map[string]*cluster.Cluster
 	versions    map[string]string // as configured
-	replication *replication      // nil without a target
+	replication *replication
 
 	mu     sync.Mutex
 	owners []*Handler // of the configurations that use it, the newest last
@@ -57,12 +52,10 @@ func newRunning(h *Handler, a *App) (*running, error) {
 		r.clusters[name] = cluster.New(name, h.ups[name], cluster.Options{Version: v})
 		r.versions[name] = c.Version
 	}
-	if h.Target != "" {
-		var err error
-		if r.replication, err = openReplication(h, a, r.clusters); err != nil {
-			r.closeClusters()
-			return nil, err
-		}
+	var err error
+	if r.replication, err = openReplication(h, a, r.clusters); err != nil {
+		r.closeClusters()
+		return nil, err
 	}
 	return r, nil
 }
@@ -82,7 +75,7 @@ func (r *running) attach(h *Handler) error {
 	r.use(h)
 	r.mu.Unlock()
 
-	if r.replication == nil || first {
+	if first {
 		return nil // it was made for this configuration
 	}
 	return r.replication.configure(h)
@@ -110,20 +103,9 @@ func (r *running) use(h *Handler) {
 	}
 }
 
-// enter admits a request to the master.
-func (r *running) enter(ctx context.Context, write bool) (gateway.Lease, error) {
-	if r.replication == nil {
-		return only{r.clusters[r.key.source]}, nil
-	}
-	return r.replication.enter(ctx, write)
-}
-
 // Destruct implements caddy.Destructor.
 func (r *running) Destruct() error {
-	var err error
-	if r.replication != nil {
-		err = r.replication.close()
-	}
+	err := r.replication.close()
 	r.closeClusters()
 	return err
 }
@@ -132,48 +114,4 @@ func (r *running) closeClusters() {
 	for _, c := range r.clusters {
 		c.Close()
 	}
-}
-
-// only is the lease of a gateway with one cluster.
-type only struct{ *cluster.Cluster }
-
-func (o only) Master() *cluster.Cluster { return o.Cluster }
-func (o only) Sender() esapi.Sender     { return o.Cluster }
-func (o only) Exit()                    {}
-
-// A Journal says where writes are kept until they have reached the second
-// cluster.
-type Journal struct {
-	// The folder of the embedded journal. Each gateway has a folder of its own
-	// in it. Default: `esperanto` in Caddy's data directory.
-	Path string `json:"path,omitempty"`
-
-	// The size in bytes at which the journal is full and writes are refused, because
-	// the second cluster has not taken what is kept. Default: 10 GiB.
-	MaxSize int64 `json:"max_size,omitempty"`
-
-	// Whether the intent to write is durable before a write is sent to the
-	// master (`first`) or while it is under way (`beside`, the default of the
-	// embedded journal, which has lower latency and still survives a kill of
-	// the process).
-	Intent string `json:"intent,omitempty"`
-}
-
-func (j *Journal) check() error {
-	if j.MaxSize < 0 {
-		return fmt.Errorf("journal: max_size must be positive")
-	}
-	if !slices.Contains([]string{"", "first", "beside"}, j.Intent) {
-		return fmt.Errorf("journal: intent %s: write first or beside", j.Intent)
-	}
-	return nil
-}
-
-// identity is where a gateway's journal is.
-func (j *Journal) identity(gateway string) string {
-	path := j.Path
-	if path == "" {
-		path = filepath.Join(caddy.AppDataDir(), "esperanto")
-	}
-	return filepath.Join(path, strings.NewReplacer("/", "_", `\`, "_", "..", "_").Replace(gateway))
 }

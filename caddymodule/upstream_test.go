@@ -409,9 +409,9 @@ func TestWhatCannotBeConfigured(t *testing.T) {
 		`{}`:               "no address",
 		`{"upstreams":[]}`: "no address",
 		`{"upstreams":[{"dial":"a:1"}],"load_balancing":{"retry_match":[{"method":["POST"]}]}}`: "repeat writes",
-		`{"upstreams":[{"dial":"a:1"}],"handle_response":[{}]}`:                                  "own answers",
-		`{"upstreams":[{"dial":"a:1"}],"no_such":1}`:                                             "no_such",
-		`{"upstreams":[{"dial":"a:1"}],"transport":{"protocol":"http","keep_alive":5}}`:          "keep_alive",
+		`{"upstreams":[{"dial":"a:1"}],"handle_response":[{}]}`:                                 "own answers",
+		`{"upstreams":[{"dial":"a:1"}],"no_such":1}`:                                            "no_such",
+		`{"upstreams":[{"dial":"a:1"}],"transport":{"protocol":"http","keep_alive":5}}`:         "keep_alive",
 	} {
 		if _, err := newUpstream(testContext(t), &Cluster{ProxyRaw: json.RawMessage(raw)}); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v", raw, err)

@@ -14,6 +14,7 @@ import (
 	"github.com/esperanto-es/esperanto/internal/cluster"
 	"github.com/esperanto-es/esperanto/internal/esapi"
 	"github.com/esperanto-es/esperanto/translate"
+	_ "github.com/esperanto-es/esperanto/translate/catalogue" // the changes that translate knows
 )
 
 // A Forwarder carries a client's request to a cluster and the answer back
@@ -94,7 +95,7 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		if p != nil && p != http.ErrAbortHandler {
 			g.Logger.Error("panic while answering a request", "method", r.Method, "path", r.URL.Path, "panic", p, "stack", string(debug.Stack()))
 			if !a.wrote {
-				g.fail(a, r, esapi.Version{}, fmt.Errorf("internal error: %v", p))
+				g.fail(a, r, esapi.Version{}, &esapi.Error{Status: http.StatusInternalServerError, Type: "exception", Reason: fmt.Sprintf("internal error: %v", p)})
 				p = nil
 			}
 		}
