@@ -93,7 +93,7 @@ func (g *Gateway) Configure(o Options) error {
 	g.options = o
 	config := o.Config
 	if config == "" {
-		config = fmt.Sprintf("{\n\tadmin {admin}\n\tlog {\n\t\tlevel INFO\n\t}\n%s\n}\n\n:{port} {\n%s\n\tesperanto {\n%s\n\t}\n}\n", o.Global, o.Site, o.Block)
+		config = fmt.Sprintf("{\n\tadmin {admin}\n\tlog {\n\t\tlevel INFO\n\t\texclude admin.api\n\t}\n%s\n}\n\n:{port} {\n%s\n\tesperanto {\n%s\n\t}\n}\n", o.Global, o.Site, o.Block)
 	}
 	return os.WriteFile(g.file(), []byte(g.fill(config)), 0o600)
 }
@@ -237,9 +237,12 @@ type Status struct {
 
 // Status asks the admin endpoint.
 func (g *Gateway) Status(ctx context.Context) (s Status, err error) {
-	_, body, err := g.AdminRequest(ctx, http.MethodGet, "/esperanto/status", "")
+	status, body, err := g.AdminRequest(ctx, http.MethodGet, "/esperanto/status", "")
 	if err != nil {
 		return s, err
+	}
+	if status != http.StatusOK {
+		return s, fmt.Errorf("asking for the status: %d %s", status, body)
 	}
 	if err := json.Unmarshal(body, &s); err != nil {
 		return s, fmt.Errorf("reading the status %s: %w", body, err)
