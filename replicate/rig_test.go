@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net/http"
 	"reflect"
 	"testing"
 	"time"
@@ -55,7 +54,14 @@ func (w testWriter) Write(b []byte) (int, error) {
 // start opens the journal and starts a Replicator, as a new process would.
 func (g *rig) start() {
 	g.t.Helper()
-	j, err := journal.OpenEmbedded(g.dir, journal.EmbeddedOptions{Partitions: 4})
+	var j journal.Journal
+	var err error
+	for range 500 { // a killed one goes on closing
+		if j, err = journal.OpenEmbedded(g.dir, journal.EmbeddedOptions{Partitions: 4}); !errors.Is(err, journal.ErrInUse) {
+			break
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
 	if err != nil {
 		g.t.Fatal(err)
 	}
@@ -208,5 +214,3 @@ func only(method, path string, f estest.Fault) func(*esapi.Request) estest.Fault
 		return estest.Fault{}
 	}
 }
-
-var _ = http.MethodGet
