@@ -15,7 +15,7 @@ import (
 // distribution returns the folder of an unpacked, complete Elasticsearch in
 // the cache and makes it if it is not there.
 func distribution(ctx context.Context, r release, say func(string, ...any)) (string, error) {
-	name := "elasticsearch-" + r.Version + "-" + fingerprint("elasticsearch", r)
+	name := "elasticsearch-" + r.Version + "-" + fingerprint(pom("elasticsearch"), r)
 	return cached(ctx, name, func(dir string) error {
 		say("downloading elasticsearch %s from Maven ...", r.Version)
 		parts := filepath.Join(dir, "artifacts")
@@ -42,10 +42,8 @@ func distribution(ctx context.Context, r release, say func(string, ...any)) (str
 
 // fingerprint changes when the recipe does, so that a new recipe is not
 // served by what an old one made.
-func fingerprint(product string, recipe any) string {
+func fingerprint(recipe ...any) string {
 	h := fnv.New32a()
-	pom, _ := artifacts.ReadFile("artifacts/" + product + "/pom.xml")
-	h.Write(pom)
 	fmt.Fprintf(h, "%+v", recipe)
 	return fmt.Sprintf("%08x", h.Sum32())
 }

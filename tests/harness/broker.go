@@ -22,9 +22,10 @@ type broker struct {
 	*unit
 	id      int
 	options KafkaOptions
-	home    string // folder of the jars
-	ports   []int  // of the cluster: those of the brokers, then those of the controllers
-	cluster string // id of the cluster
+	home    string   // folder of the jars
+	ports   []int    // of the cluster: those of the brokers, then those of the controllers
+	cluster string   // id of the cluster
+	archive []string // options for the JVM that use the class archive
 }
 
 func (b *broker) addr() string { return fmt.Sprintf("127.0.0.1:%d", b.ports[b.id-1]) }
@@ -87,12 +88,13 @@ func (b *broker) java(class string, args ...string) (command, error) {
 	if heap == "" {
 		heap = "384m"
 	}
-	line := []string{java, "-Xms128m", "-Xmx" + heap, "-XX:+UseSerialGC", "-Djava.awt.headless=true",
+	line := []string{java.path, "-Xms128m", "-Xmx" + heap, "-XX:+UseSerialGC", "-Djava.awt.headless=true",
 		"-Djava.io.tmpdir=" + filepath.Join(b.runDir, "tmp"),
 		"-Dorg.slf4j.simpleLogger.defaultLogLevel=warn", "-Dorg.slf4j.simpleLogger.showDateTime=true"}
 	if !b.options.Fast {
 		line = append(line, "-XX:TieredStopAtLevel=1")
 	}
+	line = append(line, b.archive...)
 	line = append(line, "-cp", filepath.Join(b.home, "*"), class)
 	env := []string{"PATH=" + os.Getenv("PATH"), "HOME=" + b.runDir}
 	return command{args: append(line, args...), env: env}, nil

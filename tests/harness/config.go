@@ -100,17 +100,18 @@ func (s *server) jvmOptions() []string {
 	if !s.options.Fast {
 		options = append(options, "-XX:TieredStopAtLevel=1") // starts sooner, runs slower
 	}
+	options = append(options, s.archive...)
 	return append(options, s.options.JVM...)
 }
 
 // command returns what starts the server. Versions before 8 are started
 // without their script, which would first run other JVMs.
-func (s *server) command(java string) command {
+func (s *server) command(java jvm) command {
 	run := command{env: []string{
 		"PATH=" + os.Getenv("PATH"),
 		"HOME=" + s.runDir,
-		"JAVA_HOME=" + javaHome(java),
-		"ES_JAVA_HOME=" + javaHome(java),
+		"JAVA_HOME=" + java.home(),
+		"ES_JAVA_HOME=" + java.home(),
 		"ES_PATH_CONF=" + s.configDir(),
 		"ES_TMPDIR=" + filepath.Join(s.runDir, "tmp"),
 		"LIBFFI_TMPDIR=" + filepath.Join(s.runDir, "tmp"),
@@ -120,7 +121,7 @@ func (s *server) command(java string) command {
 		run.args = []string{filepath.Join(s.home, "bin", "elasticsearch")}
 		return run
 	}
-	run.args = append([]string{java}, s.jvmOptions()...)
+	run.args = append([]string{java.path}, s.jvmOptions()...)
 	run.args = append(run.args, "-Des.path.home="+s.home)
 	if major >= 6 {
 		flavor := "oss"

@@ -77,6 +77,7 @@ func StartElasticsearch(ctx context.Context, o Options) (*Cluster, error) {
 	if err != nil {
 		return nil, fmt.Errorf("elasticsearch %s: %w", o.Version, err)
 	}
+	s.archive = archived(ctx, s.home, s.say, s.startForArchive)
 	if err := s.start(ctx); err != nil {
 		return nil, errors.Join(err, s.close())
 	}

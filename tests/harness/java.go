@@ -17,29 +17,38 @@ import (
 // 9 needs the security manager, which 24 no longer has.
 const oldestJava, newestJava = 17, 23
 
-// findJava returns the java binary of JAVA_HOME or, without it, of the PATH.
-var findJava = sync.OnceValues(func() (string, error) {
+// A jvm is a java binary.
+type jvm struct {
+	path  string
+	build string // all that it says of its version
+}
+
+// home returns the folder that holds bin/java.
+func (j jvm) home() string { return filepath.Dir(filepath.Dir(j.path)) }
+
+// findJava returns the java of JAVA_HOME or, without it, of the PATH.
+var findJava = sync.OnceValues(func() (jvm, error) {
 	java, err := javaBinary()
 	if err != nil {
-		return "", fmt.Errorf("%w: install a JDK (%d to %d) and put it into PATH, or set JAVA_HOME", err, oldestJava, newestJava)
+		return jvm{}, fmt.Errorf("%w: install a JDK (%d to %d) and put it into PATH, or set JAVA_HOME", err, oldestJava, newestJava)
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
 	out, err := exec.CommandContext(ctx, java, "-version").CombinedOutput()
 	if err != nil {
-		return "", fmt.Errorf("asking %s for its version: %w\n%s", java, err, out)
+		return jvm{}, fmt.Errorf("asking %s for its version: %w\n%s", java, err, out)
 	}
 	m := regexp.MustCompile(`version "(\d+)`).FindSubmatch(out)
 	if m == nil {
-		return "", fmt.Errorf("%s -version says nothing that looks like a version:\n%s", java, out)
+		return jvm{}, fmt.Errorf("%s -version says nothing that looks like a version:\n%s", java, out)
 	}
 	if major, _ := strconv.Atoi(string(m[1])); major < oldestJava || major > newestJava {
-		return "", fmt.Errorf("%s is Java %d: set JAVA_HOME to a JDK from %d to %d", java, major, oldestJava, newestJava)
+		return jvm{}, fmt.Errorf("%s is Java %d: set JAVA_HOME to a JDK from %d to %d", java, major, oldestJava, newestJava)
 	}
 	if a := unprivileged(); a != nil && !traversable(java) {
-		return "", fmt.Errorf("%s cannot be reached by the user %d that clusters run as: install the JDK outside of private folders", java, a.uid)
+		return jvm{}, fmt.Errorf("%s cannot be reached by the user %d that clusters run as: install the JDK outside of private folders", java, a.uid)
 	}
-	return java, nil
+	return jvm{java, string(out)}, nil
 })
 
 func javaBinary() (string, error) {
@@ -56,6 +65,3 @@ func javaBinary() (string, error) {
 	}
 	return filepath.EvalSymlinks(java)
 }
-
-// javaHome returns the folder that holds bin/java.
-func javaHome(java string) string { return filepath.Dir(filepath.Dir(java)) }

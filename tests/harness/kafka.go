@@ -72,11 +72,12 @@ func startKafka(ctx context.Context, o KafkaOptions) (*KafkaCluster, error) {
 	if err != nil {
 		return nil, err
 	}
+	archive := archived(ctx, home, say, func(ctx context.Context) (*unit, error) { return startForArchive(ctx, home) })
 	say("starting kafka %s, brokers: %d ...", KafkaVersion, o.Brokers)
 	begin := time.Now()
 	for range 5 {
 		var k *KafkaCluster
-		if k, err = startBrokers(ctx, o, home); err == nil {
+		if k, err = startBrokers(ctx, o, home, archive); err == nil {
 			say("kafka %s is up at %s after %.1f s", KafkaVersion, strings.Join(k.addrs, ","), time.Since(begin).Seconds())
 			return k, nil
 		}
@@ -87,7 +88,39 @@ func startKafka(ctx context.Context, o KafkaOptions) (*KafkaCluster, error) {
 	return nil, err
 }
 
-func startBrokers(ctx context.Context, o KafkaOptions, home string) (*KafkaCluster, error) {
+func startBrokers(ctx context.Context, o KafkaOptions, home string, archive []string) (*KafkaCluster, error) {
+	k, err := newBrokers(o, home)
+	if err != nil {
+		return nil, err
+	}
+	for _, b := range k.own {
+		b.archive = archive
+	}
+	if err := k.startAll(ctx); err != nil {
+		return nil, errors.Join(err, k.Close())
+	}
+	return k, nil
+}
+
+// startForArchive starts a broker to write the class archive.
+func startForArchive(ctx context.Context, home string) (*unit, error) {
+	k, err := newBrokers(KafkaOptions{Brokers: 1}, home)
+	if err != nil {
+		return nil, err
+	}
+	b := k.own[0]
+	if err := b.format(ctx); err != nil {
+		return nil, errors.Join(err, k.Close())
+	}
+	b.archive = writesArchive(b.runDir)
+	if err := b.start(ctx); err != nil {
+		return nil, errors.Join(err, k.Close())
+	}
+	return b.unit, nil
+}
+
+// newBrokers makes brokers that do not run yet.
+func newBrokers(o KafkaOptions, home string) (*KafkaCluster, error) {
 	ports, err := freePorts(2 * o.Brokers)
 	if err != nil {
 		return nil, err
@@ -105,9 +138,6 @@ func startBrokers(ctx context.Context, o KafkaOptions, home string) (*KafkaClust
 		k.own = append(k.own, b)
 		k.addrs = append(k.addrs, b.addr())
 		k.logs = append(k.logs, u.logFile())
-	}
-	if err := k.startAll(ctx); err != nil {
-		return nil, errors.Join(err, k.Close())
 	}
 	return k, nil
 }
@@ -131,7 +161,7 @@ func (k *KafkaCluster) startAll(ctx context.Context) error {
 
 // kafkaDistribution returns a folder of the cache that holds Kafka's jars.
 func kafkaDistribution(ctx context.Context, say func(string, ...any)) (string, error) {
-	return cached(ctx, "kafka-"+KafkaVersion+"-"+fingerprint("kafka", nil), func(dir string) error {
+	return cached(ctx, "kafka-"+KafkaVersion+"-"+fingerprint(pom("kafka")), func(dir string) error {
 		say("downloading kafka %s from Maven ...", KafkaVersion)
 		return fetch(ctx, "kafka", KafkaVersion, dir)
 	})

@@ -1,7 +1,6 @@
 package harness
 
 import (
-	"bytes"
 	"context"
 	"embed"
 	"errors"
@@ -9,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"time"
 )
 
@@ -17,17 +17,20 @@ import (
 //go:embed artifacts
 var artifacts embed.FS
 
+// pom returns artifacts/<product>/pom.xml, empty if there is none.
+func pom(product string) string {
+	text, _ := artifacts.ReadFile("artifacts/" + product + "/pom.xml")
+	return string(text)
+}
+
 // fetch copies the artifacts of a profile of artifacts/<product>/pom.xml into dir.
 func fetch(ctx context.Context, product, profile, dir string) error {
 	mvn, err := exec.LookPath("mvn")
 	if err != nil {
 		return errors.New("mvn not found: install Maven 3.6 or later and put it into PATH; real clusters are made of Maven artifacts")
 	}
-	pom, err := artifacts.ReadFile("artifacts/" + product + "/pom.xml")
-	if err != nil {
-		return err
-	}
-	if !bytes.Contains(pom, []byte("<id>"+profile+"</id>")) {
+	text := pom(product)
+	if !strings.Contains(text, "<id>"+profile+"</id>") {
 		return fmt.Errorf("artifacts/%s/pom.xml has no profile %s", product, profile)
 	}
 	project, err := os.MkdirTemp("", "esperanto-maven-")
@@ -36,7 +39,7 @@ func fetch(ctx context.Context, product, profile, dir string) error {
 	}
 	defer os.RemoveAll(project)
 	file := filepath.Join(project, "pom.xml")
-	if err := os.WriteFile(file, pom, 0o644); err != nil {
+	if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(ctx, 20*time.Minute)

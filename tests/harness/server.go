@@ -22,7 +22,8 @@ type server struct {
 	name    string // of the cluster; nobody else has it
 	home    string // the distribution
 	dataDir string
-	port    int // of HTTP; 0 before the first start
+	archive []string // options for the JVM that use the class archive
+	port    int      // of HTTP; 0 before the first start
 	say     func(format string, args ...any)
 }
 
@@ -72,6 +73,20 @@ func (s *server) prepare() error {
 		return makeCertificates(s.configDir())
 	}
 	return nil
+}
+
+// startForArchive starts another server of the same version, without anything
+// special, to write the class archive.
+func (s *server) startForArchive(ctx context.Context) (*unit, error) {
+	other, err := newServer(ctx, Options{Version: s.options.Version})
+	if err != nil {
+		return nil, err
+	}
+	other.archive = writesArchive(other.runDir)
+	if err := other.start(ctx); err != nil {
+		return nil, errors.Join(err, other.close())
+	}
+	return other.unit, nil
 }
 
 func (s *server) configDir() string { return filepath.Join(s.runDir, "config") }
