@@ -24,10 +24,12 @@ type Error struct {
 	Type   string
 	Reason string
 
-	Index     string // the index it is about, if it is about one
-	IndexUUID string
-	Shard     string
-	Line, Col int // in the body, from 1; of parsing errors
+	Line, Col    int    // in the body, from 1; of parsing errors
+	ResourceType string // "resource.type": "index_or_alias"
+	ResourceID   string // "resource.id"
+	IndexUUID    string
+	Shard        string
+	Index        string // the index it is about, if it is about one
 
 	CausedBy  *Error   // without status
 	RootCause []*Error // without status; if empty, the error itself is its root cause
@@ -92,7 +94,8 @@ func IndexNotFound(index string, dialect Version) *Error {
 	if dialect.AtLeast(V(7, 0)) {
 		reason += " [" + index + "]"
 	}
-	return &Error{Status: http.StatusNotFound, Type: "index_not_found_exception", Reason: reason, Index: index, IndexUUID: "_na_"}
+	return &Error{Status: http.StatusNotFound, Type: "index_not_found_exception", Reason: reason,
+		ResourceType: "index_or_alias", ResourceID: index, IndexUUID: "_na_", Index: index}
 }
 
 // AsError finds the *Error in err, or makes one: a body over the limit of
@@ -194,7 +197,9 @@ func (e *Error) JSON() []byte {
 		b = append(b, `{"root_cause":[`...)
 		causes := e.RootCause
 		if len(causes) == 0 {
-			causes = []*Error{{Type: e.Type, Reason: e.Reason, Index: e.Index, IndexUUID: e.IndexUUID, Shard: e.Shard, Line: e.Line, Col: e.Col}}
+			own := *e
+			own.CausedBy = nil
+			causes = []*Error{&own}
 		}
 		for i, c := range causes {
 			if i > 0 {
@@ -222,6 +227,10 @@ func (e *Error) appendObject(b []byte, depth int) []byte {
 	if e.Line > 0 {
 		b = strconv.AppendInt(append(b, `,"line":`...), int64(e.Line), 10)
 		b = strconv.AppendInt(append(b, `,"col":`...), int64(e.Col), 10)
+	}
+	if e.ResourceType != "" {
+		b = appendString(append(b, `,"resource.type":`...), e.ResourceType)
+		b = appendString(append(b, `,"resource.id":`...), e.ResourceID)
 	}
 	if e.IndexUUID != "" {
 		b = appendString(append(b, `,"index_uuid":`...), e.IndexUUID)
@@ -303,6 +312,10 @@ func parseErrorObject(o gjson.Result, depth int) *Error {
 			e.Type = v.String()
 		case "reason":
 			e.Reason = v.String()
+		case "resource.type":
+			e.ResourceType = v.String()
+		case "resource.id":
+			e.ResourceID = v.String()
 		case "index":
 			e.Index = v.String()
 		case "index_uuid":

@@ -31,7 +31,7 @@ func TestWriteError(t *testing.T) {
 		{"GET", "/", "", ParsingException("p", 2, 7), Version{}, 400, "application/json; charset=UTF-8",
 			`{"error":{"root_cause":[{"type":"parsing_exception","reason":"p","line":2,"col":7}],"type":"parsing_exception","reason":"p","line":2,"col":7},"status":400}`},
 		{"GET", "/", "", IndexNotFound("i", v817), v817, 404, "application/json",
-			`{"error":{"root_cause":[{"type":"index_not_found_exception","reason":"no such index [i]","index_uuid":"_na_","index":"i"}],"type":"index_not_found_exception","reason":"no such index [i]","index_uuid":"_na_","index":"i"},"status":404}`},
+			`{"error":{"root_cause":[{"type":"index_not_found_exception","reason":"no such index [i]","resource.type":"index_or_alias","resource.id":"i","index_uuid":"_na_","index":"i"}],"type":"index_not_found_exception","reason":"no such index [i]","resource.type":"index_or_alias","resource.id":"i","index_uuid":"_na_","index":"i"},"status":404}`},
 	} {
 		r := httptest.NewRequest(test.method, test.url, nil)
 		r.Header.Set("Accept", test.accept)

@@ -8,7 +8,8 @@ import (
 )
 
 // A pathFilter is a sink that passes on what its patterns keep. An object or
-// array that a pattern leads into is passed on when something in it is.
+// array that a pattern leads into is passed on when something in it is; the
+// outermost object always is.
 type pathFilter struct {
 	to   sink
 	keep bool // the patterns say what to keep, else what to drop
@@ -30,7 +31,6 @@ type pathFilter struct {
 type frame struct {
 	bracket byte
 	passed  bool // has been opened at the sink
-	empty   bool // nothing has been in it
 	named   bool
 	nameAt  int // its name is names[nameAt:nameEnd]
 	nameEnd int
@@ -162,12 +162,10 @@ func (f *pathFilter) name(raw []byte) {
 		}
 		return
 	}
-	top := &f.frames[len(f.frames)-1]
-	top.empty = false
 	f.nameAt = len(f.names)
 	f.names = append(f.names, raw...)
 	f.named = true
-	f.verdict = f.judge(plainName(raw), top)
+	f.verdict = f.judge(plainName(raw), &f.frames[len(f.frames)-1])
 }
 
 // value finds what happens to the value that begins now.
@@ -180,7 +178,6 @@ func (f *pathFilter) value() verdict {
 	if top.bracket == '{' {
 		return f.verdict
 	}
-	top.empty = false
 	f.nextAt = len(f.active)
 	f.active = append(f.active, f.active[top.first:top.last]...)
 	return look
@@ -226,10 +223,10 @@ func (f *pathFilter) open(bracket byte) {
 	}
 	switch f.value() {
 	case look:
-		fr := frame{bracket: bracket, empty: true, named: f.named, nameAt: f.nameAt, nameEnd: len(f.names), first: f.nextAt, last: len(f.active)}
+		fr := frame{bracket: bracket, named: f.named, nameAt: f.nameAt, nameEnd: len(f.names), first: f.nextAt, last: len(f.active)}
 		f.named = false
 		f.frames = append(f.frames, fr)
-		if len(f.frames) == 1 {
+		if len(f.frames) == 1 && bracket == '{' {
 			f.openFrames()
 		}
 	case pass:
@@ -254,10 +251,6 @@ func (f *pathFilter) close() {
 	}
 	last := len(f.frames) - 1
 	fr := f.frames[last]
-	if !fr.passed && fr.empty && !f.keep {
-		f.openFrames()
-		fr.passed = true
-	}
 	if fr.passed {
 		f.to.close()
 	}

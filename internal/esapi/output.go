@@ -46,8 +46,12 @@ func OutputFrom(params *Params, accept string) (o OutputOptions, changed bool) {
 // holds the path to the current place and no more than one name and a small
 // buffer, however large the answer.
 //
-// What remains of an object or array when everything in it was filtered out is
-// left out too, but the outermost one always stays: an empty result is {}.
+// As Elasticsearch does, it leaves out the objects and arrays in which nothing
+// remains, also those that had been empty if a pattern that drops leads into
+// them. Only the outermost object stays: an empty result is {}. An outermost
+// array in which nothing remains gives no text at all.
+//
+// Elasticsearch does not filter the answers that are errors.
 //
 // Broken JSON makes Write or Close fail with an error that tells the offset in
 // bytes; what came before it may have been written. Close does not close w.

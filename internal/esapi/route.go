@@ -125,6 +125,9 @@ func ValidTypeName(name string, v Version) bool {
 // verbs are the methods of the API; the position is the method's number.
 var verbs = [...]string{"GET", "HEAD", "POST", "PUT", "DELETE"}
 
+// noVerb stands for no method at all.
+const noVerb = -1
+
 func verbOf(method string) (int, bool) {
 	for i, name := range verbs {
 		if name == method {
@@ -296,6 +299,11 @@ func newDialect(v Version) *dialect {
 		}
 	}
 	for _, r := range table() {
+		if r.until == V(8, 0) && !v.Before(r.until) {
+			// Kept for requests with compatible-with=7, and in the way of a
+			// variable at this place for all others.
+			d.roots[0].insert(r, noVerb)
+		}
 		if !r.in(v) {
 			continue
 		}

@@ -86,6 +86,10 @@ func TestParseEndpoint(t *testing.T) {
 		{Version{}, "GET /books/_search", Endpoint{}},
 		{V(11, 0), "GET /books/_search", Endpoint{}},
 
+		{v717, "GET /_nodes/hotthreads", Endpoint{API: "nodes.hot_threads"}},
+		{v817, "GET /_nodes/hotthreads", Endpoint{}},
+		{v56, "POST /books/_mapping", Endpoint{API: "indices.put_mapping", Index: "books"}},
+
 		// Minors.
 		{V(7, 9), "POST /books/_pit", Endpoint{API: "index", Index: "books", Type: "_pit"}},
 		{V(7, 10), "POST /books/_pit", Endpoint{API: "open_point_in_time", Index: "books"}},

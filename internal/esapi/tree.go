@@ -5,7 +5,7 @@ type node struct {
 	words    map[string]*node // next segment is a word of the API
 	variable *node            // next segment is a variable
 	routes   [len(verbs)]*route
-	routed   bool // has a route of any method
+	routed   bool // has a route, of whatever method
 }
 
 // insert adds a route for one method. The first of several routes of one shape
@@ -31,7 +31,7 @@ func (n *node) insert(r *route, verb int) {
 		n = next
 	}
 	n.routed = true
-	if n.routes[verb] == nil {
+	if verb != noVerb && n.routes[verb] == nil {
 		n.routes[verb] = r
 	}
 }

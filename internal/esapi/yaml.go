@@ -11,19 +11,21 @@ type yamlPrinter struct {
 	w     *bufio.Writer
 	stack []yamlLevel
 	named bool // a name stands on the line, its value does not
+	begun bool
 }
 
 type yamlLevel struct {
 	bracket byte
 	indent  int
 	filled  bool
-	inline  bool // its first line has begun: behind a dash or the document's start
+	inline  bool // its first line has begun, behind a dash
 }
 
 // before starts a member, an element or a value.
 func (y *yamlPrinter) before() {
 	if len(y.stack) == 0 {
-		y.w.WriteString("---\n")
+		y.begun = true
+		y.w.WriteString("--- ")
 		return
 	}
 	if y.named {
@@ -51,7 +53,9 @@ func (y *yamlPrinter) line(top *yamlLevel) {
 func (y *yamlPrinter) open(bracket byte) {
 	level := yamlLevel{bracket: bracket, inline: true}
 	if len(y.stack) == 0 {
-		y.before()
+		y.begun = true
+		y.w.WriteString("---")
+		level.inline = false
 		y.stack = append(y.stack, level)
 		return
 	}
@@ -102,7 +106,12 @@ func (y *yamlPrinter) scalar(piece []byte, more bool) {
 	y.w.Write(piece)
 }
 
-func (y *yamlPrinter) end() { y.w.WriteByte('\n') }
+func (y *yamlPrinter) end() {
+	if !y.begun { // a list in which nothing remains
+		y.w.WriteString("--- []")
+	}
+	y.w.WriteByte('\n')
+}
 
 // isPlainYAML reports whether a name needs no quotes.
 func isPlainYAML(name string) bool {
