@@ -26,6 +26,10 @@ type Change struct {
 	Since   Version
 	Removed Version
 
+	// Crossing keeps a change without Since out of the plans of equal versions,
+	// which forward requests unread.
+	Crossing bool
+
 	// Doc tells an application's developer in one or two sentences what is
 	// different.
 	Doc string
@@ -81,6 +85,8 @@ func (f Fidelity) String() string {
 func (c *Change) Between(client, cluster Version) *Direction {
 	removed := cmp.Or(c.Removed, c.Since)
 	switch {
+	case c.Since.IsZero() && c.Crossing && client.SameDialect(cluster):
+		return nil
 	case c.Since.IsZero():
 		return &c.OldClient
 	case client.Before(removed) && cluster.AtLeast(removed):

@@ -1,0 +1,323 @@
+package catalogue
+
+import (
+	"context"
+	"net/http"
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/esperanto-es/esperanto/internal/esapi"
+	"github.com/esperanto-es/esperanto/translate"
+)
+
+// Operations on whole indices.
+
+func init() {
+	translate.Register(
+		&Change{
+			ID: "IDX-13", Name: "AliasesCannotBeDeletedAsIndices", Since: V(6, 0),
+			Doc:       "DELETE of an alias is refused; 5.x deletes the indices behind it.",
+			OldClient: Direction{Fidelity: translate.Refused, Loses: "the deletion of indices through an alias: name the indices"},
+			NewClient: Direction{Fidelity: translate.Exact, Request: []Rule{at(translate.RequestHead, guardAliases)}},
+		},
+		&Change{
+			ID: "IDX-14", Name: "DestructivePatternsAreRefused", Since: V(8, 0),
+			Doc:       "DELETE /logs-* and the like are refused unless action.destructive_requires_name is false.",
+			OldClient: Direction{Fidelity: translate.Exact, Request: []Rule{at(translate.RequestHead, expandDestructive)}},
+			NewClient: nothing,
+		},
+		&Change{
+			ID: "IDX-22", Name: "BlocksGotAnEndpoint", Since: V(7, 9),
+			Doc:       "PUT /books/_block/write blocks writes; before, it was the setting index.blocks.write.",
+			OldClient: nothing,
+			NewClient: Direction{Fidelity: translate.Exact,
+				Request: []Rule{at(translate.RequestHead, func(x *Exchange, _ *Node) error {
+					if x.Asked.API != "indices.add_block" {
+						return nil
+					}
+					x.Endpoint.API, x.Endpoint.Method, x.Endpoint.Block = "indices.put_settings", http.MethodPut, ""
+					x.RequestBody = []byte(`{` + translate.Quote("index.blocks."+x.Asked.Block) + `:true}`)
+					x.Header.Set("Content-Type", "application/json")
+					x.Edited()
+					return nil
+				})},
+				Response: []Rule{at(translate.Answer, func(x *Exchange, n *Node) error {
+					if x.Asked.API != "indices.add_block" || !n.Has("acknowledged") {
+						return nil
+					}
+					var blocked []string
+					for _, name := range namesOf(x, x.Asked.Index) {
+						blocked = append(blocked, `{"name":`+translate.Quote(name)+`,"blocked":true}`)
+					}
+					n.Set("shards_acknowledged", "true")
+					n.Set("indices", "["+strings.Join(blocked, ",")+"]")
+					return nil
+				})}},
+		},
+		&Change{
+			ID: "OPS-01", Name: "OpenAnswersWithShards", Since: V(6, 0),
+			Doc: `_open answers with "shards_acknowledged".`,
+			OldClient: Direction{Fidelity: translate.Exact, Response: []Rule{at(translate.Answer, func(x *Exchange, n *Node) error {
+				if x.Asked.API == "indices.open" {
+					n.Drop("shards_acknowledged")
+				}
+				return nil
+			})}},
+			NewClient: Direction{Fidelity: translate.Exact, Response: []Rule{at(translate.Answer, func(x *Exchange, n *Node) error {
+				if x.Asked.API == "indices.open" && n.Has("acknowledged") {
+					n.Set("shards_acknowledged", n.Get("acknowledged").Raw)
+				}
+				return nil
+			})}},
+		},
+		&Change{
+			ID: "OPS-01", Name: "CloseAnswersWithIndices", Since: V(7, 2),
+			Doc: `_close answers with "shards_acknowledged" and what happened to each index.`,
+			OldClient: Direction{Fidelity: translate.Exact, Response: []Rule{at(translate.Answer, func(x *Exchange, n *Node) error {
+				if x.Asked.API == "indices.close" {
+					n.Drop("shards_acknowledged")
+					n.Drop("indices")
+				}
+				return nil
+			})}},
+			NewClient: Direction{Fidelity: translate.Exact, Response: []Rule{at(translate.Answer, func(x *Exchange, n *Node) error {
+				if x.Asked.API != "indices.close" || !n.Has("acknowledged") {
+					return nil
+				}
+				var closed object
+				for _, name := range namesOf(x, x.Asked.Index) {
+					closed.set(name, `{"closed":true}`)
+				}
+				n.Set("shards_acknowledged", "true")
+				n.Set("indices", closed.String())
+				return nil
+			})}},
+		},
+		&Change{
+			ID: "OPS-03", Name: "ForceMergeDoesOneThing", Since: V(8, 0),
+			Doc: "_forcemerge takes max_num_segments or only_expunge_deletes, not both.",
+			OldClient: Direction{Fidelity: translate.Lossy, Loses: "max_num_segments when both are given, as before", Request: []Rule{
+				at(translate.RequestHead, func(x *Exchange, _ *Node) error {
+					if x.Asked.API == "indices.forcemerge" && x.Params.Bool("only_expunge_deletes") && x.Params.Has("max_num_segments") {
+						x.Params.Drop("max_num_segments")
+					}
+					return nil
+				})}},
+			NewClient: nothing,
+		},
+		&Change{
+			ID: "OPS-04", Name: "ForcedFlushesWait", Since: V(7, 0),
+			Doc: "_flush with force=true and wait_if_ongoing=false is refused.",
+			OldClient: Direction{Fidelity: translate.Exact, Request: []Rule{at(translate.RequestHead, func(x *Exchange, _ *Node) error {
+				if x.Asked.API == "indices.flush" && x.Params.Bool("force") && x.Params.Has("wait_if_ongoing") && !x.Params.Bool("wait_if_ongoing") {
+					x.Params.Drop("wait_if_ongoing")
+				}
+				return nil
+			})}},
+			NewClient: nothing,
+		},
+		&Change{
+			ID: "OPS-05", Name: "SyncedFlushWasRemoved", Since: V(8, 0),
+			Doc: "_flush/synced is gone; a plain _flush does what is needed.",
+			OldClient: Direction{Fidelity: translate.Lossy, Loses: "the numbers for each index in the answer", Request: []Rule{
+				at(translate.RequestHead, func(x *Exchange, _ *Node) error {
+					if x.Asked.API == "indices.flush_synced" {
+						x.Endpoint.API = "indices.flush"
+						x.Edited()
+					}
+					return nil
+				})}},
+			NewClient: nothing,
+		},
+		&Change{
+			ID: "OPS-06", Name: "UpgradeWasRemoved", Since: V(8, 0),
+			Doc: "_upgrade, which rewrote segments of older versions, is gone.",
+			OldClient: Direction{Fidelity: translate.Lossy, Loses: "nothing is rewritten; the answer says that nothing has to be", Request: []Rule{
+				at(translate.RequestHead, func(x *Exchange, _ *Node) error {
+					switch x.Asked.API {
+					case "indices.get_upgrade":
+						answerInstead(x, http.StatusOK, `{"size_in_bytes":0,"size_to_upgrade_in_bytes":0,"size_to_upgrade_ancient_in_bytes":0,"indices":{}}`)
+					case "indices.upgrade":
+						answerInstead(x, http.StatusOK, `{"_shards":{"total":0,"successful":0,"failed":0},"upgraded_indices":{}}`)
+					default:
+						return nil
+					}
+					x.Endpoint.API, x.Endpoint.Path = "", "/"
+					return nil
+				})}},
+			NewClient: nothing,
+		},
+		&Change{
+			ID: "OPS-09", Name: "ClearCacheParametersWereRenamed", Since: V(7, 0),
+			Doc: "_cache/clear takes query, fielddata and request; the names filter, filter_cache, field_data and request_cache are gone.",
+			OldClient: Direction{Fidelity: translate.Exact, Request: []Rule{
+				renameParam([]string{"indices.clear_cache"}, "filter", "query"),
+				renameParam([]string{"indices.clear_cache"}, "filter_cache", "query"),
+				renameParam([]string{"indices.clear_cache"}, "field_data", "fielddata"),
+				renameParam([]string{"indices.clear_cache"}, "request_cache", "request"),
+				dropParams([]string{"indices.clear_cache"}, "recycler", "id_cache"),
+			}},
+			NewClient: nothing,
+		},
+		&Change{
+			ID: "OPS-10", Name: "SuggestStatsMovedToSearch", Since: V(7, 0),
+			Doc: "The metrics suggest and percolate of _stats are gone; suggestions count as searches.",
+			OldClient: Direction{Fidelity: translate.Lossy, Loses: "the metrics suggest and percolate", Request: []Rule{
+				at(translate.RequestHead, func(x *Exchange, _ *Node) error {
+					if x.Asked.API != "indices.stats" || x.Endpoint.Metric == "" {
+						return nil
+					}
+					kept := slices.DeleteFunc(strings.Split(x.Endpoint.Metric, ","), func(m string) bool { return m == "suggest" || m == "percolate" })
+					if m := strings.Join(kept, ","); m == "" {
+						x.Endpoint.Metric = "search"
+						x.Edited()
+					} else if m != x.Endpoint.Metric {
+						x.Endpoint.Metric = m
+						x.Edited()
+					}
+					return nil
+				})}},
+			NewClient: nothing,
+		},
+		&Change{
+			ID: "OPS-13", Name: "FreezeWasRemoved", Since: V(8, 0),
+			Doc: "_freeze is gone: indices need no freezing to take little memory.",
+			OldClient: Direction{Fidelity: translate.Lossy, Loses: "the index is not frozen", Request: []Rule{
+				at(translate.RequestHead, func(x *Exchange, _ *Node) error {
+					if x.Asked.API == "indices.freeze" {
+						answerInstead(x, http.StatusOK, `{"acknowledged":true,"shards_acknowledged":true}`)
+						x.Endpoint.API, x.Endpoint.Path = "", "/"
+					}
+					return nil
+				})}},
+			NewClient: nothing,
+		},
+	)
+}
+
+// namesOf are the concrete indices that an expression stands for, or what it
+// says if they cannot be found out.
+func namesOf(x *Exchange, expression string) []string {
+	if x.Facts != nil {
+		if names, err := x.Facts.Expand(x.Context(), expression); err == nil && len(names) > 0 {
+			return names
+		}
+	}
+	return strings.Split(expression, ",")
+}
+
+func isPattern(expression string) bool {
+	return expression == "" || strings.Contains(expression, "*") || slices.Contains(strings.Split(expression, ","), "_all")
+}
+
+// guardAliases keeps a deletion that the client means for indices from following
+// aliases, as 5.x would.
+func guardAliases(x *Exchange, _ *Node) error {
+	if x.Asked.API != "indices.delete" || x.Facts == nil {
+		return nil
+	}
+	parts := strings.Split(x.Endpoint.Index, ",")
+	for _, name := range parts {
+		if isPattern(name) || strings.HasPrefix(name, "-") || strings.HasPrefix(name, "<") {
+			continue
+		}
+		f, ok, err := x.Facts.Index(x.Context(), name)
+		if err != nil {
+			return err
+		}
+		if ok && f.Name != name {
+			return esapi.IllegalArgument("The provided expression [" + name + "] matches an alias, specify the corresponding concrete indices instead.")
+		}
+	}
+	if !strings.Contains(x.Endpoint.Index, "*") || x.Endpoint.Index == "*" {
+		return nil
+	}
+	names, err := x.Facts.Expand(x.Context(), x.Endpoint.Index)
+	if err != nil {
+		return err
+	}
+	kept := slices.DeleteFunc(slices.Clone(names), func(name string) bool {
+		return !slices.ContainsFunc(parts, func(p string) bool {
+			ok, err := path.Match(p, name)
+			return ok && err == nil
+		})
+	})
+	switch {
+	case len(kept) == len(names):
+	case len(kept) == 0:
+		answerInstead(x, http.StatusOK, `{"acknowledged":true}`)
+	default:
+		x.Endpoint.Index = strings.Join(kept, ",")
+		x.Edited()
+	}
+	return nil
+}
+
+// maxNames bounds the length of a list of names in a path: a request line may
+// have 4096 bytes.
+const maxNames = 3000
+
+// expandDestructive names the indices that a pattern stands for where the
+// cluster takes no patterns.
+func expandDestructive(x *Exchange, _ *Node) error {
+	switch x.Asked.API {
+	case "indices.delete", "indices.close", "indices.open", "indices.add_block":
+	default:
+		return nil
+	}
+	if !isPattern(x.Endpoint.Index) || x.Facts == nil {
+		return nil
+	}
+	names, err := x.Facts.Expand(x.Context(), x.Endpoint.Index)
+	if err != nil {
+		return err
+	}
+	if x.Endpoint.Index == "" {
+		x.Endpoint.Index = "_all"
+	}
+	if len(names) == 0 {
+		if x.Params.Get("allow_no_indices") != "false" {
+			answerInstead(x, http.StatusOK, `{"acknowledged":true}`)
+		}
+		return nil
+	}
+	batches := batch(names, maxNames)
+	x.Endpoint.Index = batches[0]
+	x.Edited()
+	if len(batches) == 1 {
+		return nil
+	}
+	x.Via(func(ctx context.Context, r *esapi.Request, next esapi.Sender) (*esapi.Response, error) {
+		var last *esapi.Response
+		for _, b := range batches {
+			e := x.Endpoint
+			e.Index = b
+			one := *r
+			one.Method, one.Path, _ = e.RequestFor(x.Cluster)
+			a, err := next.Send(ctx, &one)
+			if err != nil || a.Status >= 300 {
+				return a, err
+			}
+			if last != nil {
+				_ = last.Body.Close()
+			}
+			last = a
+		}
+		return last, nil
+	})
+	return nil
+}
+
+// batch joins names to lists that are not longer than limit.
+func batch(names []string, limit int) []string {
+	var lists []string
+	for _, name := range names {
+		if k := len(lists); k > 0 && len(lists[k-1])+len(name) < limit {
+			lists[k-1] += "," + name
+		} else {
+			lists = append(lists, name)
+		}
+	}
+	return lists
+}
