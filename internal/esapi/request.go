@@ -43,8 +43,8 @@ type Request struct {
 }
 
 // NewRequest makes a request with a body in memory; target is a path with an
-// optional query. A body gets the content type application/json unless it is
-// for an API of lines.
+// optional query. A body gets the content type application/json, which APIs of
+// lines take too (HTTP-11).
 func NewRequest(method, target string, body []byte) *Request {
 	path, query := target, ""
 	for i := 0; i < len(target); i++ {
