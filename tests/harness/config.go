@@ -114,6 +114,7 @@ func (s *server) command(java jvm) command {
 		"ES_JAVA_HOME=" + java.home(),
 		"ES_PATH_CONF=" + s.configDir(),
 		"ES_TMPDIR=" + filepath.Join(s.runDir, "tmp"),
+		"CLI_JAVA_OPTS=-XX:TieredStopAtLevel=1", // of the launcher of 8.x
 		"LIBFFI_TMPDIR=" + filepath.Join(s.runDir, "tmp"),
 	}}
 	major := s.release.major()

@@ -17,10 +17,11 @@ import (
 )
 
 // Do sends a request with the cluster's credentials and returns status and
-// body of the answer. No answer fails the test; an error status does not.
+// body of the answer. No answer fails the test; an error status does not. It
+// may be used in cleanups too.
 func (c *Cluster) Do(t testing.TB, method, path, body string) (status int, answer []byte) {
 	t.Helper()
-	status, answer, err := c.Request(t.Context(), method, path, body)
+	status, answer, err := c.Request(context.WithoutCancel(t.Context()), method, path, body)
 	if err != nil {
 		t.Fatal(err)
 	}
