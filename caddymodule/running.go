@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"github.com/caddyserver/caddy/v2"
 
@@ -13,6 +14,8 @@ import (
 // gateways are the running gateways of this process. They outlive the
 // configuration that made them: the next one finds its own by the key.
 var gateways = caddy.NewUsagePool()
+
+var made atomic.Int64
 
 // A gatewayKey is what makes a gateway the same over changes of the
 // configuration.
@@ -33,6 +36,7 @@ func (h *Handler) key(j *Journal) gatewayKey {
 // replication. Configurations come and go around it.
 type running struct {
 	key         gatewayKey
+	made        int64 // counts up; a later one has a higher number
 	clusters    map[string]*cluster.Cluster
 	versions    map[string]string // as configured
 	replication *replication
@@ -43,7 +47,7 @@ type running struct {
 
 // newRunning makes a gateway, and opens its journal if it has a target.
 func newRunning(h *Handler, a *App) (*running, error) {
-	r := &running{key: h.key(a.Journal), clusters: map[string]*cluster.Cluster{}, versions: map[string]string{}}
+	r := &running{key: h.key(a.Journal), made: made.Add(1), clusters: map[string]*cluster.Cluster{}, versions: map[string]string{}}
 	for name, c := range h.Clusters {
 		v, err := parseVersion(c.Version)
 		if err != nil {
@@ -101,6 +105,14 @@ func (r *running) use(h *Handler) {
 	for name, c := range r.clusters {
 		c.SetSender(h.ups[name])
 	}
+}
+
+// names are the names of the clusters, the source first.
+func (r *running) names() []string {
+	if r.key.target == "" {
+		return []string{r.key.source}
+	}
+	return []string{r.key.source, r.key.target}
 }
 
 // Destruct implements caddy.Destructor.

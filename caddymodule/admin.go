@@ -1,0 +1,248 @@
+package caddymodule
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/caddyserver/caddy/v2"
+
+	"github.com/esperanto-es/esperanto/replicate"
+)
+
+func init() {
+	caddy.RegisterModule(adminAPI{})
+}
+
+// adminAPI is what an operator asks and tells the gateways, on Caddy's admin
+// endpoint. JSON goes in and out. A process with several gateways needs
+// ?gateway=<name>.
+//
+//	GET  /esperanto/status
+//	POST /esperanto/switchover           {"master":"target-es8","dry_run":false}
+//	POST /esperanto/apply                {"state":"paused"|"running"}
+//	GET  /esperanto/dead_letters         ?after=<key>&limit=<number>
+//	POST /esperanto/dead_letters/retry   {"ids":["<key>"]} or {"all":true}
+//	POST /esperanto/dead_letters/drop    {"ids":["<key>"]} or {"all":true}
+type adminAPI struct{}
+
+// CaddyModule returns the Caddy module information.
+func (adminAPI) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{
+		ID:  "admin.api.esperanto",
+		New: func() caddy.Module { return new(adminAPI) },
+	}
+}
+
+// Routes implements caddy.AdminRouter.
+func (adminAPI) Routes() []caddy.AdminRoute {
+	var routes []caddy.AdminRoute
+	for _, r := range []struct {
+		method, path string
+		handle       func(r *http.Request, on *running) (any, error)
+	}{
+		{http.MethodGet, "/esperanto/status", adminStatus},
+		{http.MethodPost, "/esperanto/switchover", adminSwitchover},
+		{http.MethodPost, "/esperanto/apply", adminApply},
+		{http.MethodGet, "/esperanto/dead_letters", adminDeadLetters},
+		{http.MethodPost, "/esperanto/dead_letters/retry", adminRetry},
+		{http.MethodPost, "/esperanto/dead_letters/drop", adminDrop},
+	} {
+		routes = append(routes, caddy.AdminRoute{
+			Pattern: r.path,
+			Handler: caddy.AdminHandlerFunc(func(w http.ResponseWriter, req *http.Request) error {
+				if req.Method != r.method {
+					w.Header().Set("Allow", r.method)
+					return apiError(http.StatusMethodNotAllowed, fmt.Errorf("method %s is not allowed; use %s", req.Method, r.method))
+				}
+				on, err := gatewayNamed(req.URL.Query().Get("gateway"))
+				if err != nil {
+					return err
+				}
+				answer, err := r.handle(req, on)
+				if err != nil {
+					return refusal(w, err)
+				}
+				return writeJSON(w, http.StatusOK, answer)
+			}),
+		})
+	}
+	return routes
+}
+
+// gatewayNamed finds a running gateway; "" finds the only one.
+func gatewayNamed(name string) (*running, error) {
+	byName := map[string]*running{}
+	gateways.Range(func(_, value any) bool {
+		r := value.(*running)
+		// While a reload is under way there may be two of a name.
+		if other := byName[r.key.name]; other == nil || r.made > other.made {
+			byName[r.key.name] = r
+		}
+		return true
+	})
+	var names []string
+	for n := range byName {
+		names = append(names, n)
+	}
+	slices.Sort(names)
+	switch {
+	case name != "" && byName[name] != nil:
+		return byName[name], nil
+	case name == "" && len(names) == 1:
+		return byName[names[0]], nil
+	case len(names) == 0:
+		return nil, apiError(http.StatusNotFound, errors.New("no gateway is running; the configuration has no esperanto directive"))
+	case name == "":
+		return nil, apiError(http.StatusBadRequest, fmt.Errorf("there are several gateways: %s; add ?gateway=<name>", strings.Join(names, ", ")))
+	}
+	return nil, apiError(http.StatusNotFound, fmt.Errorf("there is no gateway %s; there is: %s", name, strings.Join(names, ", ")))
+}
+
+func adminStatus(r *http.Request, on *running) (any, error) {
+	return struct {
+		Gateway string `json:"gateway"`
+		replicate.Status
+	}{on.key.name, on.replication.replicator.Status(r.Context())}, nil
+}
+
+func adminSwitchover(r *http.Request, on *running) (any, error) {
+	var req replicate.SwitchRequest
+	if err := readJSON(r, &req); err != nil {
+		return nil, err
+	}
+	if req.Master == "" {
+		return nil, apiError(http.StatusBadRequest, fmt.Errorf(`"master" is missing; the clusters are: %s`, strings.Join(on.names(), ", ")))
+	}
+	res, err := on.replication.replicator.Switchover(r.Context(), req)
+	if errors.Is(err, replicate.ErrUnknownCluster) {
+		return nil, apiError(http.StatusBadRequest, fmt.Errorf("there is no cluster %s; the clusters are: %s", req.Master, strings.Join(on.names(), ", ")))
+	}
+	return res, err
+}
+
+func adminApply(r *http.Request, on *running) (any, error) {
+	var req struct {
+		State string `json:"state"`
+	}
+	if err := readJSON(r, &req); err != nil {
+		return nil, err
+	}
+	if req.State != "paused" && req.State != "running" {
+		return nil, apiError(http.StatusBadRequest, fmt.Errorf(`"state" is %q; it is "paused" or "running"`, req.State))
+	}
+	if err := on.replication.replicator.Apply(r.Context(), req.State); err != nil {
+		return nil, err
+	}
+	return req, nil
+}
+
+func adminDeadLetters(r *http.Request, on *running) (any, error) {
+	limit := 100
+	if text := r.URL.Query().Get("limit"); text != "" {
+		var err error
+		if limit, err = strconv.Atoi(text); err != nil || limit < 1 {
+			return nil, apiError(http.StatusBadRequest, fmt.Errorf("limit %s is no positive number", text))
+		}
+	}
+	letters, err := on.replication.replicator.DeadLetters(r.Context(), r.URL.Query().Get("after"), limit)
+	if err != nil {
+		return nil, err
+	}
+	answer := struct {
+		DeadLetters []replicate.DeadLetter `json:"dead_letters"`
+		After       string                 `json:"next_after,omitempty"` // where the next page begins
+	}{DeadLetters: letters}
+	if letters == nil {
+		answer.DeadLetters = []replicate.DeadLetter{}
+	}
+	if len(letters) == limit {
+		answer.After = letters[limit-1].Key
+	}
+	return answer, nil
+}
+
+// letterRequest names dead letters by their keys.
+type letterRequest struct {
+	IDs []string `json:"ids"`
+	All bool     `json:"all"`
+}
+
+func readLetters(r *http.Request) ([]string, error) {
+	var req letterRequest
+	if err := readJSON(r, &req); err != nil {
+		return nil, err
+	}
+	if req.All == (len(req.IDs) > 0) {
+		return nil, apiError(http.StatusBadRequest, errors.New(`name dead letters by "ids", or all of them by "all":true`))
+	}
+	return req.IDs, nil
+}
+
+func adminRetry(r *http.Request, on *running) (any, error) {
+	ids, err := readLetters(r)
+	if err != nil {
+		return nil, err
+	}
+	done, left, err := on.replication.replicator.RetryDeadLetters(r.Context(), ids...)
+	return map[string]int{"done": done, "left": left}, err
+}
+
+func adminDrop(r *http.Request, on *running) (any, error) {
+	ids, err := readLetters(r)
+	if err != nil {
+		return nil, err
+	}
+	dropped, err := on.replication.replicator.DropDeadLetters(r.Context(), ids...)
+	return map[string]int{"dropped": dropped}, err
+}
+
+// refusal answers what was not done, and why.
+func refusal(w http.ResponseWriter, err error) error {
+	var switching *replicate.SwitchError
+	if errors.As(err, &switching) {
+		return writeJSON(w, http.StatusConflict, refused{Error: "the master was not moved", SwitchError: *switching})
+	}
+	var own caddy.APIError
+	if errors.As(err, &own) {
+		return own
+	}
+	return apiError(http.StatusInternalServerError, err)
+}
+
+// refused is the answer 409.
+type refused struct {
+	Error string `json:"error"`
+	replicate.SwitchError
+}
+
+// maxRequest bounds what is read of a request, in bytes.
+const maxRequest = 1 << 20
+
+func readJSON(r *http.Request, to any) error {
+	body, err := io.ReadAll(io.LimitReader(r.Body, maxRequest))
+	if err == nil {
+		err = json.Unmarshal(body, to)
+	}
+	if err != nil {
+		return apiError(http.StatusBadRequest, fmt.Errorf("the body is not the JSON that is expected: %w", err))
+	}
+	return nil
+}
+
+func writeJSON(w http.ResponseWriter, status int, v any) error {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	return json.NewEncoder(w).Encode(v)
+}
+
+func apiError(status int, err error) error {
+	return caddy.APIError{HTTPStatus: status, Err: err, Message: err.Error()}
+}
+
+var _ caddy.AdminRouter = (*adminAPI)(nil)
