@@ -42,16 +42,18 @@ type Exchange struct {
 	// place of the cluster's body.
 	Replacement []byte
 
-	searched string // the indices of the line of an msearch
+	searched string   // the indices of the line of an msearch
+	request  *ruleSet // of the plan
 
-	ctx    context.Context
-	stream io.Reader
-	answer *esapi.Response
-	notes  map[string]any
-	steps  []Step
-	fired  []*Change
-	types  map[string]string
-	edits  int
+	ctx        context.Context
+	stream     io.Reader
+	answer     *esapi.Response
+	notes      map[string]any
+	steps      []Step
+	fired      []*Change
+	types      map[string]string // of TypeOf, by index
+	askedTypes map[string]string
+	edits      int
 }
 
 // A Step carries out a request in the cluster's dialect with more than one
@@ -69,6 +71,13 @@ func (x *Exchange) Searched() string {
 		return x.searched
 	}
 	return x.Endpoint.Index
+}
+
+// TranslateRequest takes JSON that stands at a place of requests through the
+// plan: for steps that come by a piece of a request late.
+func (x *Exchange) TranslateRequest(p Place, raw []byte) ([]byte, error) {
+	w := &walker{x: x}
+	return w.body(nil, x.request.liveOrNil(p), raw)
 }
 
 // Via adds a step. Steps run in the order in which they were added, each around
@@ -118,9 +127,13 @@ func (x *Exchange) TypeOf(index string) string {
 	}
 	t := ""
 	if x.Facts != nil {
-		if f, ok, err := x.Facts.Index(x.ctx, index); err == nil && ok {
+		// What was learned for an index is told before the index is seen.
+		if f, _, err := x.Facts.Index(x.ctx, index); err == nil {
 			t = f.Type
 		}
+	}
+	if t == "" {
+		t = x.askedTypes[index]
 	}
 	if t == "" && x.Asked.Type != "" && !strings.ContainsAny(x.Asked.Type, ",*") && x.Asked.Type != "_all" {
 		t = x.Asked.Type
@@ -133,6 +146,17 @@ func (x *Exchange) TypeOf(index string) string {
 	}
 	x.types[index] = t
 	return t
+}
+
+// AskedWith remembers the type that an item of the request's body names for its
+// index: TypeOf gives it back if no other is known.
+func (x *Exchange) AskedWith(index, mappingType string) {
+	if x.askedTypes == nil {
+		x.askedTypes = map[string]string{}
+	}
+	if mappingType != "" && x.askedTypes[index] == "" {
+		x.askedTypes[index] = mappingType
+	}
 }
 
 // ClusterType is the type name that a cluster before 7.0 needs for a document of

@@ -69,7 +69,7 @@ func (s *Sender) exchange(ctx context.Context, r *esapi.Request) *Exchange {
 	asked := esapi.ParseEndpoint(r.Method, r.Path, s.plan.client)
 	return &Exchange{
 		Client: s.plan.client, Cluster: s.plan.cluster, Facts: s.facts, ctx: ctx,
-		Asked: asked, Endpoint: asked, Params: &params, AskedParams: r.Params, Header: r.Header.Clone(),
+		Asked: asked, Endpoint: asked, request: s.plan.request, Params: &params, AskedParams: r.Params, Header: r.Header.Clone(),
 	}
 }
 

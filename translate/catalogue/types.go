@@ -88,6 +88,8 @@ func dropTypeFromPath(x *Exchange, _ *Node) error {
 	return nil
 }
 
+const foreignDocumentNote = "a document below a type that the index does not have"
+
 // foreign reports whether a document of type t cannot be in an index whose type
 // is known. 7.x takes _doc for any type.
 func foreign(x *Exchange, known, t string) bool {
@@ -102,6 +104,7 @@ func foreignType(x *Exchange, known, t string) error {
 	case "index", "create", "update":
 		return secondType(x.Endpoint.Index, known, t)
 	case "get", "exists", "get_source", "exists_source":
+		x.Note(foreignDocumentNote, true)
 		answerInstead(x, http.StatusNotFound, `{"_index":`+translate.Quote(x.Endpoint.Index)+`,"_type":`+translate.Quote(t)+
 			`,"_id":`+translate.Quote(x.Endpoint.ID)+`,"found":false}`)
 	case "delete":
@@ -192,10 +195,11 @@ func searchNothing(x *Exchange, n *Node) error {
 }
 
 func searchNothingWithoutBody(x *Exchange, _ *Node) error {
-	if x.Noted(foreignTypeNote) != nil && len(x.RequestBody) == 0 && (x.Asked.API == "search" || x.Asked.API == "count") {
+	if x.Noted(foreignTypeNote) != nil && len(x.RequestBody) == 0 && (x.Asked.API == "search" || x.Asked.API == "count" || onAPI(x, byQueryAPIs)) {
 		x.Params.Drop("q")
 		x.RequestBody = []byte(`{"query":{"match_none":{}}}`)
 		x.Header.Set("Content-Type", "application/json")
+		x.Edited()
 	}
 	return nil
 }
@@ -203,7 +207,11 @@ func searchNothingWithoutBody(x *Exchange, _ *Node) error {
 // setType gives a node of an answer the type that the client is to see.
 func setType(x *Exchange, n *Node) error {
 	index := n.Get("_index")
-	if !index.Exists() {
+	if !index.Exists() || x.Noted(foreignDocumentNote) != nil {
+		return nil
+	}
+	if n.Has("error") && x.Asked.API == "mget" && !x.Client.Before(V(7, 0)) && x.Client.Before(V(8, 0)) {
+		n.InsertAfter("_index", "_type", "null") // 7.x prints the type that was asked with
 		return nil
 	}
 	n.InsertAfter("_index", "_type", translate.Quote(shownType(x, index.String())))

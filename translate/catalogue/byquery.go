@@ -1,0 +1,171 @@
+package catalogue
+
+import (
+	"bytes"
+
+	"github.com/tidwall/gjson"
+
+	"github.com/esperanto-es/esperanto/internal/esapi"
+	"github.com/esperanto-es/esperanto/translate"
+)
+
+// Delete by query, update by query and reindex.
+
+var byQueryAPIs = []string{"delete_by_query", "update_by_query"}
+
+func init() {
+	translate.Register(
+		&Change{
+			ID: "BYQ-02", Name: "SizeBecameMaxDocs", Since: V(7, 3), Removed: V(8, 0),
+			Doc: "How many documents are changed at most is max_docs; it was size.",
+			OldClient: Direction{Fidelity: translate.Exact, Request: []Rule{
+				byQueryBody(dropAllDocs), byQueryBody(func(n *Node) { n.Rename("size", "max_docs") }),
+				at(translate.RequestHead, func(x *Exchange, _ *Node) error {
+					if onAPI(x, byQueryAPIs) && x.Params.Has("size") {
+						if x.Params.Get("size") == "-1" { // all (BYQ-14)
+							x.Params.Drop("size")
+						}
+						x.Params.Rename("size", "max_docs")
+					}
+					return nil
+				}),
+			}},
+			NewClient: Direction{Fidelity: translate.Exact, Request: []Rule{
+				byQueryBody(func(n *Node) { n.Rename("max_docs", "size") }),
+				renameParam(byQueryAPIs, "max_docs", "size"),
+			}},
+		},
+		&Change{
+			ID: "BYQ-03", Name: "SizeOfReindexBecameMaxDocs", Since: V(7, 3), Removed: V(8, 0),
+			Doc: "How many documents a reindex copies at most is max_docs; it was size. The size in source is that of a batch.",
+			OldClient: Direction{Fidelity: translate.Exact, Request: []Rule{at(translate.ReindexBody, func(_ *Exchange, n *Node) error {
+				dropAllDocs(n)
+				n.Rename("size", "max_docs")
+				return nil
+			})}},
+			NewClient: Direction{Fidelity: translate.Exact, Request: []Rule{
+				rename(translate.ReindexBody, "max_docs", "size"), renameParam([]string{"reindex"}, "max_docs", "size"),
+			}},
+		},
+		&Change{
+			ID: "BYQ-04", Name: "DeleteByQueryNeedsAQuery", Since: V(6, 0),
+			Doc: "A delete by query without a query is refused; it deleted everything.",
+			OldClient: Direction{Fidelity: translate.Exact, Request: []Rule{
+				at(translate.SearchBody, func(x *Exchange, n *Node) error {
+					if isDeleteByQuery(x) && isSearchRoot(n) && (!n.Has("query") || isEmptyObject(n.Get("query"))) {
+						n.Set("query", `{"match_all":{}}`)
+					}
+					return nil
+				}),
+				at(translate.RequestEnd, func(x *Exchange, _ *Node) error {
+					if isDeleteByQuery(x) && len(bytes.TrimSpace(x.RequestBody)) == 0 && !x.Params.Has("q") {
+						x.RequestBody = []byte(`{"query":{"match_all":{}}}`)
+						if x.Noted(foreignTypeNote) != nil { // nothing is to be deleted
+							x.RequestBody = []byte(`{"query":{"match_none":{}}}`)
+						}
+						x.Header.Set("Content-Type", "application/json")
+						x.Edited()
+					}
+					return nil
+				}),
+			}},
+			NewClient: Direction{Fidelity: translate.Exact, Request: []Rule{at(translate.RequestEnd, func(x *Exchange, _ *Node) error {
+				if isDeleteByQuery(x) && !gjson.GetBytes(x.RequestBody, "query").Exists() && !x.Params.Has("q") && !x.Params.Has("source") {
+					return esapi.ValidationFailed("query is missing")
+				}
+				return nil
+			})}},
+		},
+		&Change{
+			ID: "BYQ-05", Name: "ReindexLostItsTypes", Since: V(7, 0),
+			Doc:       "source and dest of a reindex name indices, no types.",
+			OldClient: Direction{Fidelity: translate.Exact, Request: []Rule{at(translate.ReindexBody, reindexWithoutTypes)}},
+			NewClient: Direction{Fidelity: translate.Exact, Request: []Rule{at(translate.ReindexDest, func(x *Exchange, n *Node) error {
+				if t := n.Get("type").String(); t == "" || t == "_doc" {
+					n.SetString("type", x.ClusterType(n.Get("index").String()))
+				}
+				return nil
+			}), drop(translate.ReindexSource, "type")}},
+		},
+		&Change{
+			ID: "BYQ-05", Name: "ReindexRefusesTypes", Since: V(8, 0),
+			Doc:       "source and dest of a reindex take no types.",
+			OldClient: Direction{Fidelity: translate.Exact, Request: []Rule{drop(translate.ReindexSource, "type"), drop(translate.ReindexDest, "type")}},
+			NewClient: nothing,
+		},
+		&Change{
+			ID: "BYQ-07", Name: "SlicesCanBeAuto", Since: V(6, 1),
+			Doc:       "slices=auto lets the cluster choose how many slices work in parallel.",
+			OldClient: nothing,
+			NewClient: Direction{Fidelity: translate.Lossy, Loses: "the work is done in one slice", Request: []Rule{at(translate.RequestHead, func(x *Exchange, _ *Node) error {
+				if x.Params.Get("slices") == "auto" {
+					x.Params.Set("slices", "1")
+				}
+				return nil
+			})}},
+		},
+		&Change{
+			ID: "BYQ-11", Name: "RemoteReindexGotHeaders", Since: V(7, 16),
+			Doc:       "The remote cluster of a reindex can be given headers and an API key.",
+			OldClient: nothing,
+			NewClient: Direction{Fidelity: translate.Refused, Loses: "headers and api_key of the remote cluster", Request: []Rule{at(translate.ReindexSource, func(x *Exchange, n *Node) error {
+				if remote := n.Get("remote"); remote.Get("api_key").Exists() || remote.Get("headers").Exists() && x.Cluster.Before(V(7, 0)) {
+					return x.Refuse("headers or api_key in the remote source of a reindex")
+				}
+				return nil
+			})}},
+		},
+		&Change{
+			ID: "BYQ-15", Name: "UnlimitedRequestsPerSecondWasRemoved", Since: V(6, 0),
+			Doc: "requests_per_second=unlimited is written -1.",
+			OldClient: Direction{Fidelity: translate.Exact, Request: []Rule{at(translate.RequestHead, func(x *Exchange, _ *Node) error {
+				if x.Params.Get("requests_per_second") == "unlimited" {
+					x.Params.Set("requests_per_second", "-1")
+				}
+				return nil
+			})}},
+			NewClient: nothing,
+		},
+	)
+}
+
+// byQueryBody makes the rule for the bodies of delete and update by query.
+func byQueryBody(do func(*Node)) Rule {
+	return at(translate.SearchBody, func(x *Exchange, n *Node) error {
+		if onAPI(x, byQueryAPIs) && isSearchRoot(n) {
+			do(n)
+		}
+		return nil
+	})
+}
+
+// dropAllDocs drops the size -1, which means all (BYQ-14).
+func dropAllDocs(n *Node) {
+	if n.Get("size").Raw == "-1" {
+		n.Drop("size")
+	}
+}
+
+func isDeleteByQuery(x *Exchange) bool { return x.Asked.API == "delete_by_query" }
+
+// reindexWithoutTypes drops the types of a reindex. A source of some types only
+// becomes a query on what the index holds.
+func reindexWithoutTypes(x *Exchange, n *Node) error {
+	remote := n.Get("source").Get("remote").Exists()
+	edit(n, "source", func(source *Node) {
+		t := source.Get("type")
+		if !t.Exists() || remote {
+			return
+		}
+		source.Drop("type")
+		known, _, _ := knownType(x, source.Get("index").String())
+		for _, one := range t.Array() {
+			if known == "" || !foreign(x, known, one.String()) {
+				return
+			}
+		}
+		source.Set("query", `{"match_none":{}}`)
+	})
+	edit(n, "dest", func(dest *Node) { dest.Drop("type") })
+	return nil
+}
