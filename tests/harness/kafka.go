@@ -67,6 +67,9 @@ func startKafka(ctx context.Context, o KafkaOptions) (*KafkaCluster, error) {
 	if o.Brokers != 1 && o.Brokers != 3 {
 		return nil, fmt.Errorf("%d brokers: there may be 1 or 3", o.Brokers)
 	}
+	if _, err := findJava(); err != nil {
+		return nil, err
+	}
 	say := reporter(o.Progress)
 	home, err := kafkaDistribution(ctx, say)
 	if err != nil {

@@ -32,6 +32,9 @@ func newServer(ctx context.Context, o Options) (*server, error) {
 	if err != nil {
 		return nil, err
 	}
+	if _, err := findJava(); err != nil {
+		return nil, err
+	}
 	o.Heap = cmp.Or(o.Heap, "512m")
 	if o.TLS && len(o.Users) == 0 {
 		o.Users = map[string]string{"elastic": "esperanto"}

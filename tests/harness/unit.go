@@ -93,9 +93,13 @@ func await(ctx context.Context, proc *process, ready func(context.Context) bool)
 	}
 }
 
-// explain adds the end of the log to an error of start.
+// explain adds the end of the log, if there is one, to an error of start.
 func (u *unit) explain(err error) error {
-	return fmt.Errorf("%s did not start: %w; the end of its log:\n%s", u.label, err, tail(readEnd(u.logFile(), 64<<10), 40))
+	err = fmt.Errorf("%s did not start: %w", u.label, err)
+	if log := readEnd(u.logFile(), 64<<10); log != "" {
+		err = fmt.Errorf("%w; the end of its log:\n%s", err, tail(log, 40))
+	}
+	return err
 }
 
 // stop ends the process in order, or by force after 30 seconds.

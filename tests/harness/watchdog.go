@@ -3,6 +3,7 @@ package harness
 import (
 	"fmt"
 	"io"
+	"os"
 	"os/exec"
 	"syscall"
 	"time"
@@ -52,8 +53,5 @@ func (w *watchdog) end() error {
 	limit := time.AfterFunc(20*time.Second, func() { w.cmd.Process.Kill() })
 	defer limit.Stop()
 	w.cmd.Wait()
-	if exists(w.dir) {
-		return fmt.Errorf("could not remove %s: remove it by hand", w.dir)
-	}
-	return nil
+	return os.RemoveAll(w.dir) // if it could not
 }
