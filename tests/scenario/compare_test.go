@@ -73,6 +73,7 @@ func decode(body []byte) (any, bool) {
 // of which kind.
 var ignored = map[string]string{
 	"took":                                "time",
+	"ingest_took":                         "time",
 	"time_in_nanos":                       "time",
 	"running_time_in_nanos":               "time",
 	"start_time_in_millis":                "time",
@@ -259,6 +260,9 @@ func isIgnored(path, parent, name string, value any) bool {
 	switch value.(type) {
 	case map[string]any, []any:
 		return false
+	}
+	if name == "_node" || name == "_shard" {
+		return true // of an explained hit
 	}
 	_, ok := ignored[name]
 	return ok

@@ -89,7 +89,8 @@ func init() {
 		&Change{
 			ID: "MGET-01", Name: "MgetItemsLostUnderscoresAndType", Since: V(7, 0),
 			Doc: `The items of mget write routing, version and version_type without an underscore and name no "_type".`,
-			OldClient: Direction{Fidelity: translate.Exact, Request: []Rule{at(translate.MgetItem, func(_ *Exchange, n *Node) error {
+			OldClient: Direction{Fidelity: translate.Exact, Request: []Rule{at(translate.MgetItem, func(x *Exchange, n *Node) error {
+				x.AskedWith(itemIndex(x, n), n.Get("_type").String())
 				n.Drop("_type")
 				renameAll(n, "routing", "_routing")
 				renameAll(n, "routing", "parent", "_parent")
@@ -175,6 +176,7 @@ func dropBulkType(x *Exchange, n *Node) error {
 		return nil
 	}
 	index := itemIndex(x, n)
+	x.AskedWith(index, t)
 	known, _, err := knownType(x, index)
 	if err != nil {
 		return err

@@ -1,9 +1,12 @@
 package catalogue
 
 import (
+	"bytes"
+	"net/http"
 	"slices"
 	"strings"
 
+	"github.com/esperanto-es/esperanto/internal/esapi"
 	"github.com/esperanto-es/esperanto/translate"
 )
 
@@ -23,9 +26,10 @@ func init() {
 				return nil
 			})}},
 			NewClient: Direction{Fidelity: translate.Lossy, Loses: "_seq_no and _primary_term are made from the document's version", Response: []Rule{
-				at(translate.WriteResult, func(_ *Exchange, n *Node) error {
+				at(translate.WriteResult, func(x *Exchange, n *Node) error {
 					n.Drop("created")
-					if n.Has("result") {
+					isNoop := n.Get("result").String() == "noop"
+					if n.Has("result") && !(isNoop && x.Client.Before(V(7, 0))) { // DOC-19
 						makeSeqNo(n)
 					}
 					return nil
@@ -51,17 +55,65 @@ func init() {
 		&Change{
 			ID: "DOC-03", Name: "SeqNoAppearedInDocuments", Since: V(6, 7),
 			Doc: `A get answers with "_seq_no" and "_primary_term" for optimistic concurrency control.`,
-			OldClient: Direction{Fidelity: translate.Exact, Response: []Rule{at(translate.Doc, func(_ *Exchange, n *Node) error {
-				dropSeqNo(n)
-				return nil
-			})}},
-			NewClient: Direction{Fidelity: translate.Lossy, Loses: "_seq_no and _primary_term are made from the document's version", Response: []Rule{
+			OldClient: Direction{Fidelity: translate.Exact, Response: []Rule{
 				at(translate.Doc, func(_ *Exchange, n *Node) error {
-					if n.Get("found").Bool() {
+					dropSeqNo(n)
+					return nil
+				}),
+				at(translate.WriteResult, inUpdatedDocument(func(_, doc *Node) { dropSeqNo(doc) })),
+			}},
+			NewClient: Direction{Fidelity: translate.Lossy, Loses: "_seq_no and _primary_term are made from the document's version", Response: []Rule{
+				at(translate.Doc, func(x *Exchange, n *Node) error {
+					if n.Get("found").Bool() && x.Asked.API != "termvectors" && x.Asked.API != "mtermvectors" {
 						makeSeqNo(n)
 					}
 					return nil
-				})}},
+				}),
+				at(translate.WriteResult, inUpdatedDocument(func(result, doc *Node) {
+					if v := result.Get("_version"); v.Exists() {
+						doc.InsertAfter("", "_seq_no", strings.Clone(v.Raw))
+						doc.InsertAfter("_seq_no", "_primary_term", "1")
+					}
+				})),
+			}},
+		},
+		&Change{
+			ID: "DOC-19", Name: "NoopsGotASequenceNumber", Since: V(7, 0),
+			Doc: `An update that changes nothing answers with "_seq_no" and "_primary_term", too.`,
+			OldClient: Direction{Fidelity: translate.Exact, Response: []Rule{at(translate.WriteResult, func(_ *Exchange, n *Node) error {
+				if n.Get("result").String() == "noop" {
+					dropSeqNo(n)
+				}
+				return nil
+			})}},
+			// One made from the version would be wrong on 6.x, which compares real
+			// ones: clients take a missing one for "not known".
+			NewClient: Direction{Fidelity: translate.Lossy, Loses: "_seq_no and _primary_term of an update that changed nothing, on 6.x"},
+		},
+		&Change{
+			ID: "DOC-20", Name: "DeletesNoLongerCreateTheIndex", Since: V(6, 0),
+			Doc: "A delete in an index that does not exist answers index_not_found_exception; it created the index and answered not_found.",
+			OldClient: Direction{Fidelity: translate.Lossy, Loses: "the index is not created", Response: []Rule{at(translate.AnswerHead, func(x *Exchange, _ *Node) error {
+				if x.Asked.API != "delete" || x.Status != http.StatusNotFound {
+					return nil
+				}
+				if bytes.Contains(x.AnswerBody(), []byte(`"index_not_found_exception"`)) {
+					x.Replacement = []byte(`{"found":false,"_index":` + translate.Quote(x.Asked.Index) + `,"_type":` + translate.Quote(x.Asked.Type) +
+						`,"_id":` + translate.Quote(x.Asked.ID) + `,"_version":1,"result":"not_found","_shards":{"total":2,"successful":1,"failed":0}}`)
+				}
+				return nil
+			})}},
+			NewClient: Direction{Fidelity: translate.Exact, Request: []Rule{at(translate.RequestHead, func(x *Exchange, _ *Node) error {
+				// 6.0 and later create it, too, if the version is external.
+				if x.Asked.API != "delete" || strings.HasPrefix(x.Params.Get("version_type"), "external") {
+					return nil
+				}
+				_, exists, err := knownType(x, x.Asked.Index)
+				if err != nil || exists || x.Facts == nil || strings.ContainsAny(x.Asked.Index, "<*,") {
+					return err
+				}
+				return esapi.IndexNotFound(x.Asked.Index, x.Client)
+			})}},
 		},
 		&Change{
 			ID: "DOC-06", Name: "SourceIncludeBecamePlural", Since: V(5, 5), Removed: V(7, 0),
@@ -96,6 +148,23 @@ func init() {
 			})}},
 		},
 	)
+}
+
+// inUpdatedDocument runs f on the document that an update returns if it is asked
+// for the source.
+func inUpdatedDocument(f func(result, doc *Node)) func(*Exchange, *Node) error {
+	return func(_ *Exchange, n *Node) error {
+		get := n.Get("get")
+		if !get.IsObject() {
+			return nil
+		}
+		doc := translate.NewNode(get.Raw)
+		f(n, doc)
+		if doc.Changed() {
+			n.Set("get", doc.Raw())
+		}
+		return nil
+	}
 }
 
 // operation is what a write result is about: "index", "create", "update" or
