@@ -129,6 +129,9 @@ const (
 	NodeInfo       Place = "node info"
 	ClusterState   Place = "cluster state answer"
 	ClusterMeta    Place = "cluster metadata" // what a cluster's state says of indices and templates
+	SimulateAnswer Place = "simulate answer"
+	SimulateResult Place = "simulate result" // of a document, or of one processor on it
+	SimulatedDoc   Place = "simulated document in an answer"
 	Answer         Place = "answer"           // any other answer
 )
 
@@ -410,6 +413,9 @@ var grammar = map[Place]shape{
 	NodeMap:        {Each: NodeInfo},
 	NodeInfo:       {},
 	ClusterState:   {Members: answer(map[string]Place{"metadata": ClusterMeta})},
+	SimulateAnswer: {Members: answer(map[string]Place{"docs": SimulateResult})},
+	SimulateResult: {Members: map[string]Place{"doc": SimulatedDoc, "processor_results": SimulateResult, "error": Error}},
+	SimulatedDoc:   {Members: map[string]Place{"_source": Opaque}},
 	ClusterMeta:    {Members: map[string]Place{"indices": IndicesAnswer, "templates": TemplatesState}},
 	Answer:         {Members: answer(nil)},
 }
@@ -497,5 +503,5 @@ var answerRoots = map[string]Place{
 	"indices.get_alias": IndicesAnswer, "indices.get_field_mapping": FieldMappings,
 	"indices.get_template": TemplatesState,
 	"info":                 InfoAnswer, "nodes.info": NodesAnswer, "nodes.stats": NodesAnswer, "cluster.state": ClusterState,
-	"suggest": SuggestAnswer, "field_caps": FieldCaps,
+	"suggest": SuggestAnswer, "ingest.simulate": SimulateAnswer, "field_caps": FieldCaps,
 }

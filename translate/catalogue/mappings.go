@@ -341,7 +341,7 @@ func putTypedMapping(x *Exchange, _ *Node) error {
 	}
 	index := x.Endpoint.Index
 	if index != "" && index != "_all" && !strings.ContainsAny(index, ",*") || x.Facts == nil {
-		x.Endpoint.Type = x.ClusterType(index)
+		x.Endpoint.Type = clusterType(x, index)
 		x.Edited()
 		return nil
 	}
@@ -360,7 +360,7 @@ func putTypedMapping(x *Exchange, _ *Node) error {
 	}
 	slices.Sort(types)
 	if len(types) <= 1 {
-		x.Endpoint.Type = x.ClusterType("")
+		x.Endpoint.Type = clusterType(x, "")
 		if len(types) == 1 {
 			x.Endpoint.Type = types[0]
 		}
@@ -402,8 +402,19 @@ func wrapType(x *Exchange, n *Node) error {
 	if x.Asked.API != "indices.create" {
 		index = "" // a template's, or one whose name is not known yet
 	}
-	n.Replace(`{` + translate.Quote(x.ClusterType(index)) + `:` + n.Raw() + `}`)
+	n.Replace(`{` + translate.Quote(clusterType(x, index)) + `:` + n.Raw() + `}`)
 	return nil
+}
+
+// clusterType is x.ClusterType, also where there is no index yet.
+func clusterType(x *Exchange, index string) string {
+	switch {
+	case index != "":
+		return x.ClusterType(index)
+	case x.Cluster.Before(V(6, 2)):
+		return "doc"
+	}
+	return "_doc"
 }
 
 // wrapMappings shows a mapping under its type's name.
