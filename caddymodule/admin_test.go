@@ -1,0 +1,110 @@
+package caddymodule
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"strings"
+	"testing"
+
+	caddycmd "github.com/caddyserver/caddy/v2/cmd"
+	"github.com/spf13/cobra"
+)
+
+func TestAdminAPI(t *testing.T) {
+	a, b := newElasticsearch(t, 7, 17), newElasticsearch(t, 7, 17)
+	p := newProcess(t)
+	p.mustLoad(two(a, b, "switch_timeout 1s"), "")
+	for _, c := range []struct {
+		method, path, body string
+		code               int
+		answer             string
+	}{
+		{"GET", "/esperanto/status", "", 200, `"gateway":"default","master":"a"`},
+		{"GET", "/esperanto/status?gateway=default", "", 200, `"master":"a"`},
+		{"GET", "/esperanto/status?gateway=x", "", 404, `there is no gateway x; there is: default`},
+		{"POST", "/esperanto/status", "", 405, `use GET`},
+		{"GET", "/esperanto/switchover", "", 405, `use POST`},
+		{"POST", "/esperanto/switchover", "", 400, `the body is not the JSON`},
+		{"POST", "/esperanto/switchover", "{}", 400, `the clusters are: a, b`},
+		{"POST", "/esperanto/switchover", `{"master":"c"}`, 400, `there is no cluster c; the clusters are: a, b`},
+		{"POST", "/esperanto/switchover", `{"master":"b","dry_run":true}`, 200, `"master":"b","epoch":2`},
+		{"POST", "/esperanto/switchover", `{"master":"b"}`, 200, `"master":"b","epoch":2,"pause_ms":`},
+		{"POST", "/esperanto/apply", `{"state":"stopped"}`, 400, `paused`},
+		{"POST", "/esperanto/apply", `{"state":"paused"}`, 200, `{"state":"paused"}`},
+		{"POST", "/esperanto/switchover", `{"master":"a"}`, 409, `"error":"the master was not moved","reason":`},
+		{"POST", "/esperanto/apply", `{"state":"running"}`, 200, `{"state":"running"}`},
+		{"GET", "/esperanto/dead_letters", "", 200, `{"dead_letters":[]}`},
+		{"GET", "/esperanto/dead_letters?limit=x", "", 400, `limit x is no positive number`},
+		{"POST", "/esperanto/dead_letters/retry", `{"all":true}`, 200, `{"done":0,"left":0}`},
+		{"POST", "/esperanto/dead_letters/drop", `{"all":true}`, 200, `{"dropped":0}`},
+		{"POST", "/esperanto/dead_letters/drop", `{}`, 400, `or all of them`},
+	} {
+		code, answer := p.tell(c.method, c.path, c.body)
+		if code != c.code || !strings.Contains(strings.ReplaceAll(answer, `\u003c`, "<"), c.answer) {
+			t.Errorf("%s %s %s: %d %s", c.method, c.path, c.body, code, answer)
+		}
+	}
+}
+
+// run runs one of the commands, as Caddy does.
+func run(name string, args ...string) (string, error) {
+	cmd := &cobra.Command{Use: name}
+	caddycmd.Commands()[name].CobraFunc(cmd)
+	var out bytes.Buffer
+	cmd.SetOut(&out)
+	cmd.SetErr(&out)
+	cmd.SetArgs(args)
+	err := cmd.ExecuteContext(context.Background())
+	return out.String(), err
+}
+
+func TestCommands(t *testing.T) {
+	a, b := newElasticsearch(t, 7, 17), newElasticsearch(t, 8, 7)
+	p := newProcess(t)
+	p.mustLoad(two(a, b, "switch_timeout 1s"), "")
+	address := fmt.Sprintf("localhost:%d", p.admin)
+	for _, c := range []struct {
+		args []string
+		fail bool
+		want string
+	}{
+		{[]string{"status"}, false, "gateway default: master a, epoch 1\n  a  master"},
+		{[]string{"status", "--json"}, false, `"epoch": 1`},
+		{[]string{"status", "--gateway", "x"}, true, "there is no gateway x"},
+		{[]string{"switch", "b", "--dry-run"}, false, "possible: the master would be b, epoch 2"},
+		{[]string{"switch", "b"}, false, "master b, epoch 2; writes waited "},
+		{[]string{"switch", "c"}, true, "there is no cluster c; the clusters are: a, b"},
+		{[]string{"switch"}, true, "accepts 1 arg"},
+		{[]string{"dead-letters"}, false, ""},
+		{[]string{"dead-letters", "drop", "--all"}, false, "0 dropped"},
+		{[]string{"dead-letters", "retry"}, true, "by --all"},
+		{[]string{"dead-letters", "burn"}, true, "it is list, retry or drop"},
+	} {
+		out, err := run(c.args[0], append(c.args[1:], "--address", address)...)
+		if (err != nil) != c.fail || !strings.Contains(out, c.want) {
+			t.Errorf("%v: %v\n%s", c.args, err, out)
+		}
+	}
+	if code, answer := p.tell("POST", "/esperanto/apply", `{"state":"paused"}`); code != 200 {
+		t.Fatal(answer)
+	}
+	out, err := run("switch", "a", "--address", address)
+	if err == nil || !strings.Contains(out, "Error: the master was not moved: ") || !strings.Contains(out, "\n  next: ") {
+		t.Errorf("a refused switchover: %v\n%s", err, out)
+	}
+	if out, err = run("status", "--address", "localhost:1"); err == nil || !strings.Contains(out, "is the gateway running?") {
+		t.Errorf("no process: %v\n%s", err, out)
+	}
+}
+
+func TestChangesCommand(t *testing.T) {
+	if out, err := run("changes", "--from", "5", "--to", "8"); err != nil || !strings.Contains(out, "HitsTotalBecameAnObject") || !strings.Contains(out, "changes for a 5.6.16 client on a 8.17.0 cluster") {
+		t.Errorf("%v %s", err, out)
+	}
+	for _, args := range [][]string{{}, {"--from", "2", "--to", "8"}, {"--from", "5", "--to", "9"}, {"--from", "5", "--to", "8", "--fidelity", "good"}} {
+		if out, err := run("changes", args...); err == nil || !strings.HasPrefix(out, "Error: ") {
+			t.Errorf("%v: %v %s", args, err, out)
+		}
+	}
+}
