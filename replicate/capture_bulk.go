@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/tidwall/gjson"
 
@@ -21,16 +22,12 @@ func (c *capture) bulk(ctx context.Context, req *esapi.Request, e esapi.Endpoint
 	if !isJSON(req.Header) {
 		return nil, unsupported("a bulk in the format %q is not replicated; send it as application/x-ndjson", req.Header.Get("Content-Type"))
 	}
-	writes, body, err := c.readBulk(req, e)
+	writes, err := c.readBulk(req, e)
 	if err != nil {
 		return nil, err
 	}
 	if len(writes) == 0 {
 		return c.next.Send(ctx, req) // the cluster says what is wrong with it
-	}
-	req.Body = body
-	if slices.ContainsFunc(writes, func(w write) bool { return w.op == "update" }) && !slices.ContainsFunc(sourceParams, req.Params.Has) {
-		req.Params.Set("_source", "true") // the default of all updates in it
 	}
 	docs := make([]recordDoc, len(writes))
 	for i := range writes {
@@ -59,9 +56,10 @@ func (c *capture) bulk(ctx context.Context, req *esapi.Request, e esapi.Endpoint
 	return c.reply(ctx, t, res, shown, nil)
 }
 
-// readBulk reads the lines of a bulk. The body that it returns has an id in
-// every action.
-func (c *capture) readBulk(req *esapi.Request, e esapi.Endpoint) ([]write, []byte, error) {
+// readBulk reads the lines of a bulk, and completes them: every action gets an
+// id, and every update is asked for the document as it is afterwards, unless its
+// client wants to see something else of it.
+func (c *capture) readBulk(req *esapi.Request, e esapi.Endpoint) ([]write, error) {
 	p := &req.Params
 	defaults := write{
 		doc:      recordDoc{Index: e.Index, Type: typeName(e.Type), Routing: p.Get("routing"), Parent: p.Get("parent")},
@@ -71,8 +69,8 @@ func (c *capture) readBulk(req *esapi.Request, e esapi.Endpoint) ([]write, []byt
 	whole := p.Get("_source") == "true" && !slices.ContainsFunc(sourceParams[1:], p.Has)
 
 	var writes []write
-	var out []byte // nil as long as nothing was changed
-	copied := 0    // bytes of the body that are in out
+	var ids, asks []insertion
+	inBodies := false // an update's body says what to return of it
 	body := req.Body
 	for pos, n := 0, 1; pos < len(body); n++ {
 		line, next := cutLine(body, pos)
@@ -82,24 +80,18 @@ func (c *capture) readBulk(req *esapi.Request, e esapi.Endpoint) ([]write, []byt
 		}
 		w, meta, err := readAction(line, defaults)
 		if err != nil {
-			return nil, nil, illegal("Malformed action/metadata line [%d]: %v; nothing was written", n, err)
+			return nil, illegal("Malformed action/metadata line [%d]: %v; nothing was written", n, err)
 		}
-		if id := meta.Get("_id"); w.doc.ID == "" && !id.Exists() && (w.op == "index" || w.op == "create") && !meta.Get("version").Exists() {
+		into := insertion{at: pos + meta.Index + 1, comma: len(strings.TrimSpace(meta.Raw[1:len(meta.Raw)-1])) > 0}
+		if w.doc.ID == "" && !meta.Get("_id").Exists() && (w.op == "index" || w.op == "create") && !meta.Get("version").Exists() {
 			w.doc.ID = c.r.ids.next(c.r.cfg.Now())
-			brace := pos + meta.Index + 1
-			out = append(out, body[copied:brace]...)
-			out = append(out, `"_id":"`...)
-			out = append(out, w.doc.ID...)
-			out = append(out, '"')
-			if len(bytes.TrimSpace([]byte(meta.Raw[1:len(meta.Raw)-1]))) > 0 {
-				out = append(out, ',')
-			}
-			copied = brace
+			into.text = `"_id":"` + w.doc.ID + `"`
+			ids = append(ids, into)
 		}
 		pos = next
 		if w.op != "delete" {
 			if pos >= len(body) {
-				return nil, nil, illegal("The bulk request must have a line with the document behind action line [%d]; nothing was written", n)
+				return nil, illegal("The bulk request must have a line with the document behind action line [%d]; nothing was written", n)
 			}
 			line, pos = cutLine(body, pos)
 			n++
@@ -107,25 +99,57 @@ func (c *capture) readBulk(req *esapi.Request, e esapi.Endpoint) ([]write, []byt
 		}
 		if w.op == "update" {
 			inMeta, inBody := meta.Get("_source"), gjson.GetBytes(w.source, "_source")
+			fields := meta.Get("fields").Exists() || gjson.GetBytes(w.source, "fields").Exists()
 			switch {
-			case inBody.Exists():
-				w.kept, w.unread = true, inBody.Type != gjson.True
 			case inMeta.Exists():
 				w.kept, w.unread = true, inMeta.Type != gjson.True
-			case own || meta.Get("fields").Exists() || gjson.GetBytes(w.source, "fields").Exists():
+			case own:
 				w.kept, w.unread = true, !whole
+			case inBody.Exists() || fields:
+				w.kept, w.unread, inBodies = true, inBody.Type != gjson.True || fields, true
+			default:
+				into.text = `"_source":true`
+				asks = append(asks, into)
 			}
 			w.source = nil
 		}
 		writes = append(writes, w)
 	}
 	if len(body) > 0 && body[len(body)-1] != '\n' {
-		return nil, nil, illegal("The bulk request must be terminated by a newline [\\n]; nothing was written")
+		return nil, illegal("The bulk request must be terminated by a newline [\\n]; nothing was written")
 	}
-	if out != nil {
-		body = append(out, body[copied:]...)
+	if len(asks) > 0 && !inBodies {
+		p.Set("_source", "true") // the default of all updates, which would win over their bodies
+		asks = nil
 	}
-	return writes, body, nil
+	req.Body = insert(body, append(ids, asks...))
+	return writes, nil
+}
+
+// An insertion is a member that an object in a body gets, as its first.
+type insertion struct {
+	at    int // behind the opening brace
+	text  string
+	comma bool // there are other members
+}
+
+// insert makes a body with the insertions.
+func insert(body []byte, list []insertion) []byte {
+	if len(list) == 0 {
+		return body
+	}
+	slices.SortFunc(list, func(a, b insertion) int { return a.at - b.at })
+	out := make([]byte, 0, len(body)+len(list)*40)
+	from := 0
+	for _, in := range list {
+		out = append(out, body[from:in.at]...)
+		out = append(out, in.text...)
+		if in.comma {
+			out = append(out, ',')
+		}
+		from = in.at
+	}
+	return append(out, body[from:]...)
 }
 
 // cutLine returns the line that begins at pos, without its newline, and where

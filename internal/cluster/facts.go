@@ -264,7 +264,7 @@ func (f *Facts) Expand(ctx context.Context, expression string) ([]string, error)
 		expression = "_all"
 	}
 	status, answer, err := f.c.Do(ctx, http.MethodGet,
-		Path(expression, "_settings", "index.uuid")+"?expand_wildcards=open,closed&ignore_unavailable=true&allow_no_indices=true&flat_settings=true", nil)
+		Path(expression, "_settings", "index.uuid")+"?expand_wildcards=open,closed&ignore_unavailable=true&allow_no_indices=true", nil)
 	if err != nil {
 		return nil, err
 	}
