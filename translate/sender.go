@@ -81,6 +81,11 @@ func (s *Sender) request(x *Exchange, r *esapi.Request) (*esapi.Request, error) 
 			x.Params.Drop(p)
 		}
 	}
+	if x.Asked.API == "" && esapi.ParseEndpoint(r.Method, r.Path, x.Cluster).API != "" {
+		// The path means something on the cluster that it does not mean in the
+		// client's dialect: 8.x would index a document where 5.x sees no route.
+		return nil, esapi.IllegalArgument(fmt.Sprintf("no handler found for uri [%s] and method [%s]", r.Path, r.Method))
+	}
 	x.RequestBody, x.stream = r.Body, r.Stream
 	if err := w.run(s.plan.request.places[RequestHead], &Node{}); err != nil {
 		return nil, asError(err)

@@ -75,6 +75,9 @@ func dropTypeFromPath(x *Exchange, _ *Node) error {
 	if !slices.Contains(documentAPIs, x.Asked.API) {
 		return nil
 	}
+	if err := checkTypeName(x, t); err != nil {
+		return err
+	}
 	known, exists, err := knownType(x, x.Endpoint.Index)
 	if err != nil {
 		return err
@@ -86,6 +89,17 @@ func dropTypeFromPath(x *Exchange, _ *Node) error {
 		return foreignType(x, known, t)
 	}
 	return nil
+}
+
+// checkTypeName refuses to write a document of a type that the client's version
+// refuses, too (TYPE-03). /books/_update/1 is one on 5.x: without its type it
+// would be another request.
+func checkTypeName(x *Exchange, t string) error {
+	if t == "_all" || esapi.ValidTypeName(t, x.Client) || !slices.Contains(conditionalAPIs, x.Asked.API) {
+		return nil
+	}
+	return &esapi.Error{Status: http.StatusBadRequest, Type: "invalid_type_name_exception",
+		Reason: "Document mapping type name can't start with '_', found: [" + t + "]"}
 }
 
 const foreignDocumentNote = "a document below a type that the index does not have"
