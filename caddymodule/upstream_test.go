@@ -326,6 +326,7 @@ func TestCredentials(t *testing.T) {
 		{"no credentials: the client's are not handed on", Cluster{}, client, ""},
 		{"the cluster's replace the client's", account, client, own},
 		{"the cluster's", account, "", own},
+		{"a brace that is no placeholder", Cluster{User: "u", Password: literal("a{b}")}, "", "Basic dTphe2J9"},
 		{"passthrough", Cluster{Passthrough: true}, client, client},
 		{"passthrough, the client first", both, client, client},
 		{"passthrough, without a client's", both, "", own},
