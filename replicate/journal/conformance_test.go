@@ -1,7 +1,13 @@
 package journal_test
 
 import (
+	"context"
+	"fmt"
+	"sync/atomic"
 	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kfake"
 
 	"github.com/esperanto-es/esperanto/replicate/journal"
 	"github.com/esperanto-es/esperanto/replicate/journal/journaltest"
@@ -22,4 +28,67 @@ func TestEmbedded(t *testing.T) {
 			return e
 		}
 	})
+}
+
+var topics atomic.Int64
+
+// kafkaOpener returns journals in a new topic of that Kafka.
+func kafkaOpener(brokers []string) journaltest.Opener {
+	topic := fmt.Sprint("journal-", topics.Add(1), "-", time.Now().UnixNano())
+	return func(t testing.TB, o journaltest.Options) journal.Journal {
+		return openKafka(t, journal.KafkaOptions{
+			Brokers:            brokers,
+			Topic:              topic,
+			AllowSingleReplica: true,
+			MaxPendingBytes:    o.MaxPendingBytes,
+			MaxRecordBytes:     o.MaxRecordBytes,
+		})
+	}
+}
+
+func openKafka(t testing.TB, o journal.KafkaOptions) *journal.Kafka {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	if o.Partitions == 0 {
+		o.Partitions = 4
+	}
+	if o.Logf == nil {
+		log := testLog(t)
+		o.Logf = log
+	}
+	k, err := journal.OpenKafka(ctx, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return k
+}
+
+// testLog is t.Logf, silent when the test is over.
+func testLog(t testing.TB) func(string, ...any) {
+	var over atomic.Bool
+	t.Cleanup(func() { over.Store(true) })
+	return func(format string, args ...any) {
+		if !over.Load() {
+			t.Logf(format, args...)
+		}
+	}
+}
+
+func fakeKafka(t testing.TB, opts ...kfake.Opt) *kfake.Cluster {
+	t.Helper()
+	c, err := kfake.NewCluster(append([]kfake.Opt{
+		kfake.NumBrokers(1),
+		kfake.BrokerConfigs(map[string]string{"group.initial.rebalance.delay.ms": "0", "message.max.bytes": "33554432"}),
+	}, opts...)...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.Close)
+	return c
+}
+
+func TestKafkaFake(t *testing.T) {
+	cluster := fakeKafka(t)
+	journaltest.Run(t, func(*testing.T) journaltest.Opener { return kafkaOpener(cluster.ListenAddrs()) })
 }

@@ -50,6 +50,11 @@ var (
 	// error of the disk. Nothing was appended.
 	ErrClosed = errors.New("the journal is closed")
 
+	// ErrUnavailable says that Kafka cannot be reached, or that a topic is not
+	// as it has to be; the text says what to do. Nothing was appended; it may
+	// succeed later.
+	ErrUnavailable = errors.New("the journal is not available")
+
 	// ErrInUse says that another process, or another journal in this process,
 	// has the journal's folder open.
 	ErrInUse = errors.New("the journal is in use by another process")
@@ -67,9 +72,11 @@ type Journal interface {
 	// done is called once, from a goroutine of the journal and never from
 	// Append itself, when the record is durable or when it is known not to be
 	// kept, or when nobody can tell: an error given to done means "unknown",
-	// not "not written", and the Position then has no meaning. done must not
-	// block. An error returned by Append means that the record was not taken
-	// (ErrFull, ErrTooLarge, ErrClosed) and done will not be called.
+	// not "not written", and the Position then has no meaning. Without an error
+	// the offset is -1 in the rare case that Kafka confirms a record without
+	// telling where it is. done must not block. An error returned by Append
+	// means that the record was not taken (ErrFull, ErrTooLarge, ErrUnavailable,
+	// ErrClosed) and done will not be called.
 	Append(r Record, done func(Position, error)) error
 
 	// Partition is where records of this key go.
@@ -89,7 +96,9 @@ type Journal interface {
 
 	// Commit says that all entries before next have been applied: they are not
 	// delivered to a later Consume and may be thrown away. Committing less than
-	// before changes nothing. When it returns nil the commit is durable.
+	// before changes nothing, and committing what is not there is an error. When
+	// it returns nil the commit is durable. While Consume runs, only its
+	// partitions can be committed.
 	Commit(ctx context.Context, partition int32, next int64) error
 
 	// Bounds tells, per partition, what is there and what is committed.
@@ -102,7 +111,7 @@ type Journal interface {
 	// Ping tells whether appends can be expected to succeed now, and why not.
 	Ping(ctx context.Context) error
 
-	// Close refuses new appends, ends Consume, waits for pending appends within
+	// Close refuses new appends, ends Consume (which returns ErrClosed), waits for pending appends within
 	// ctx and closes the journal. If ctx ends first, the appends that are left
 	// are told so through done, and the rest is closed as soon as it can be.
 	Close(ctx context.Context) error
@@ -133,11 +142,13 @@ type Handler interface {
 }
 
 // A Table keeps small values by key, durably. The last Put wins. It is safe for
-// concurrent use. Get and Scan see what Put and Delete of the same journal have
-// done before.
+// concurrent use. When Put or Delete has returned, Get and Scan of the same
+// journal see it, and with it everything that any process had put before; else
+// they may lag a little behind other processes.
 type Table interface {
 	// Put returns when the value is durable. An error means "unknown", like
-	// that of an append, except ErrFull, ErrTooLarge and ErrClosed.
+	// that of an append, except ErrFull, ErrTooLarge, ErrUnavailable and
+	// ErrClosed.
 	Put(ctx context.Context, key string, value []byte) error
 	Delete(ctx context.Context, key string) error
 

@@ -1,0 +1,69 @@
+package journal
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+)
+
+// Append hands the record to the client, which sends it within milliseconds.
+// Nothing is promised before done is called.
+func (k *Kafka) Append(r Record, done func(Position, error)) error {
+	if n := len(r.Key) + len(r.Value); n > k.opts.MaxRecordBytes {
+		return fmt.Errorf("%w: %d bytes, at most %d", ErrTooLarge, n, k.opts.MaxRecordBytes)
+	}
+	record := &kgo.Record{Topic: k.opts.Topic, Partition: k.Partition(r.Key), Key: []byte(r.Key), Value: r.Value}
+	return k.produce(record, func(record *kgo.Record, err error) {
+		if err != nil {
+			done(Position{}, fmt.Errorf("partition %d of topic %s: not confirmed, and it is unknown whether it was written: %w", record.Partition, record.Topic, err))
+			return
+		}
+		done(Position{record.Partition, record.Offset}, nil)
+	})
+}
+
+// produce calls done once, from a goroutine of the client, within
+// AppendTimeout; unless it returns an error.
+func (k *Kafka) produce(record *kgo.Record, done func(*kgo.Record, error)) error {
+	n := len(record.Key) + len(record.Value)
+	k.gate.RLock()
+	defer k.gate.RUnlock()
+	if err := k.reserve(n); err != nil {
+		return err
+	}
+	k.cl.TryProduce(context.Background(), record, func(record *kgo.Record, err error) {
+		defer k.release(n)
+		if err != nil {
+			notify(k.suspect)
+		}
+		done(record, err)
+	})
+	return nil
+}
+
+// reserve counts a record of n bytes as pending, or says why it cannot be
+// taken.
+func (k *Kafka) reserve(n int) error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	switch {
+	case k.closed:
+		return ErrClosed
+	case k.problem != nil:
+		return k.problem
+	case k.pendingRecords >= k.opts.MaxPendingRecords || k.pendingRecords > 0 && k.pendingBytes+n > k.opts.MaxPendingBytes:
+		return fmt.Errorf("%w: %d records with %d bytes wait for Kafka's confirmation", ErrFull, k.pendingRecords, k.pendingBytes)
+	}
+	k.pendingRecords++
+	k.pendingBytes += n
+	return nil
+}
+
+func (k *Kafka) release(n int) {
+	k.mu.Lock()
+	k.pendingRecords--
+	k.pendingBytes -= n
+	k.mu.Unlock()
+	notify(k.settled)
+}
