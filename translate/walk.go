@@ -410,8 +410,10 @@ func (s *stream) next() ([]byte, error) {
 // fillUp fills the window, so that a large value is not looked at again for
 // every few bytes that arrive.
 func (s *stream) fillUp() error {
-	for {
-		if err := s.fill(); err != nil {
+	for filled := false; ; filled = true {
+		if err := s.fill(); err == io.EOF && filled {
+			return nil // what came before the end has not been looked at
+		} else if err != nil {
 			return err
 		}
 		if s.eof || len(s.buf) == cap(s.buf) {
