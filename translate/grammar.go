@@ -123,6 +123,8 @@ const (
 	FieldMappingsT Place = "field mappings of an index"
 	TemplatesState Place = "templates answer" // {name: TemplateState}
 	TemplateState  Place = "template state"
+	TemplateItem   Place = "index template in an answer" // {"name", "index_template"}
+	TemplateWhole  Place = "composable template in an answer"
 	InfoAnswer     Place = "info answer"
 	NodesAnswer    Place = "nodes answer"
 	NodeMap        Place = "nodes by id"
@@ -132,7 +134,7 @@ const (
 	SimulateAnswer Place = "simulate answer"
 	SimulateResult Place = "simulate result" // of a document, or of one processor on it
 	SimulatedDoc   Place = "simulated document in an answer"
-	Answer         Place = "answer"           // any other answer
+	Answer         Place = "answer" // any other answer
 )
 
 // Clause is the place of a query's body: Clause("match") is what stands under
@@ -341,19 +343,20 @@ var grammar = map[Place]shape{
 	ReindexSource: {Members: map[string]Place{"query": Query, "sort": Sort}},
 	ReindexDest:   {},
 
-	IndexBody:         {Members: map[string]Place{"settings": Settings, "mappings": Mappings, "aliases": Aliases}},
-	TemplateBody:      {Members: map[string]Place{"settings": Settings, "mappings": Mappings, "aliases": Aliases}},
-	IndexTemplateBody: {Members: map[string]Place{"template": IndexBody}},
-	AliasActions:      {Members: map[string]Place{"actions": AliasAction}},
-	AliasAction:       {Members: map[string]Place{"add": Alias, "remove": Alias}},
-	AnalyzeBody:       {Members: map[string]Place{"filter": TokenFilter, "tokenizer": Tokenizer, "char_filter": CharFilter}},
-	StoredScriptBody:  {Members: map[string]Place{"script": Script}},
-	PipelineBody:      {Members: map[string]Place{"processors": Processor, "on_failure": Processor}},
-	Processor:         {Each: ProcessorBody},
-	ProcessorBody:     {Members: map[string]Place{"on_failure": Processor, "processor": Processor}},
-	SimulateBody:      {Members: map[string]Place{"pipeline": PipelineBody, "docs": SimulateDoc}},
-	SimulateDoc:       {Members: map[string]Place{"_source": Opaque}},
-	Body:              {},
+	IndexBody:    {Members: map[string]Place{"settings": Settings, "mappings": Mappings, "aliases": Aliases}},
+	TemplateBody: {Members: map[string]Place{"settings": Settings, "mappings": Mappings, "aliases": Aliases}},
+	IndexTemplateBody: {Members: map[string]Place{"template": IndexBody, "settings": Settings, "mappings": Mappings, "aliases": Aliases},
+		Too: TemplateBody, IsToo: func(n *Node) bool { return n.Has("order") }},
+	AliasActions:     {Members: map[string]Place{"actions": AliasAction}},
+	AliasAction:      {Members: map[string]Place{"add": Alias, "remove": Alias}},
+	AnalyzeBody:      {Members: map[string]Place{"filter": TokenFilter, "tokenizer": Tokenizer, "char_filter": CharFilter}},
+	StoredScriptBody: {Members: map[string]Place{"script": Script}},
+	PipelineBody:     {Members: map[string]Place{"processors": Processor, "on_failure": Processor}},
+	Processor:        {Each: ProcessorBody},
+	ProcessorBody:    {Members: map[string]Place{"on_failure": Processor, "processor": Processor}},
+	SimulateBody:     {Members: map[string]Place{"pipeline": PipelineBody, "docs": SimulateDoc}},
+	SimulateDoc:      {Members: map[string]Place{"_source": Opaque}},
+	Body:             {},
 
 	Mappings:         {Members: mappingMembers, Each: MappingBody, Too: MappingBody, IsToo: typeless},
 	MappingBody:      {Members: mappingMembers},
@@ -406,7 +409,9 @@ var grammar = map[Place]shape{
 	IndexState:     {Members: map[string]Place{"settings": Settings, "defaults": Settings, "mappings": Mappings, "aliases": Aliases}},
 	FieldMappings:  {Each: FieldMappingsT, Members: map[string]Place{"error": Error}},
 	FieldMappingsT: {},
-	TemplatesState: {Each: TemplateState, Members: map[string]Place{"error": Error}},
+	TemplatesState: {Each: TemplateState, Members: map[string]Place{"error": Error, "index_templates": TemplateItem}},
+	TemplateItem:   {Members: map[string]Place{"index_template": TemplateWhole}},
+	TemplateWhole:  {Members: map[string]Place{"template": TemplateState}},
 	TemplateState:  {Members: map[string]Place{"settings": Settings, "mappings": Mappings, "aliases": Aliases}},
 	InfoAnswer:     {Members: answer(nil)},
 	NodesAnswer:    {Members: answer(map[string]Place{"nodes": NodeMap})},
@@ -501,7 +506,7 @@ var answerRoots = map[string]Place{
 	"delete_by_query": ByQueryAnswer, "update_by_query": ByQueryAnswer, "reindex": ByQueryAnswer,
 	"indices.get": IndicesAnswer, "indices.get_mapping": IndicesAnswer, "indices.get_settings": IndicesAnswer,
 	"indices.get_alias": IndicesAnswer, "indices.get_field_mapping": FieldMappings,
-	"indices.get_template": TemplatesState,
-	"info":                 InfoAnswer, "nodes.info": NodesAnswer, "nodes.stats": NodesAnswer, "cluster.state": ClusterState,
+	"indices.get_template": TemplatesState, "indices.get_index_template": TemplatesState,
+	"info": InfoAnswer, "nodes.info": NodesAnswer, "nodes.stats": NodesAnswer, "cluster.state": ClusterState,
 	"suggest": SuggestAnswer, "ingest.simulate": SimulateAnswer, "field_caps": FieldCaps,
 }

@@ -125,8 +125,49 @@ func catColumns(name string, since Version, api, before, column string) *Change 
 			}
 			return nil
 		})}},
-		NewClient: Direction{Fidelity: translate.Lossy, Loses: "the column is not shown"},
+		NewClient: addedColumn(api, column),
 	}
+}
+
+// lastColumns are the columns that stand behind all others and have one value
+// where the cluster does not know them.
+var lastColumns = map[string]string{"is_write_index": "-", "composed_of": ""}
+
+// addedColumn shows a column to a client whose cluster does not have it, where
+// that can be done.
+func addedColumn(api, column string) Direction {
+	value, can := lastColumns[column]
+	if !can {
+		return Direction{Fidelity: translate.Lossy, Loses: "the column is not shown"}
+	}
+	return Direction{Fidelity: translate.Exact, Response: []Rule{
+		at(translate.AnswerHead, func(x *Exchange, n *Node) error {
+			if x.AskedParams.Has("h") {
+				return nil
+			}
+			head := x.Params.Has("v") && x.Params.Get("v") != "false"
+			return catText(api, func(text string) string {
+				lines := strings.SplitAfter(text, "\n")
+				for i, line := range lines {
+					row, ended := strings.CutSuffix(line, "\n")
+					switch {
+					case !ended:
+					case head && i == 0:
+						lines[i] = row + " " + column + "\n"
+					default:
+						lines[i] = row + " " + value + "\n"
+					}
+				}
+				return strings.Join(lines, "")
+			}).Do(x, n)
+		}),
+		at(translate.Answer, func(x *Exchange, n *Node) error {
+			if x.Asked.API == api && !x.AskedParams.Has("h") && n.Len() > 0 && !n.Has("error") {
+				n.SetString(column, value)
+			}
+			return nil
+		}),
+	}}
 }
 
 // catRename gives a column that the client asks for, or sorts by, another name.

@@ -52,9 +52,9 @@ func init() {
 		&Change{
 			ID: "ERR-07", Name: "ClosedIndexBecameABadRequest", Since: V(6, 0),
 			Doc: "A search of a closed index answers 400; it was 403.",
-			OldClient: Direction{Fidelity: translate.Exact, Response: append(each(noteStatus, translate.Answer, translate.SearchAnswer),
+			OldClient: Direction{Fidelity: translate.Exact, Response: append(each(noteStatus, answerNodes...), at(translate.WriteResult, closedItem(http.StatusForbidden)),
 				at(translate.AnswerHead, closedStatus(http.StatusBadRequest, http.StatusForbidden)))},
-			NewClient: Direction{Fidelity: translate.Exact, Response: append(each(noteStatus, translate.Answer, translate.SearchAnswer),
+			NewClient: Direction{Fidelity: translate.Exact, Response: append(each(noteStatus, answerNodes...), at(translate.WriteResult, closedItem(http.StatusBadRequest)),
 				at(translate.AnswerHead, closedStatus(http.StatusForbidden, http.StatusBadRequest)))},
 		},
 		&Change{
@@ -123,24 +123,25 @@ func typedReason(x *Exchange, n *Node) error {
 	return nil
 }
 
-const statusNote = "the status of a closed index"
+// answerNodes are the places of answers that may be an error as a whole.
+var answerNodes = []Place{translate.Answer, translate.SearchAnswer, translate.WriteResult, translate.Doc, translate.ByQueryAnswer}
+
+// closedItem changes the status of an item of a bulk.
+func closedItem(to int) func(*Exchange, *Node) error {
+	return func(_ *Exchange, n *Node) error {
+		if n.Name() != "" && n.Get("error").Get("type").String() == "index_closed_exception" {
+			n.Set("status", itoa(to))
+		}
+		return nil
+	}
+}
 
 // closedStatus changes the status of an answer about a closed index.
 func closedStatus(from, to int) func(*Exchange, *Node) error {
 	return func(x *Exchange, _ *Node) error {
 		if x.Status == from && bytes.Contains(x.AnswerBody(), []byte(`"index_closed_exception"`)) {
 			x.Status = to
-			x.Note(statusNote, to)
-			x.Edited()
 		}
 		return nil
 	}
-}
-
-// noteStatus writes that status into the answer, too.
-func noteStatus(x *Exchange, n *Node) error {
-	if status, ok := x.Noted(statusNote).(int); ok && n.Has("status") {
-		n.Set("status", itoa(status))
-	}
-	return nil
 }

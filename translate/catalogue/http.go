@@ -301,6 +301,11 @@ func noHandlerText(x *Exchange, _ *Node) error {
 	if x.Asked.API != "" || (x.Status != http.StatusBadRequest && x.Status != http.StatusMethodNotAllowed) {
 		return nil
 	}
+	if word := strings.Trim(x.Asked.Path, "/"); !strings.Contains(word, "/") && bytes.Contains(x.AnswerBody(), []byte("invalid_index_name_exception")) {
+		x.Replacement = []byte(errorBody(http.StatusBadRequest, "illegal_argument_exception", "No endpoint or operation is available at ["+word+"]"))
+		x.Edited()
+		return nil
+	}
 	if found := noHandler.FindSubmatch(x.AnswerBody()); found != nil {
 		x.Status = http.StatusBadRequest
 		x.Replacement = []byte("No handler found for uri [" + string(found[1]) + "] and method [" + x.Asked.Method + "]")
@@ -312,6 +317,13 @@ func noHandlerText(x *Exchange, _ *Node) error {
 }
 
 func noHandlerJSON(x *Exchange, _ *Node) error {
+	word := strings.Trim(x.Asked.Path, "/")
+	if x.Asked.API == "" && x.Status == http.StatusBadRequest && !strings.Contains(word, "/") &&
+		bytes.Contains(x.AnswerBody(), []byte("No endpoint or operation is available at")) {
+		x.Replacement = []byte(errorBody(http.StatusBadRequest, "invalid_index_name_exception", "Invalid index name ["+word+"], must not start with '_'."))
+		x.Edited()
+		return nil
+	}
 	if x.Status != http.StatusBadRequest || !strings.HasPrefix(x.AnswerHeader.Get("Content-Type"), "text/plain") {
 		return nil
 	}

@@ -612,11 +612,23 @@ const featuresNote = "the parts of an index that the client wants"
 // askWholeIndex asks for an index where the client wants parts of it.
 func askWholeIndex(x *Exchange, _ *Node) error {
 	if x.Asked.API == "indices.get" && x.Asked.Feature != "" {
+		for _, f := range strings.Split(x.Asked.Feature, ",") {
+			switch f {
+			case "_settings", "_mapping", "_mappings", "_alias", "_aliases", "_warmer", "_warmers":
+			default:
+				return noEndpoint(f)
+			}
+		}
 		x.Endpoint.Feature = ""
 		x.Edited()
 		x.Note(featuresNote, strings.Split(x.Asked.Feature, ","))
 	}
 	return nil
+}
+
+// noEndpoint is 5.x's error for a word of the API that it does not know.
+func noEndpoint(word string) error {
+	return esapi.IllegalArgument("No endpoint or operation is available at [" + word + "]")
 }
 
 func keepFeatures(x *Exchange, n *Node) error {

@@ -92,6 +92,47 @@ func init() {
 			NewClient: nothing,
 		},
 		&Change{
+			ID: "SET-09", Name: "FlatListsBecameLists", Since: V(6, 0),
+			Doc: "Flat settings show a list as one; 5.x shows a setting for each element, with its number as the end of the name.",
+			OldClient: Direction{Fidelity: translate.Exact, Response: []Rule{at(translate.Settings, func(x *Exchange, n *Node) error {
+				if !x.AskedParams.Bool("flat_settings") {
+					return nil
+				}
+				for _, key := range n.Keys() {
+					if v := n.Get(key); v.IsArray() {
+						after := key
+						for i, e := range v.Array() {
+							one := key + "." + itoa(i)
+							n.InsertAfter(after, one, e.Raw)
+							after = one
+						}
+						n.Drop(key)
+					}
+				}
+				return nil
+			})}},
+			NewClient: Direction{Fidelity: translate.Exact, Response: []Rule{at(translate.Settings, func(x *Exchange, n *Node) error {
+				if !x.AskedParams.Bool("flat_settings") {
+					return nil
+				}
+				for _, key := range n.Keys() {
+					base, first := strings.CutSuffix(key, ".0")
+					if !first || n.Get(key).IsObject() {
+						continue
+					}
+					var list []string
+					for i := 0; n.Has(base + "." + itoa(i)); i++ {
+						list = append(list, n.Get(base+"."+itoa(i)).Raw)
+					}
+					n.InsertAfter(key, base, "["+strings.Join(list, ",")+"]")
+					for i := range list {
+						n.Drop(base + "." + itoa(i))
+					}
+				}
+				return nil
+			})}},
+		},
+		&Change{
 			ID: "IDX-12", Name: "TierPreferenceAppeared", Since: V(7, 10),
 			Doc: "Every index has the setting index.routing.allocation.include._tier_preference.",
 			OldClient: Direction{Fidelity: translate.Exact, Response: []Rule{settings(func(_ *Exchange, s *setting) error {

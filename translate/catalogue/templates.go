@@ -60,9 +60,18 @@ func init() {
 		},
 		&Change{
 			ID: "TMP-05", Name: "ComposableTemplatesAppeared", Since: V(7, 8),
-			Doc:       "_index_template and _component_template: templates that are put together of parts, of which one wins by its priority.",
+			Doc:       "_index_template and _component_template: templates that are put together of parts, of which one wins by its priority. One without parts is kept as a _template.",
 			OldClient: nothing,
-			NewClient: Direction{Fidelity: translate.Refused, Loses: "composable templates: use _template"},
+			NewClient: Direction{Fidelity: translate.Lossy, Loses: "parts (composed_of) and data streams, which are refused; all templates that match an index apply, in the order of their priority",
+				Request: []Rule{
+					at(translate.RequestHead, useLegacyTemplates),
+					at(translate.IndexTemplateBody, flattenTemplate),
+					at(translate.RequestEnd, putLegacyTemplate),
+				},
+				Response: []Rule{
+					at(translate.AnswerHead, missingIndexTemplate),
+					at(translate.TemplatesState, showIndexTemplates),
+				}},
 		},
 		&Change{
 			ID: "ALI-01", Name: "WriteIndicesAppeared", Since: V(6, 4),
@@ -174,14 +183,14 @@ func allParts(x *Exchange, _ *Node) error {
 	name := x.Asked.Name
 	switch {
 	case name == "" || strings.Contains(name, "*"):
-	case x.Asked.API == "indices.get_template":
+	case x.Asked.API == "indices.get_template" || x.Asked.API == "indices.get_index_template":
 		var names []string
 		for _, one := range strings.Split(name, ",") {
 			names = append(names, one, one+partMark+"*")
 		}
 		x.Endpoint.Name = strings.Join(names, ",")
 		x.Edited()
-	case x.Asked.API == "indices.delete_template":
+	case x.Asked.API == "indices.delete_template" || x.Asked.API == "indices.delete_index_template":
 		x.Via(func(ctx context.Context, r *esapi.Request, next esapi.Sender) (*esapi.Response, error) {
 			if err := deleteParts(ctx, x, name, next); err != nil {
 				return nil, err
@@ -287,5 +296,109 @@ func noWriteIndex(x *Exchange, n *Node) error {
 		}
 	}
 	n.Drop("is_write_index")
+	return nil
+}
+
+// useLegacyTemplates reads and deletes the template that stands for a composable
+// one.
+func useLegacyTemplates(x *Exchange, _ *Node) error {
+	switch x.Asked.API {
+	case "indices.get_index_template":
+		x.Endpoint.API = "indices.get_template"
+	case "indices.exists_index_template":
+		x.Endpoint.API = "indices.exists_template"
+	case "indices.delete_index_template":
+		x.Endpoint.API = "indices.delete_template"
+	default:
+		return nil
+	}
+	x.Edited()
+	return nil
+}
+
+// flattenTemplate makes a _template of a composable one without parts.
+func flattenTemplate(x *Exchange, n *Node) error {
+	if x.Asked.API != "indices.put_index_template" || !n.IsObject() {
+		return nil
+	}
+	if parts := n.Get("composed_of"); parts.IsArray() && len(parts.Array()) > 0 {
+		return x.Refuse("a template of parts (composed_of)")
+	}
+	if n.Has("data_stream") {
+		return x.Refuse("a template for data streams")
+	}
+	var o object
+	if p := n.Get("index_patterns"); p.Exists() {
+		o.set("index_patterns", p.Raw)
+	}
+	o.set("order", "0")
+	if p := n.Get("priority"); p.Exists() {
+		o.set("order", p.Raw)
+	}
+	if v := n.Get("version"); v.Exists() {
+		o.set("version", v.Raw)
+	}
+	o.addAll(n.Get("template"))
+	n.Replace(o.String())
+	return nil
+}
+
+func putLegacyTemplate(x *Exchange, _ *Node) error {
+	if x.Asked.API == "indices.put_index_template" {
+		x.Endpoint.API = "indices.put_template"
+		x.Params.Drop("cause")
+	}
+	return nil
+}
+
+func missingIndexTemplate(x *Exchange, _ *Node) error {
+	if x.Status != http.StatusNotFound {
+		return nil
+	}
+	reason := ""
+	switch x.Asked.API {
+	case "indices.get_index_template":
+		reason = "index template matching [" + x.Asked.Name + "] not found"
+	case "indices.delete_index_template":
+		x.Replacement = []byte(errorBody(404, "index_template_missing_exception", "index_template ["+x.Asked.Name+"] missing"))
+		return nil
+	default:
+		return nil
+	}
+	x.Replacement = []byte(errorBody(404, "resource_not_found_exception", reason))
+	return nil
+}
+
+// showIndexTemplates shows templates as composable ones.
+func showIndexTemplates(x *Exchange, n *Node) error {
+	if x.Asked.API != "indices.get_index_template" {
+		return nil
+	}
+	var list []string
+	for _, name := range n.Keys() {
+		t := n.Get(name)
+		if !t.IsObject() {
+			continue
+		}
+		var whole, template object
+		for _, part := range []string{"settings", "mappings", "aliases"} {
+			if p := t.Get(part); p.IsObject() && len(p.Map()) > 0 {
+				template.set(part, p.Raw)
+			}
+		}
+		patterns := t.Get("index_patterns").Raw
+		if p := t.Get("template"); p.Type == gjson.String {
+			patterns = "[" + p.Raw + "]"
+		}
+		whole.set("index_patterns", patterns)
+		whole.set("template", template.String())
+		whole.set("composed_of", "[]")
+		whole.set("priority", t.Get("order").Raw)
+		if v := t.Get("version"); v.Exists() {
+			whole.set("version", v.Raw)
+		}
+		list = append(list, `{"name":`+translate.Quote(name)+`,"index_template":`+whole.String()+`}`)
+	}
+	n.Replace(`{"index_templates":[` + strings.Join(list, ",") + `]}`)
 	return nil
 }
