@@ -23,9 +23,19 @@ func testContext(t *testing.T) context.Context {
 	return ctx
 }
 
-var build = sync.OnceValues(func() (string, error) {
-	folder, err := os.MkdirTemp("", "esperanto-e2e-")
-	if err != nil {
+// folder keeps the binary while the tests run.
+var folder string
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	if folder != "" {
+		_ = os.RemoveAll(folder)
+	}
+	os.Exit(code)
+}
+
+var build = sync.OnceValues(func() (path string, err error) {
+	if folder, err = os.MkdirTemp("", "esperanto-e2e-"); err != nil {
 		return "", err
 	}
 	root, err := filepath.Abs("../..")
@@ -34,14 +44,6 @@ var build = sync.OnceValues(func() (string, error) {
 	}
 	return gateway.Build(context.Background(), root, folder)
 })
-
-func TestMain(m *testing.M) {
-	code := m.Run()
-	if binary, err := build(); err == nil && os.Getenv(harness.RealEnv) != "" {
-		_ = os.RemoveAll(filepath.Dir(binary))
-	}
-	os.Exit(code)
-}
 
 // binary builds the gateway, once.
 func binary(t *testing.T) string {
