@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/tidwall/gjson"
+	"github.com/tidwall/sjson"
 
 	"github.com/esperanto-es/esperanto/internal/esapi"
 )
@@ -240,6 +241,12 @@ func (s *Sender) answer(x *Exchange, asked *esapi.Request, a *esapi.Response) (*
 		out.Header.Set("Content-Length", strconv.Itoa(len(x.Replacement)))
 		return s.finish(x, out), nil
 	}
+	if x.Status != a.Status && asked.Method != http.MethodHead && isJSON(a.Header) {
+		if err := repeatStatus(x, a); err != nil {
+			return nil, asError(err)
+		}
+		out.Body = a.Body
+	}
 	root := s.plan.answer.root(answerRoots, x.Asked.API, Answer)
 	if a.Status >= 400 && root == nil {
 		root = s.plan.answer.liveOrNil(Answer)
@@ -261,6 +268,23 @@ func (s *Sender) answer(x *Exchange, asked *esapi.Request, a *esapi.Response) (*
 	}
 	out.Body = &streamedBody{x: x, root: root, from: a.Body}
 	return s.finish(x, out), nil
+}
+
+// repeatStatus writes the status that rules have given an error into its body,
+// where Elasticsearch repeats it.
+func repeatStatus(x *Exchange, a *esapi.Response) error {
+	body := x.AnswerBody()
+	if !gjson.GetBytes(body, "error").Exists() || !gjson.GetBytes(body, "status").Exists() {
+		return nil
+	}
+	changed, err := sjson.SetRawBytes(bytes.Clone(body), "status", []byte(strconv.Itoa(x.Status)))
+	if err != nil {
+		return err
+	}
+	_ = a.Body.Close()
+	a.Body = io.NopCloser(bytes.NewReader(changed))
+	a.Header.Set("Content-Length", strconv.Itoa(len(changed)))
+	return nil
 }
 
 // peek reads up to limit bytes of an answer's body and puts them back. whole

@@ -52,10 +52,10 @@ func init() {
 		&Change{
 			ID: "ERR-07", Name: "ClosedIndexBecameABadRequest", Since: V(6, 0),
 			Doc: "A search of a closed index answers 400; it was 403.",
-			OldClient: Direction{Fidelity: translate.Exact, Response: append(each(noteStatus, answerNodes...), at(translate.WriteResult, closedItem(http.StatusForbidden)),
-				at(translate.AnswerHead, closedStatus(http.StatusBadRequest, http.StatusForbidden)))},
-			NewClient: Direction{Fidelity: translate.Exact, Response: append(each(noteStatus, answerNodes...), at(translate.WriteResult, closedItem(http.StatusBadRequest)),
-				at(translate.AnswerHead, closedStatus(http.StatusForbidden, http.StatusBadRequest)))},
+			OldClient: Direction{Fidelity: translate.Exact, Response: []Rule{at(translate.WriteResult, closedItem(http.StatusForbidden)),
+				at(translate.AnswerHead, closedStatus(http.StatusBadRequest, http.StatusForbidden))}},
+			NewClient: Direction{Fidelity: translate.Exact, Response: []Rule{at(translate.WriteResult, closedItem(http.StatusBadRequest)),
+				at(translate.AnswerHead, closedStatus(http.StatusForbidden, http.StatusBadRequest))}},
 		},
 		&Change{
 			ID: "ERR-16", Name: "MissingIndicesAreNamed", Since: V(7, 0),
@@ -122,9 +122,6 @@ func typedReason(x *Exchange, n *Node) error {
 	}
 	return nil
 }
-
-// answerNodes are the places of answers that may be an error as a whole.
-var answerNodes = []Place{translate.Answer, translate.SearchAnswer, translate.WriteResult, translate.Doc, translate.ByQueryAnswer}
 
 // closedItem changes the status of an item of a bulk.
 func closedItem(to int) func(*Exchange, *Node) error {

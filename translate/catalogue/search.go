@@ -369,10 +369,13 @@ func withBody(a *esapi.Response, body []byte) *esapi.Response {
 }
 
 func dropNegative(_ *Exchange, n *Node) error {
-	for _, key := range []string{"size", "from", "terminate_after"} {
-		if v := n.Get(key); v.Num < 0 || strings.HasPrefix(v.String(), "-") {
+	for _, key := range []string{"size", "from"} {
+		if n.Get(key).String() == "-1" { // others are errors on all versions
 			n.Drop(key)
 		}
+	}
+	if strings.HasPrefix(n.Get("terminate_after").String(), "-") {
+		n.Drop("terminate_after")
 	}
 	return nil
 }

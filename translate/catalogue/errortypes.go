@@ -1,0 +1,198 @@
+package catalogue
+
+import (
+	"net/http"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/tidwall/gjson"
+
+	"github.com/esperanto-es/esperanto/translate"
+)
+
+// Errors about requests that cannot be read. Types and status are as seen on
+// 5.6.16, 6.8.23, 7.17.28 and 8.7.1.
+
+func init() {
+	translate.Register(
+		&Change{
+			ID: "ERR-14", Name: "BrokenJSONBecameABadRequest", Since: V(7, 0),
+			Doc:       "A body that is no JSON answers 400; it was 500.",
+			OldClient: Direction{Fidelity: translate.Exact, Response: []Rule{brokenStatus(http.StatusBadRequest, http.StatusInternalServerError)}},
+			NewClient: Direction{Fidelity: translate.Exact, Response: []Rule{brokenStatus(http.StatusInternalServerError, http.StatusBadRequest)}},
+		},
+		&Change{
+			ID: "ERR-14", Name: "BrokenJSONErrorsWereRenamed", Since: V(8, 0),
+			Doc: "The error for a body that is no JSON is x_content_parse_exception, or x_content_e_o_f_exception with status 500 if it breaks off; it was json_parse_exception and json_e_o_f_exception.",
+			OldClient: Direction{Fidelity: translate.Exact, Response: []Rule{
+				brokenStatus(http.StatusInternalServerError, http.StatusBadRequest),
+				at(translate.Error, olderBrokenJSON),
+			}},
+			NewClient: Direction{Fidelity: translate.Exact, Response: []Rule{
+				at(translate.AnswerHead, func(x *Exchange, _ *Node) error {
+					if e, ok := brokenJSON(x); ok && breaksOff(e) && e.Get("type").String() != "x_content_parse_exception" {
+						x.Status = http.StatusInternalServerError
+					}
+					return nil
+				}),
+				at(translate.Error, newerBrokenJSON),
+			}},
+		},
+		&Change{
+			ID: "ERR-07", Name: "ResultWindowBecameABadRequest", Since: V(7, 0),
+			Doc: "A page behind the result window answers 400 with an illegal_argument_exception; it was 500 with a query_phase_execution_exception.",
+			OldClient: Direction{Fidelity: translate.Exact, Response: windowErrors(http.StatusBadRequest, http.StatusInternalServerError,
+				"illegal_argument_exception", "query_phase_execution_exception")},
+			NewClient: Direction{Fidelity: translate.Exact, Response: windowErrors(http.StatusInternalServerError, http.StatusBadRequest,
+				"query_phase_execution_exception", "illegal_argument_exception")},
+		},
+		&Change{
+			ID: "ERR-14", Name: "UnknownAggregationsGotAnotherError", Since: V(6, 0),
+			Doc:       "The error for an unknown aggregation is named_object_not_found_exception; it was unknown_named_object_exception.",
+			OldClient: Direction{Fidelity: translate.Exact, Response: []Rule{unknownAggregation}},
+			NewClient: Direction{Fidelity: translate.Exact, Response: []Rule{unknownAggregation}},
+		},
+		&Change{
+			ID: "ERR-14", Name: "UnknownAggregationsAreParsingErrors", Since: V(7, 0),
+			Doc:       "The error for an unknown aggregation is parsing_exception; it was named_object_not_found_exception.",
+			OldClient: Direction{Fidelity: translate.Exact, Response: []Rule{unknownAggregation}},
+			NewClient: Direction{Fidelity: translate.Exact, Response: []Rule{unknownAggregation}},
+		},
+	)
+}
+
+// inSource stands in the reasons of the JSON parser itself.
+const inSource = "\n at [Source: "
+
+// brokenJSON returns an answer's error if it says that the request's body is no
+// JSON.
+func brokenJSON(x *Exchange) (gjson.Result, bool) {
+	if x.Status < http.StatusBadRequest {
+		return gjson.Result{}, false
+	}
+	e := gjson.GetBytes(x.AnswerBody(), "error")
+	switch e.Get("type").String() {
+	case "json_e_o_f_exception", "json_parse_exception", "x_content_e_o_f_exception":
+		return e, true
+	case "x_content_parse_exception":
+		return e, strings.Contains(e.Get("reason").String(), inSource) && !readsToMap(x)
+	}
+	return e, false
+}
+
+// breaksOff reports whether 8.x takes broken JSON for one that breaks off, which
+// only is so where it expects a closing bracket.
+func breaksOff(e gjson.Result) bool {
+	return strings.Contains(e.Get("reason").String(), "Unexpected end-of-input: expected close marker")
+}
+
+// brokenStatus changes the status of errors about broken JSON.
+func brokenStatus(from, to int) Rule {
+	return at(translate.AnswerHead, func(x *Exchange, _ *Node) error {
+		if _, ok := brokenJSON(x); ok && x.Status == from {
+			x.Status = to
+		}
+		return nil
+	})
+}
+
+// readsToMap reports whether a body is read as a whole before it is understood:
+// 7.x and older wrap the parser's error then.
+func readsToMap(x *Exchange) bool {
+	return slices.Contains([]string{"indices.create", "indices.put_mapping", "indices.put_template", "ingest.put_pipeline"}, x.Asked.API)
+}
+
+const (
+	eofClass  = "com.fasterxml.jackson.core.io.JsonEOFException: "
+	notAMap   = "Failed to parse content to map"
+	endOfData = "Unexpected end-of-input"
+)
+
+func olderBrokenJSON(x *Exchange, n *Node) error {
+	reason := n.Get("reason").String()
+	switch kind := n.Get("type").String(); {
+	case kind == "x_content_e_o_f_exception":
+		n.SetString("type", "json_e_o_f_exception")
+		n.SetString("reason", strings.TrimPrefix(reason, eofClass))
+	case kind != "x_content_parse_exception" || !strings.Contains(reason, inSource):
+	case readsToMap(x) && n.Name() != "caused_by":
+		n.SetString("type", "parse_exception")
+		n.SetString("reason", notAMap)
+	default:
+		reason = lineAndColumn.ReplaceAllString(reason, "")
+		n.SetString("reason", reason)
+		n.SetString("type", "json_parse_exception")
+		if strings.HasPrefix(reason, endOfData) {
+			n.SetString("type", "json_e_o_f_exception")
+		}
+	}
+	return nil
+}
+
+// position is where the JSON parser stopped.
+var position = regexp.MustCompile(`line: (\d+), column: (\d+)\]$`)
+
+func newerBrokenJSON(_ *Exchange, n *Node) error {
+	reason := n.Get("reason").String()
+	switch n.Get("type").String() {
+	case "parse_exception":
+		if reason != notAMap {
+			return nil
+		}
+		if cause := n.Get("caused_by").Get("reason"); cause.Exists() {
+			reason = cause.String()
+		}
+	case "json_e_o_f_exception":
+		if breaksOff(n.Value()) {
+			n.SetString("type", "x_content_e_o_f_exception")
+			n.SetString("reason", eofClass+reason)
+			return nil
+		}
+	case "json_parse_exception":
+	default:
+		return nil
+	}
+	n.SetString("type", "x_content_parse_exception")
+	if p := position.FindStringSubmatch(reason); p != nil {
+		n.SetString("reason", "["+p[1]+":"+p[2]+"] "+reason)
+	}
+	return nil
+}
+
+const windowReason = "Result window is too large"
+
+// windowErrors changes status and type of the error for a page behind the result
+// window.
+func windowErrors(fromStatus, toStatus int, from, to string) []Rule {
+	return []Rule{
+		at(translate.AnswerHead, func(x *Exchange, _ *Node) error {
+			if x.Status == fromStatus && strings.HasPrefix(gjson.GetBytes(x.AnswerBody(), "error.root_cause.0.reason").String(), windowReason) {
+				x.Status = toStatus
+			}
+			return nil
+		}),
+		renameError(from, to, func(_ *Exchange, n *Node) bool { return strings.HasPrefix(n.Get("reason").String(), windowReason) }),
+	}
+}
+
+var unknownAggregationReason = regexp.MustCompile(`^(?:\[(\d+):(\d+)\] )?(?:Unknown BaseAggregationBuilder|unable to parse BaseAggregationBuilder with name|Unknown aggregation type) \[([^\]]*)\]`)
+
+// unknownAggregation writes the error as the client's version does.
+var unknownAggregation = at(translate.Error, func(x *Exchange, n *Node) error {
+	reason := n.Get("reason").String()
+	m := unknownAggregationReason.FindStringSubmatch(reason)
+	if m == nil || n.Name() == "caused_by" {
+		return nil
+	}
+	kind, reason := "parsing_exception", "Unknown aggregation type ["+m[3]+"]"
+	switch {
+	case x.Client.Before(V(6, 0)):
+		kind, reason = "unknown_named_object_exception", "Unknown BaseAggregationBuilder ["+m[3]+"]"
+	case x.Client.Before(V(7, 0)):
+		kind, reason = "named_object_not_found_exception", "unable to parse BaseAggregationBuilder with name ["+m[3]+"]: parser not found"
+	}
+	n.SetString("type", kind)
+	n.SetString("reason", reason)
+	return nil
+})
