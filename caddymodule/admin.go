@@ -75,17 +75,23 @@ func (adminAPI) Routes() []caddy.AdminRoute {
 	return routes
 }
 
-// gatewayNamed finds a running gateway; "" finds the only one.
-func gatewayNamed(name string) (*running, error) {
+// newest are the running gateways by name. While a reload is under way there
+// may be two of a name: the new one counts.
+func newest() map[string]*running {
 	byName := map[string]*running{}
 	gateways.Range(func(_, value any) bool {
 		r := value.(*running)
-		// While a reload is under way there may be two of a name.
 		if other := byName[r.key.name]; other == nil || r.made > other.made {
 			byName[r.key.name] = r
 		}
 		return true
 	})
+	return byName
+}
+
+// gatewayNamed finds a running gateway; "" finds the only one.
+func gatewayNamed(name string) (*running, error) {
+	byName := newest()
 	var names []string
 	for n := range byName {
 		names = append(names, n)
@@ -122,6 +128,9 @@ func adminSwitchover(r *http.Request, on *running) (any, error) {
 	res, err := on.replication.replicator.Switchover(r.Context(), req)
 	if errors.Is(err, replicate.ErrUnknownCluster) {
 		return nil, apiError(http.StatusBadRequest, fmt.Errorf("there is no cluster %s; the clusters are: %s", req.Master, strings.Join(on.names(), ", ")))
+	}
+	if err == nil && !req.DryRun {
+		pause.WithLabelValues(on.key.name).Set(res.PauseMS / 1000)
 	}
 	return res, err
 }

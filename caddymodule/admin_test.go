@@ -108,3 +108,33 @@ func TestChangesCommand(t *testing.T) {
 		}
 	}
 }
+
+func TestMetrics(t *testing.T) {
+	a, b := newElasticsearch(t, 5, 6), newElasticsearch(t, 8, 7)
+	p := newProcess(t)
+	p.mustLoad(two(a, b, ""), "")
+	p.mustLoad(two(a, b, "max_body 1MB"), "") // metrics are registered anew, and go on
+	p.ask("PUT", "/i/book/1", `{"n":1}`)
+	p.tell("POST", "/esperanto/switchover", `{"master":"b"}`)
+	p.ask("GET", "/i/book/1", "")
+	p.ask("GET", "/_no/such/api", "")
+	_, text := p.tell("GET", "/metrics", "")
+	for _, want := range []string{
+		`esperanto_requests_total{api="index",code="2xx",gateway="default",translated="false"}`,
+		`esperanto_requests_total{api="get",code="2xx",gateway="default",translated="true"}`,
+		`esperanto_requests_total{api="other",`,
+		`esperanto_changes_total{change="`,
+		`esperanto_writes_captured_total{gateway="default"} 1`,
+		`esperanto_backlog_records{gateway="default"} `,
+		`esperanto_lag_seconds{gateway="default"} `,
+		`esperanto_open_intents{gateway="default"} `,
+		`esperanto_dead_letters{gateway="default"} 0`,
+		`esperanto_epoch{gateway="default"} 2`,
+		`esperanto_switchover_pause_seconds{gateway="default"} `,
+		`esperanto_cluster_up{cluster="b",gateway="default",role="master"} 1`,
+	} {
+		if !strings.Contains(text, want) {
+			t.Errorf("%s is missing", want)
+		}
+	}
+}

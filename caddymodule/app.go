@@ -32,7 +32,6 @@ type App struct {
 	slog     *slog.Logger
 	handlers []*Handler
 	attached []attachment
-	metrics  *metrics
 	uses     *uses
 
 	ready  chan struct{} // closed when Start has ended
@@ -59,7 +58,9 @@ func (a *App) Provision(ctx caddy.Context) error {
 	a.log, a.slog = ctx.Logger(), ctx.Slogger()
 	a.ready = make(chan struct{})
 	a.uses = newUses(a.release)
-	a.metrics = newMetrics(ctx.GetMetricsRegistry())
+	if err := register(ctx.GetMetricsRegistry()); err != nil {
+		return err
+	}
 	if a.Journal == nil {
 		a.Journal = new(Journal)
 	}
@@ -134,7 +135,8 @@ func (a *App) attach(h *Handler) error {
 		Enter:   r.replication.enter,
 		Dialect: h.dialect,
 		MaxBody: h.MaxBody,
-		Done:    a.metrics.request,
+		Done:    counted(h.Name),
+		Fired:   changed(h.Name),
 		Logger:  h.log,
 	})
 	return nil

@@ -40,6 +40,7 @@ type running struct {
 	clusters    map[string]*cluster.Cluster
 	versions    map[string]string // as configured
 	replication *replication
+	sample      sample
 
 	mu     sync.Mutex
 	owners []*Handler // of the configurations that use it, the newest last
