@@ -14,6 +14,7 @@ import (
 )
 
 func TestEmbedded(t *testing.T) {
+	t.Parallel()
 	journaltest.Run(t, func(t *testing.T) journaltest.Opener {
 		dir := t.TempDir()
 		return func(t testing.TB, o journaltest.Options) journal.Journal {
@@ -89,6 +90,13 @@ func fakeKafka(t testing.TB, opts ...kfake.Opt) *kfake.Cluster {
 }
 
 func TestKafkaFake(t *testing.T) {
+	t.Parallel()
 	cluster := fakeKafka(t)
 	journaltest.Run(t, func(*testing.T) journaltest.Opener { return kafkaOpener(cluster.ListenAddrs()) })
+}
+
+func TestKafkaFakeShared(t *testing.T) {
+	t.Parallel()
+	cluster := fakeKafka(t)
+	journaltest.RunShared(t, func(*testing.T) journaltest.Opener { return kafkaOpener(cluster.ListenAddrs()) })
 }

@@ -92,6 +92,7 @@ func openTest(t *testing.T, dir string, o EmbeddedOptions) *Embedded {
 // Each case breaks the disk under a running journal. It has to stop, say why,
 // and after reopening on a sound disk everything that was acknowledged is there.
 func TestEmbeddedStopsWhenTheDiskBreaks(t *testing.T) {
+	t.Parallel()
 	for name, test := range map[string]struct {
 		breaks func(op, name string) error
 		locked bool // only a new process can open it again
@@ -190,6 +191,7 @@ func TestEmbeddedStopsWhenTheDiskBreaks(t *testing.T) {
 }
 
 func TestEmbeddedSlowDisk(t *testing.T) {
+	t.Parallel()
 	e := openTest(t, t.TempDir(), EmbeddedOptions{MaxPendingBytes: 100_000, fs: &brokenFS{FS: vfs.Default, delay: 150 * time.Millisecond}})
 	start := time.Now()
 	var err error
@@ -366,6 +368,7 @@ func newest(t *testing.T, dir, pattern string) (string, []byte) {
 }
 
 func TestEmbeddedTornLog(t *testing.T) {
+	t.Parallel()
 	killed, cut, closed := filled(t)
 	tear := func(dir string) {
 		name, content := newest(t, dir, "*.log")
@@ -405,6 +408,7 @@ func flip(t *testing.T, name string, content []byte, at int) {
 }
 
 func TestEmbeddedFlippedByteInLog(t *testing.T) {
+	t.Parallel()
 	flipAt := func(dir string, part float64) {
 		name, content := newest(t, dir, "*.log")
 		end := len(strings.TrimRight(string(content), "\x00"))

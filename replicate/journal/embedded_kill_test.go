@@ -141,6 +141,7 @@ func TestEmbeddedInUseByAnotherProcess(t *testing.T) {
 }
 
 func TestEmbeddedKilled(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	total := 0
 	for round := range 10 {

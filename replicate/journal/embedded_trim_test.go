@@ -29,6 +29,7 @@ func folderSize(t *testing.T, dir string) (n int64) {
 // A journal at its bound refuses until entries are committed, and then goes on
 // by itself.
 func TestEmbeddedMaxBytes(t *testing.T) {
+	t.Parallel()
 	const limit = 1 << 20
 	ctx := context.Background()
 	dir := t.TempDir()

@@ -59,6 +59,11 @@ var (
 	// has the journal's folder open.
 	ErrInUse = errors.New("the journal is in use by another process")
 
+	// ErrLost says that records are gone that were not applied, because somebody
+	// has deleted them. Consume returns it, with the next step, until an
+	// operator has decided to go on without them.
+	ErrLost = errors.New("records of the journal are lost")
+
 	// ErrConsuming says that there is a Consume already.
 	ErrConsuming = errors.New("the journal is being consumed already")
 )

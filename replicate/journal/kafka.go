@@ -132,6 +132,9 @@ func (o *KafkaOptions) setDefaults() {
 	}
 }
 
+// checkTimeout is the limit of one look at Kafka, and of one commit.
+func (o *KafkaOptions) checkTimeout() time.Duration { return min(5*time.Second, o.AppendTimeout) }
+
 func (o *KafkaOptions) check() error {
 	switch {
 	case len(o.Brokers) == 0:
@@ -245,7 +248,7 @@ func (k *Kafka) Ping(ctx context.Context) error {
 	if problem != nil {
 		return problem
 	}
-	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
+	ctx, cancel := context.WithTimeout(ctx, k.opts.checkTimeout())
 	defer cancel()
 	_, err := k.checkLeaders(ctx, k.opts.Topic)
 	if err != nil {

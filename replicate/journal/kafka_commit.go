@@ -52,7 +52,7 @@ func (c *kafkaConsumer) commit(ctx context.Context, partition int32, next int64)
 	if next <= f.committed.Load() {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
+	ctx, cancel := context.WithTimeout(ctx, c.k.opts.checkTimeout())
 	defer cancel()
 	for {
 		err := c.commitOnce(ctx, partition, next)
@@ -93,7 +93,7 @@ func (c *kafkaConsumer) commitOnce(ctx context.Context, partition int32, next in
 // commitAlone commits without being a member, which Kafka takes only while the
 // group has none.
 func (k *Kafka) commitAlone(ctx context.Context, partition int32, next int64) error {
-	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
+	ctx, cancel := context.WithTimeout(ctx, k.opts.checkTimeout())
 	defer cancel()
 	bounds, err := k.Bounds(ctx)
 	if err != nil {
@@ -119,7 +119,7 @@ func (k *Kafka) Bounds(ctx context.Context) ([]Bounds, error) {
 	if err := k.Ping(ctx); err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
+	ctx, cancel := context.WithTimeout(ctx, k.opts.checkTimeout())
 	defer cancel()
 	committed, err := k.admin.FetchOffsetsForTopics(ctx, k.opts.Group, k.opts.Topic)
 	if err != nil && !errors.Is(err, kerr.GroupIDNotFound) {
@@ -162,7 +162,7 @@ func (k *Kafka) trim() {
 	if !wanted {
 		return
 	}
-	ctx, cancel := context.WithTimeout(k.down, checkTimeout)
+	ctx, cancel := context.WithTimeout(k.down, k.opts.checkTimeout())
 	defer cancel()
 	bounds, err := k.Bounds(ctx)
 	offsets := kadm.Offsets{}

@@ -49,7 +49,7 @@ func (k *Kafka) Consume(ctx context.Context, h Handler) error {
 	err = context.Cause(c.ctx)
 	c.fail(nil)
 	c.free()
-	if ctx.Err() != nil && !errors.Is(err, errLost) {
+	if ctx.Err() != nil && !errors.Is(err, ErrLost) {
 		return nil
 	}
 	return err
@@ -107,9 +107,6 @@ func (k *Kafka) startConsumer(ctx context.Context, h Handler) (*kafkaConsumer, e
 // alone.
 const fetchBytes = 8 << 20
 
-// errLost says that records are gone from Kafka that were not applied.
-var errLost = errors.New("records of the journal are lost")
-
 // poll hands records to the feeds until ctx ends.
 func (c *kafkaConsumer) poll() {
 	for c.ctx.Err() == nil {
@@ -162,7 +159,7 @@ func (c *kafkaConsumer) lost(partition int32, err error) error {
 	o := c.k.opts
 	return fmt.Errorf("%w: topic %s, partition %d: %w: somebody has deleted them or the topic; go on with "+
 		"kafka-consumer-groups.sh --group %s --topic %s:%d --reset-offsets --to-earliest --execute and then resync the follower",
-		errLost, o.Topic, partition, err, o.Group, o.Topic, partition)
+		ErrLost, o.Topic, partition, err, o.Group, o.Topic, partition)
 }
 
 func (c *kafkaConsumer) onAssigned(_ context.Context, _ *kgo.Client, m map[string][]int32) {
@@ -187,10 +184,12 @@ func (c *kafkaConsumer) begin(ctx context.Context, offsets map[string]map[int32]
 	}
 	for p, offset := range offsets[topic] {
 		begin, err := c.first(p, offset, first, end)
+		if errors.Is(err, ErrLost) {
+			c.fail(err)
+			delete(offsets[topic], p)
+			continue
+		}
 		if err != nil {
-			if errors.Is(err, errLost) {
-				c.fail(err)
-			}
 			return nil, err
 		}
 		offsets[topic][p] = kgo.NewOffset().At(begin)

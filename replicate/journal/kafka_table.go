@@ -117,7 +117,7 @@ func (t *kafkaTable) run() {
 }
 
 func (t *kafkaTable) prepare() (end int64, err error) {
-	ctx, cancel := context.WithTimeout(t.k.down, checkTimeout)
+	ctx, cancel := context.WithTimeout(t.k.down, t.k.opts.checkTimeout())
 	defer cancel()
 	if err := t.k.prepareTopic(ctx, t.topic, 1, true, true); err != nil {
 		return 0, err

@@ -14,7 +14,6 @@ import (
 )
 
 const (
-	checkTimeout  = 5 * time.Second  // of one look at Kafka
 	checkInterval = 5 * time.Second  // while all is well
 	retryInterval = time.Second      // while it is not
 	auditInterval = 60 * time.Second // of the topic's settings
@@ -81,7 +80,7 @@ func (k *Kafka) report(err error) {
 // look returns nil if appends can be expected to succeed. The topic is created
 // if it is missing. With audit its settings are compared, too.
 func (k *Kafka) look(audit bool) error {
-	ctx, cancel := context.WithTimeout(k.down, checkTimeout)
+	ctx, cancel := context.WithTimeout(k.down, k.opts.checkTimeout())
 	defer cancel()
 	return k.prepareTopic(ctx, k.opts.Topic, k.opts.Partitions, false, audit)
 }
@@ -91,11 +90,7 @@ func (k *Kafka) look(audit bool) error {
 func (k *Kafka) prepareTopic(ctx context.Context, topic string, partitions int, compact, audit bool) error {
 	detail, err := k.checkLeaders(ctx, topic)
 	if errors.Is(err, kerr.UnknownTopicOrPartition) && !k.wasThere(topic) {
-		if err := k.createTopic(ctx, topic, partitions, compact); err != nil {
-			return err
-		}
-		k.noteThere(topic)
-		return nil
+		detail, err = k.createTopic(ctx, topic, partitions, compact)
 	}
 	if errors.Is(err, kerr.UnknownTopicOrPartition) {
 		return fmt.Errorf("%w; it was there before: somebody has deleted it, and with it what was not applied: restart and resync the follower", err)
@@ -137,7 +132,7 @@ func (k *Kafka) checkLeaders(ctx context.Context, topic string) (*kmsg.MetadataR
 	resp, err := req.RequestWith(ctx, k.cl)
 	if err != nil {
 		if ctx.Err() != nil {
-			err = fmt.Errorf("no answer within %s: %w", checkTimeout, err)
+			err = fmt.Errorf("no answer within %s: %w", k.opts.checkTimeout(), err)
 		}
 		return nil, fmt.Errorf("%w: Kafka at %s: %w", ErrUnavailable, strings.Join(k.opts.Brokers, " "), err)
 	}
@@ -170,7 +165,8 @@ func (k *Kafka) minInSync() int {
 	return 2
 }
 
-func (k *Kafka) createTopic(ctx context.Context, topic string, partitions int, compact bool) error {
+// createTopic returns when all partitions have a leader.
+func (k *Kafka) createTopic(ctx context.Context, topic string, partitions int, compact bool) (*kmsg.MetadataResponseTopic, error) {
 	settings := map[string]*string{
 		"cleanup.policy":                 kadm.StringPtr("delete"),
 		"retention.ms":                   kadm.StringPtr("-1"),
@@ -188,11 +184,11 @@ func (k *Kafka) createTopic(ctx context.Context, topic string, partitions int, c
 	switch {
 	case errors.Is(err, kerr.TopicAlreadyExists): // by another process, just now
 	case errors.Is(err, kerr.InvalidReplicationFactor):
-		return fmt.Errorf("%w: creating topic %s: there are not %d brokers for as many replicas: start more, or allow a single replica for trying out: %w", ErrUnavailable, topic, k.opts.ReplicationFactor, err)
+		return nil, fmt.Errorf("%w: creating topic %s: there are not %d brokers for as many replicas: start more, or allow a single replica for trying out: %w", ErrUnavailable, topic, k.opts.ReplicationFactor, err)
 	case errors.Is(err, kerr.TopicAuthorizationFailed), errors.Is(err, kerr.ClusterAuthorizationFailed):
-		return fmt.Errorf("%w: topic %s is missing and may not be created: create it, or allow it with kafka-acls.sh --add --operation Create: %w", ErrUnavailable, topic, err)
+		return nil, fmt.Errorf("%w: topic %s is missing and may not be created: create it, or allow it with kafka-acls.sh --add --operation Create: %w", ErrUnavailable, topic, err)
 	case err != nil:
-		return fmt.Errorf("%w: creating topic %s: %w", ErrUnavailable, topic, err)
+		return nil, fmt.Errorf("%w: creating topic %s: %w", ErrUnavailable, topic, err)
 	default:
 		k.opts.Logf("topic %s was created with %d partitions and %d replicas", topic, partitions, k.opts.ReplicationFactor)
 	}
@@ -200,12 +196,12 @@ func (k *Kafka) createTopic(ctx context.Context, topic string, partitions int, c
 	for {
 		detail, err := k.checkLeaders(ctx, topic)
 		if err == nil && len(detail.Partitions) == partitions {
-			return nil
+			return detail, nil
 		}
 		select {
 		case <-time.After(50 * time.Millisecond):
 		case <-ctx.Done():
-			return fmt.Errorf("%w: topic %s was created and is not ready after %s: %w", ErrUnavailable, topic, checkTimeout, errors.Join(err, ctx.Err()))
+			return nil, fmt.Errorf("%w: topic %s was created and is not ready after %s: %w", ErrUnavailable, topic, k.opts.checkTimeout(), errors.Join(err, ctx.Err()))
 		}
 	}
 }
