@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -220,7 +221,7 @@ func TestCrashBetweenSteps(t *testing.T) {
 			g := newRig(t, v717, v87)
 			g.must("PUT", "/books/_doc/1", `{"n":0}`)
 			g.equal()
-			g.beforeOpen = func(c *Config) { c.Journal = &dying{Journal: c.Journal, left: n} }
+			g.beforeOpen = func(c *Config) { d := &dying{Journal: c.Journal}; d.left.Store(int64(n)); c.Journal = d }
 			g.restart()
 			g.send("PUT", "/books/_doc/1", `{"n":1}`)
 			g.send("POST", "/_bulk", `{"index":{"_index":"books","_id":"2"}}`+"\n"+`{"n":1}`+"\n"+`{"delete":{"_index":"books","_id":"1"}}`+"\n")
@@ -241,14 +242,13 @@ func TestCrashBetweenSteps(t *testing.T) {
 // as a process that is killed.
 type dying struct {
 	journal.Journal
-	left int
+	left atomic.Int64
 }
 
 func (d *dying) Append(r journal.Record, done func(journal.Position, error)) error {
-	if d.left == 0 {
+	if d.left.Add(-1) < 0 {
 		return journal.ErrClosed
 	}
-	d.left--
 	return d.Journal.Append(r, done)
 }
 
@@ -318,10 +318,33 @@ func TestPausedApplierOutlivesRestart(t *testing.T) {
 	g.equal()
 }
 
+// moody does not take records, or never confirms them, when it is told so.
+type moody struct {
+	journal.Journal
+	refuse, silent atomic.Bool
+}
+
+func (m *moody) Append(r journal.Record, done func(journal.Position, error)) error {
+	switch {
+	case m.refuse.Load():
+		return journal.ErrClosed
+	case m.silent.Load():
+		return m.Journal.Append(r, func(journal.Position, error) {})
+	}
+	return m.Journal.Append(r, done)
+}
+
+func newMoodyRig(t *testing.T, change func(*Config)) (*rig, *moody) {
+	m := &moody{}
+	g := newRig(t, v717, v87, change)
+	g.beforeOpen = func(c *Config) { m.Journal = c.Journal; c.Journal = m }
+	g.restart()
+	return g, m
+}
+
 func TestJournalRefuses(t *testing.T) {
-	g := newRig(t, v717, v87)
-	full := &dying{Journal: g.r.cfg.Journal}
-	g.r.cfg.Journal = full
+	g, m := newMoodyRig(t, func(*Config) {})
+	m.refuse.Store(true)
 	answer := g.fails(503, "PUT", "/books/_doc/1", `{"n":1}`)
 	if answer.Get("error.type").String() != "esperanto_unavailable_exception" {
 		t.Error(answer.Raw)
@@ -329,30 +352,16 @@ func TestJournalRefuses(t *testing.T) {
 	if len(g.a.Docs()) > 0 {
 		t.Error("the write was sent all the same")
 	}
-	full.left = 1 << 30
+	m.refuse.Store(false)
 	g.must("PUT", "/books/_doc/1", `{"n":1}`)
 	g.equal()
 }
 
-// slow confirms appends late or never.
-type slow struct {
-	journal.Journal
-	never bool
-}
-
-func (s *slow) Append(r journal.Record, done func(journal.Position, error)) error {
-	if s.never {
-		return s.Journal.Append(r, func(journal.Position, error) {})
-	}
-	return s.Journal.Append(r, done)
-}
-
 func TestIntentNotDurableInTime(t *testing.T) {
 	for _, first := range []bool{false, true} {
-		g := newRig(t, v717, v87, func(c *Config) { c.JournalTimeout = 100 * time.Millisecond; c.IntentFirst = first })
+		g, m := newMoodyRig(t, func(c *Config) { c.JournalTimeout = 100 * time.Millisecond; c.IntentFirst = first })
 		g.must("PUT", "/books/_doc/0", `{"n":1}`)
-		s := &slow{Journal: g.r.cfg.Journal, never: true}
-		g.r.cfg.Journal = s
+		m.silent.Store(true)
 		answer := g.fails(503, "PUT", "/books/_doc/1", `{"n":1}`)
 		if said := strings.Contains(answer.Raw, "may have been applied"); said == first {
 			t.Errorf("first %v: %s", first, answer.Raw)
@@ -360,6 +369,7 @@ func TestIntentNotDurableInTime(t *testing.T) {
 		if sent := len(g.a.Docs()) == 2; sent == first {
 			t.Errorf("first %v: sent %v", first, sent)
 		}
+		m.silent.Store(false)
 		g.restart()
 		g.equal()
 	}

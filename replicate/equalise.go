@@ -31,7 +31,10 @@ func (p *pair) compare(ctx context.Context, ids []cluster.DocID) error {
 		}
 		var differ []cluster.DocID
 		for i := range chunk {
-			f, m := followers[i], masters[i]
+			f, m := &followers[i], &masters[i]
+			if m.Unreadable != "" {
+				continue // what the follower has is not older than the effect
+			}
 			if f.Found != m.Found || (f.Found && f.Version != m.Version) {
 				differ = append(differ, chunk[i])
 			}
@@ -80,6 +83,8 @@ func (p *pair) equaliseChunk(ctx context.Context, ids []cluster.DocID) error {
 	for i := range ids {
 		f, m := &followers[i], &masters[i]
 		switch problem := problems[m.Index]; {
+		case m.Unreadable+f.Unreadable != "":
+			rejected = append(rejected, rejection{*m, m.Unreadable + f.Unreadable})
 		case sameDocument(f, m):
 		case m.Found && len(m.Source) == 0:
 			if !f.Found || f.Version != m.Version {
@@ -174,6 +179,9 @@ func (p *pair) step(ctx context.Context, id cluster.DocID, force bool) (done boo
 		return false, err
 	}
 	f, m := followers[0], masters[0]
+	if unreadable := m.Unreadable + f.Unreadable; unreadable != "" {
+		return true, p.buryAll(ctx, []rejection{{m, unreadable}})
+	}
 	if sameDocument(&f, &m) {
 		return true, nil
 	}

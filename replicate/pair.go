@@ -202,6 +202,12 @@ func (p *pair) judge(ctx context.Context, rejected []rejection) error {
 		p.a.r.counters.readBacks.Add(int64(len(masters)))
 		for i, m := range masters {
 			reason := rejected[start+i].reason
+			if m.Unreadable != "" {
+				if err := p.a.bury(ctx, p.letter(rejected[start+i].doc, reason+"; "+m.Unreadable)); err != nil {
+					return err
+				}
+				continue
+			}
 			if !m.Found {
 				if err := p.equaliseOne(ctx, ids[start+i]); err != nil {
 					return err

@@ -23,6 +23,10 @@ func (a *applier) applyState(ctx context.Context, from string, ref stateRef, del
 	}
 	return a.persist(ctx, func() error {
 		problem, err := p.applyState(ctx, ref, deleted)
+		if gone(err) {
+			// It was deleted at the master in between.
+			problem, err = p.applyState(ctx, ref, deleted)
+		}
 		if err != nil {
 			return err
 		}
@@ -35,6 +39,12 @@ func (a *applier) applyState(ctx context.Context, from string, ref stateRef, del
 		letter.Reason = problem.Error()
 		return a.bury(ctx, letter)
 	})
+}
+
+// gone reports whether a cluster says that an index is not there.
+func gone(err error) bool {
+	e := new(cluster.StatusError)
+	return errors.As(err, &e) && e.Type == "index_not_found_exception"
 }
 
 // applyState does it once.

@@ -57,6 +57,9 @@ const (
 	commitPause = 50 * time.Millisecond
 	// intentPoll is how often open intents are looked at.
 	intentPoll = 200 * time.Millisecond
+	// entriesPerDoc is how many records a single document makes: intent, effect
+	// and done.
+	entriesPerDoc = 3
 )
 
 func newWorker(a *applier, partition int32, next int64) *worker {
@@ -100,7 +103,7 @@ func (w *worker) take() ([]journal.Entry, bool) {
 	}
 	select {
 	case entries := <-w.queue:
-		for len(entries) < w.a.r.cfg.BatchDocs {
+		for len(entries) < entriesPerDoc*w.a.r.cfg.BatchDocs {
 			select {
 			case more := <-w.queue:
 				entries = append(entries, more...)

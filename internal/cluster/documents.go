@@ -29,6 +29,10 @@ type Doc struct {
 	Version int64
 	Source  []byte // as the cluster keeps it; nil if it was not asked for
 
+	// Unreadable says why MGet could not read the document although the cluster
+	// is well: its index is closed. Nothing else is known of it then.
+	Unreadable string
+
 	// Again lets WriteExternal overwrite the same version (external_gte).
 	Again bool
 }
@@ -106,8 +110,12 @@ func (c *Cluster) readDocs(ids []DocID, answer []byte) ([]Doc, error) {
 			return false
 		}
 		if e := d.Get("error"); e.Exists() {
-			typ, text := reason(e)
-			if typ != "index_not_found_exception" && typ != "type_missing_exception" {
+			switch typ, text := reason(e); typ {
+			case "index_not_found_exception", "type_missing_exception":
+			case "index_closed_exception":
+				docs = append(docs, Doc{DocID: want, Unreadable: c.name + ": " + typ + ": " + text})
+				return true
+			default:
 				err = fmt.Errorf("%s: _mget of %s/%s: %s: %s", c.name, want.Index, want.ID, typ, text)
 				return false
 			}
