@@ -131,6 +131,7 @@ const (
 	NodeInfo       Place = "node info"
 	ClusterState   Place = "cluster state answer"
 	ClusterMeta    Place = "cluster metadata" // what a cluster's state says of indices and templates
+	Pipelines      Place = "pipelines answer" // {name: PipelineBody}
 	SimulateAnswer Place = "simulate answer"
 	SimulateResult Place = "simulate result" // of a document, or of one processor on it
 	SimulatedDoc   Place = "simulated document in an answer"
@@ -418,6 +419,7 @@ var grammar = map[Place]shape{
 	NodeMap:        {Each: NodeInfo},
 	NodeInfo:       {},
 	ClusterState:   {Members: answer(map[string]Place{"metadata": ClusterMeta})},
+	Pipelines:      {Each: PipelineBody, Members: map[string]Place{"error": Error}},
 	SimulateAnswer: {Members: answer(map[string]Place{"docs": SimulateResult})},
 	SimulateResult: {Members: map[string]Place{"doc": SimulatedDoc, "processor_results": SimulateResult, "error": Error}},
 	SimulatedDoc:   {Members: map[string]Place{"_source": Opaque}},
@@ -508,5 +510,5 @@ var answerRoots = map[string]Place{
 	"indices.get_alias": IndicesAnswer, "indices.get_field_mapping": FieldMappings,
 	"indices.get_template": TemplatesState, "indices.get_index_template": TemplatesState,
 	"info": InfoAnswer, "nodes.info": NodesAnswer, "nodes.stats": NodesAnswer, "cluster.state": ClusterState,
-	"suggest": SuggestAnswer, "ingest.simulate": SimulateAnswer, "field_caps": FieldCaps,
+	"suggest": SuggestAnswer, "ingest.simulate": SimulateAnswer, "ingest.get_pipeline": Pipelines, "field_caps": FieldCaps,
 }

@@ -232,7 +232,7 @@ func catRow(api string, change func(n *Node)) Rule {
 var (
 	patternList    = regexp.MustCompile(`\[[^\]\n]*\]`)
 	templateColumn = regexp.MustCompile(`^(\S+\s+)(\S+)`)
-	roleColumn     = regexp.MustCompile(`(?m)(\s)([a-z]+|-)(\s+[*-]\s)`)
+	roleColumn     = regexp.MustCompile(`(?m)(^|\s)([a-z]+|-)(\s+[*-]\s)`)
 	poolWrite      = regexp.MustCompile(`(?m)(^|\s)write(\s)`)
 	poolBulk       = regexp.MustCompile(`(?m)(^|\s)bulk ?(\s)`)
 )

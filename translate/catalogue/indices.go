@@ -95,6 +95,17 @@ func init() {
 			})}},
 		},
 		&Change{
+			ID: "OPS-01", Name: "OpenWaitsForShards", Since: V(7, 0),
+			Doc:       "_open answers once the index can be searched (wait_for_active_shards is 1); before it was 0.",
+			OldClient: nothing,
+			NewClient: Direction{Fidelity: translate.Lossy, Loses: "5.x cannot wait", Request: []Rule{at(translate.RequestHead, func(x *Exchange, _ *Node) error {
+				if x.Asked.API == "indices.open" && x.Cluster.AtLeast(V(6, 0)) && !x.Params.Has("wait_for_active_shards") {
+					x.Params.Set("wait_for_active_shards", "1")
+				}
+				return nil
+			})}},
+		},
+		&Change{
 			ID: "OPS-03", Name: "ForceMergeDoesOneThing", Since: V(8, 0),
 			Doc: "_forcemerge takes max_num_segments or only_expunge_deletes, not both.",
 			OldClient: Direction{Fidelity: translate.Lossy, Loses: "max_num_segments when both are given, as before", Request: []Rule{

@@ -36,6 +36,12 @@ func init() {
 			NewClient: Direction{Fidelity: translate.Lossy, Loses: "_meta of the pipeline", Request: []Rule{drop(translate.PipelineBody, "_meta", "deprecated")}},
 		},
 		&Change{
+			ID: "ING-03", Name: "SimulatedDocumentsAreOfTypeDoc", Since: V(7, 0),
+			Doc:       "Documents of a simulated pipeline are of the type _doc; up to 6.x they are of the type that they have, or of _type.",
+			OldClient: nothing,
+			NewClient: Direction{Fidelity: translate.Exact, Response: []Rule{at(translate.SimulatedDoc, setType)}},
+		},
+		&Change{
 			ID: "ING-03", Name: "SimulatedDocumentsLostTheirType", Since: V(8, 0),
 			Doc: "Documents of a simulated pipeline have no _type.",
 			OldClient: Direction{Fidelity: translate.Exact,
@@ -45,9 +51,13 @@ func init() {
 		},
 		&Change{
 			ID: "ING-04", Name: "DateProcessorsTakeJavaTime", Since: V(7, 0),
-			Doc:       "The formats of the processors date and date_index_name are java.time's, no longer Joda-Time's.",
-			OldClient: Direction{Fidelity: translate.Lossy, Loses: "letters without a counterpart", Request: []Rule{at(translate.ProcessorBody, processorFormats(javaDateFormat))}},
-			NewClient: Direction{Fidelity: translate.Lossy, Loses: "letters without a counterpart", Request: []Rule{at(translate.ProcessorBody, processorFormats(jodaDateFormat))}},
+			Doc: "The formats of the processors date and date_index_name are java.time's, no longer Joda-Time's.",
+			OldClient: Direction{Fidelity: translate.Lossy, Loses: "letters without a counterpart",
+				Request:  []Rule{at(translate.ProcessorBody, processorFormats(javaDateFormat))},
+				Response: []Rule{at(translate.ProcessorBody, processorFormats(jodaDateFormat))}},
+			NewClient: Direction{Fidelity: translate.Lossy, Loses: "letters without a counterpart",
+				Request:  []Rule{at(translate.ProcessorBody, processorFormats(jodaDateFormat))},
+				Response: []Rule{at(translate.ProcessorBody, processorFormats(javaDateFormat))}},
 		},
 		&Change{
 			ID: "ING-05", Name: "UserAgentsAreECS", Since: V(8, 0),

@@ -33,7 +33,13 @@ func init() {
 			Doc:       "include_type_name=false makes 6.7 and 6.8 read and show mappings without a type name.",
 			OldClient: Direction{Fidelity: translate.Exact, Request: []Rule{dropParams(mappingAPIs, "include_type_name")}},
 			NewClient: Direction{Fidelity: translate.Exact,
-				Request:  []Rule{dropParams(mappingAPIs, "include_type_name"), at(translate.Mappings, only6(wrapType))},
+				Request: []Rule{dropParams(mappingAPIs, "include_type_name"), at(translate.Mappings, only6(wrapType)),
+					at(translate.RequestHead, only6(func(x *Exchange, n *Node) error {
+						if writesTypes(x) {
+							return nil
+						}
+						return putTypedMapping(x, n)
+					}))},
 				Response: []Rule{at(translate.IndexState, only6(unwrapMappings)), at(translate.FieldMappingsT, only6(unwrapFieldMappings))}},
 		},
 		&Change{
@@ -145,7 +151,7 @@ func init() {
 			ID: "ERR-10", Name: "SecondTypeWasRefused", Since: V(6, 0),
 			Doc:       `An index holds one mapping type; a second one is refused: "the final mapping would have more than 1 type".`,
 			OldClient: Direction{Fidelity: translate.Refused, Loses: "several types in one index"},
-			NewClient: nothing,
+			NewClient: Direction{Fidelity: translate.Exact, Request: []Rule{at(translate.RequestHead, refuseSecondType), at(translate.Mappings, refuseTypes)}},
 		},
 	)
 }
@@ -333,6 +339,33 @@ func putTypelessMapping(x *Exchange, _ *Node) error {
 	return nil
 }
 
+// refuseSecondType keeps a client for which an index has one type from giving it
+// a second one, which 5.x would take.
+func refuseSecondType(x *Exchange, _ *Node) error {
+	t, index := x.Asked.Type, x.Asked.Index
+	if x.Asked.API != "indices.put_mapping" || t == "" || !writesTypes(x) || isPattern(index) || strings.Contains(index, ",") {
+		return nil
+	}
+	if known, _, err := knownType(x, index); err != nil {
+		return err
+	} else if known != "" && known != t && t != "_doc" {
+		return secondType(index, known, t)
+	}
+	return nil
+}
+
+func refuseTypes(x *Exchange, n *Node) error {
+	if x.Asked.API != "indices.create" || !writesTypes(x) {
+		return nil
+	}
+	types := slices.DeleteFunc(n.Keys(), func(k string) bool { return k == "_default_" || translate.IsMappingRoot(k) })
+	if slices.Sort(types); len(types) > 1 {
+		return esapi.IllegalArgument("Rejecting mapping update to [" + x.Asked.Index + "] as the final mapping would have more than 1 type: [" +
+			strings.Join(types, ", ") + "]")
+	}
+	return nil
+}
+
 // putTypedMapping gives the path the type that the indices have. Indices of
 // different types get a request each.
 func putTypedMapping(x *Exchange, _ *Node) error {
@@ -463,7 +496,13 @@ func wrapFieldMappings(x *Exchange, n *Node) error {
 // together.
 func unwrapMappings(x *Exchange, n *Node) error {
 	m := n.Get("mappings")
-	if writesTypes(x) || !m.IsObject() || x.Asked.API == "cluster.state" {
+	if !m.IsObject() || x.Asked.API == "cluster.state" {
+		return nil
+	}
+	if writesTypes(x) {
+		if x.Cluster.Before(V(6, 2)) && x.Client.AtLeast(V(7, 0)) {
+			return renameIn("mappings", "doc", "_doc")(x, n)
+		}
 		return nil
 	}
 	n.Set("mappings", joinTypes(m))
