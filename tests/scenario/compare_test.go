@@ -329,7 +329,7 @@ func (d *differ) errors(path string, home, got map[string]any) {
 		}
 	}
 	// A node that passed the request on to another one shows up as a cause.
-	if h, g := causes(home), causes(got); !slices.Equal(h, g) && !slices.Contains(h, "remote_transport_exception") {
+	if h, g := causes(home), causes(got); !slices.Equal(h, g) && !slices.Contains(append(h, g...), "remote_transport_exception") {
 		d.add(path+".root_cause types", strings.Join(h, ","), strings.Join(g, ","))
 	}
 }

@@ -78,6 +78,27 @@ func init() {
 			}},
 		},
 		&Change{
+			ID: "DOC-14", Name: "UnknownKeysOfUpdatesBecameErrors", Since: V(7, 0),
+			Doc: "The body of an update must not have keys that are unknown; they were ignored.",
+			OldClient: Direction{Fidelity: translate.Exact, Request: []Rule{at(translate.UpdateBody, func(_ *Exchange, n *Node) error {
+				for _, k := range n.Keys() {
+					if !slices.Contains(updateKeys, k) {
+						n.Drop(k)
+					}
+				}
+				return nil
+			})}},
+			NewClient: Direction{Fidelity: translate.Exact, Request: []Rule{at(translate.UpdateBody, func(_ *Exchange, n *Node) error {
+				for _, k := range n.Keys() {
+					if !slices.Contains(updateKeys, k) {
+						return &esapi.Error{Status: http.StatusBadRequest, Type: "x_content_parse_exception",
+							Reason: "[1:2] [UpdateRequest] unknown field [" + k + "]"}
+					}
+				}
+				return nil
+			})}},
+		},
+		&Change{
 			ID: "DOC-19", Name: "NoopsGotASequenceNumber", Since: V(7, 0),
 			Doc: `An update that changes nothing answers with "_seq_no" and "_primary_term", too.`,
 			OldClient: Direction{Fidelity: translate.Exact, Response: []Rule{at(translate.WriteResult, func(_ *Exchange, n *Node) error {
@@ -149,6 +170,9 @@ func init() {
 		},
 	)
 }
+
+// updateKeys are those of the body of an update.
+var updateKeys = []string{"script", "doc", "doc_as_upsert", "upsert", "scripted_upsert", "detect_noop", "_source", "fields", "if_seq_no", "if_primary_term"}
 
 // inUpdatedDocument runs f on the document that an update returns if it is asked
 // for the source.

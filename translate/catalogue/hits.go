@@ -34,9 +34,7 @@ func init() {
 			NewClient: Direction{Fidelity: translate.Exact, Request: []Rule{
 				at(translate.RequestHead, func(x *Exchange, _ *Node) error {
 					if t := x.Params.Get("track_total_hits"); x.Params.Has("track_total_hits") {
-						if x.Cluster.Before(V(6, 0)) {
-							x.Params.Drop("track_total_hits")
-						} else if isNumber(t) {
+						if isNumber(t) {
 							x.Params.Set("track_total_hits", "true")
 						}
 					}
@@ -44,9 +42,7 @@ func init() {
 				}),
 				at(translate.SearchBody, func(x *Exchange, n *Node) error {
 					if t := n.Get("track_total_hits"); t.Exists() {
-						if x.Cluster.Before(V(6, 0)) {
-							n.Drop("track_total_hits")
-						} else if t.Type == gjson.Number {
+						if t.Type == gjson.Number {
 							n.Set("track_total_hits", "true")
 						}
 					}
@@ -84,37 +80,84 @@ func init() {
 		},
 		&Change{
 			ID: "SRCH-04", Name: "MaxScoreBecameNull", Since: V(7, 0),
-			Doc: "max_score of a search without hits is null; it was 0.0.",
-			OldClient: Direction{Fidelity: translate.Exact, Response: []Rule{at(translate.Hits, func(x *Exchange, n *Node) error {
-				if score := n.Get("max_score"); score.Type == gjson.Null && score.Exists() && x.Noted(sizeZeroNote) != nil {
-					n.Set("max_score", "0.0")
-				}
-				return nil
-			})}, Request: []Rule{
+			Doc: "max_score of a search that collects no hits is null; it was 0.0.",
+			OldClient: Direction{Fidelity: translate.Exact, Request: []Rule{
 				at(translate.SearchBody, func(x *Exchange, n *Node) error {
-					if isSearchRoot(n) && n.Get("size").Raw == "0" && !n.Has("sort") {
-						x.Note(sizeZeroNote, true)
+					if isSearchRoot(n) {
+						collects := n.Get("size").Raw != "0" || n.Has("sort")
+						if n.Has("suggest") && !n.Has("query") && !n.Has("aggs") && !n.Has("aggregations") {
+							collects = false // only suggestions
+						}
+						scoresOf(x).collects = append(scoresOf(x).collects, collects)
 					}
 					return nil
 				}),
 				at(translate.RequestHead, func(x *Exchange, _ *Node) error {
-					if x.Params.Get("size") == "0" {
-						x.Note(sizeZeroNote, true)
+					scoresOf(x).sizeZero = x.Params.Get("size") == "0"
+					return nil
+				}),
+			}, Response: []Rule{
+				at(translate.SearchAnswer, func(x *Exchange, n *Node) error {
+					if isTopLevel(n) {
+						scoresOf(x).answers++
+					}
+					return nil
+				}),
+				at(translate.Hits, func(x *Exchange, n *Node) error {
+					score := n.Get("max_score")
+					if isTopLevel(n) && score.Exists() && score.Type == gjson.Null && scoresOf(x).collectsNothing() {
+						n.Set("max_score", "0.0")
 					}
 					return nil
 				}),
 			}},
-			NewClient: Direction{Fidelity: translate.Exact, Response: []Rule{at(translate.Hits, func(_ *Exchange, n *Node) error {
-				if score := n.Get("max_score"); score.Type == gjson.Number && score.Num == 0 {
-					n.Set("max_score", "null")
-				}
-				return nil
-			})}},
+			NewClient: Direction{Fidelity: translate.Exact, Response: []Rule{
+				at(translate.Shards, func(x *Exchange, n *Node) error {
+					scoresOf(x).noShards = n.Get("total").Raw == "0"
+					return nil
+				}),
+				at(translate.Hits, func(x *Exchange, n *Node) error {
+					score := n.Get("max_score")
+					if score.Type == gjson.Number && score.Num == 0 && !scoresOf(x).noShards { // without any shard 7.x says 0.0, too
+						n.Set("max_score", "null")
+					}
+					return nil
+				}),
+			}},
 		},
 	)
 }
 
-const sizeZeroNote = "size 0 without a sort"
+// scores tell which searches of a request collect no hits, for max_score.
+type scores struct {
+	collects []bool // of the searches, in the order of their bodies
+	sizeZero bool   // in the URL
+	answers  int    // so far
+	noShards bool
+}
+
+func scoresOf(x *Exchange) *scores {
+	const note = "scores"
+	s, ok := x.Noted(note).(*scores)
+	if !ok {
+		s = &scores{}
+		x.Note(note, s)
+	}
+	return s
+}
+
+// collectsNothing is about the search whose answer is being visited.
+func (s *scores) collectsNothing() bool {
+	if i := s.answers - 1; i >= 0 && i < len(s.collects) {
+		return s.sizeZero || !s.collects[i]
+	}
+	return s.sizeZero
+}
+
+// isTopLevel reports whether a node of an answer, at SearchAnswer or Hits, is
+// the search's own and not one of inner hits or top hits: only those are visited
+// piece by piece, and have no name. The part behind the hits does not count.
+func isTopLevel(n *Node) bool { return n.Name() == "" && n.Part() != translate.Tail }
 
 // isSearchRoot reports whether a node at SearchBody is a search itself: the
 // bodies of count, explain and by-query APIs stand there too.

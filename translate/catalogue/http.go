@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/esperanto-es/esperanto/internal/esapi"
 	"github.com/esperanto-es/esperanto/translate"
 )
 
@@ -58,7 +59,7 @@ func init() {
 			ID: "HTTP-09", Name: "ContentTypeBecameStrict", Since: V(6, 0),
 			Doc:       "A body needs the right Content-Type; 5.x guesses it from the body.",
 			OldClient: Direction{Fidelity: translate.Exact, Request: []Rule{at(translate.RequestHead, guessContentType)}},
-			NewClient: nothing,
+			NewClient: Direction{Fidelity: translate.Exact, Request: []Rule{at(translate.RequestHead, refuseContentType)}},
 		},
 		&Change{
 			ID: "HTTP-12", Name: "BodyInTheURLBecameABody", Crossing: true,
@@ -247,6 +248,24 @@ func guessContentType(x *Exchange, _ *Node) error {
 	x.Header.Set("Content-Type", guessed)
 	x.Edited()
 	return nil
+}
+
+// refuseContentType answers as the client's version does to a body of no known
+// type, for a cluster that would guess.
+func refuseContentType(x *Exchange, _ *Node) error {
+	given := x.Header.Get("Content-Type")
+	if len(x.RequestBody) == 0 {
+		return nil
+	}
+	for _, known := range []string{"application/json", "application/x-ndjson", "application/yaml", "application/smile", "application/cbor", "application/vnd.elasticsearch+"} {
+		if strings.HasPrefix(strings.ToLower(given), known) {
+			return nil
+		}
+	}
+	if strings.HasPrefix(given, "text/plain") && strings.HasSuffix(x.Asked.API, "scroll") {
+		return nil
+	}
+	return &esapi.Error{Status: http.StatusNotAcceptable, Reason: "Content-Type header [" + given + "] is not supported"}
 }
 
 func sourceToBody(x *Exchange, _ *Node) error {
