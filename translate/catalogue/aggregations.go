@@ -77,7 +77,7 @@ func init() {
 				Request: []Rule{at(translate.Agg, movingFnToMovingAvg)}},
 		},
 		&Change{
-			ID: "AGG-09", Name: "ScriptedMetricGotState", Since: V(7, 0),
+			ID: "AGG-09", Name: "ScriptedMetricGotState", Since: V(6, 4), Removed: V(7, 0),
 			Doc: "The scripts of scripted_metric share state and states, which were params._agg and params._aggs, and all but init_script are required.",
 			OldClient: Direction{Fidelity: translate.Lossy, Loses: "scripts are rewritten as text; stored ones are not",
 				Request: []Rule{at(translate.Aggregation("scripted_metric"), func(_ *Exchange, n *Node) error {
@@ -122,6 +122,24 @@ func init() {
 			Doc:       "The distance types sloppy_arc and factor of geo_distance are gone; arc and plane remain.",
 			OldClient: Direction{Fidelity: translate.Exact, Request: []Rule{at(translate.Aggregation("geo_distance"), geoOptions)}},
 			NewClient: nothing,
+		},
+		&Change{
+			ID: "AGG-25", Name: "RangesOfAddressesGotKeys", Since: V(6, 0),
+			Doc: "The buckets of an ip_range have a key, such as *-10.0.0.5.",
+			OldClient: Direction{Fidelity: translate.Exact, Request: []Rule{at(translate.Aggregation("ip_range"), noteIPRange)},
+				Response: []Rule{at(translate.Bucket, func(x *Exchange, n *Node) error {
+					if isAddressRange(x, n) && n.Get("key").String() == addressRangeKey(n) {
+						n.Drop("key")
+					}
+					return nil
+				})}},
+			NewClient: Direction{Fidelity: translate.Exact, Request: []Rule{at(translate.Aggregation("ip_range"), noteIPRange)},
+				Response: []Rule{at(translate.Bucket, func(x *Exchange, n *Node) error {
+					if isAddressRange(x, n) && !n.Has("key") && n.Name() == "buckets" {
+						n.InsertAfter("", "key", translate.Quote(addressRangeKey(n)))
+					}
+					return nil
+				})}},
 		},
 		&Change{
 			ID: "AGG-19", Name: "PercentsMustDiffer", Since: V(8, 0),
@@ -189,6 +207,24 @@ var aggregationsByVersion = []struct {
 	{"MultiTermsAppeared", V(7, 12), []string{"multi_terms", "categorize_text"}},
 	{"AggregationsOf8Appeared", V(8, 0), []string{"time_series", "random_sampler", "frequent_item_sets", "frequent_items", "ip_prefix", "geohex_grid",
 		"change_point", "cartesian_bounds", "cartesian_centroid"}},
+}
+
+const ipRangeNote = "an ip_range was asked for"
+
+func noteIPRange(x *Exchange, _ *Node) error {
+	x.Note(ipRangeNote, true)
+	return nil
+}
+
+// isAddressRange reports whether a bucket is one of an ip_range: those of other
+// ranges end in numbers.
+func isAddressRange(x *Exchange, n *Node) bool {
+	from, to := n.Get("from"), n.Get("to")
+	return x.Noted(ipRangeNote) != nil && (from.Type == gjson.String || to.Type == gjson.String)
+}
+
+func addressRangeKey(n *Node) string {
+	return orElse(n.Get("from").String(), "*") + "-" + orElse(n.Get("to").String(), "*")
 }
 
 // orderKey renames what an aggregation is ordered by.

@@ -166,6 +166,16 @@ func reindexWithoutTypes(x *Exchange, n *Node) error {
 		}
 		source.Set("query", `{"match_none":{}}`)
 	})
-	edit(n, "dest", func(dest *Node) { dest.Drop("type") })
+	edit(n, "dest", func(dest *Node) {
+		index := dest.Get("index").String()
+		t := dest.Get("type").String()
+		if t == "" && !remote { // kept from the source
+			t, _, _ = knownType(x, n.Get("source").Get("index").String())
+		}
+		if known, _, _ := knownType(x, index); known == "" {
+			learnAfterwards(x, index, t)
+		}
+		dest.Drop("type")
+	})
 	return nil
 }

@@ -267,9 +267,14 @@ func fieldsFromSource(x *Exchange, n *Node) error {
 	})
 	for _, w := range wanted.fields {
 		for _, name := range order {
-			if matched, _ := path.Match(w.pattern, name); matched {
-				found.set(name, shownValues(x, name, w.format, values[name]))
+			if matched, _ := path.Match(w.pattern, name); !matched {
+				continue
 			}
+			if nested := nestedAbove(x, name); nested != "" {
+				found.set(nested, nestedFields(n.Get("_source"), nested, w.pattern))
+				continue
+			}
+			found.set(name, shownValues(x, name, w.format, values[name]))
 		}
 		if parent, _, ok := cutLast(w.pattern, "."); ok && len(values[parent]) > 0 && !strings.Contains(w.pattern, "*") {
 			if _, isField := fieldOf(x, w.pattern); isField { // a multi-field
@@ -285,6 +290,46 @@ func fieldsFromSource(x *Exchange, n *Node) error {
 		n.Drop("_source")
 	}
 	return nil
+}
+
+// nestedAbove is the nested object that a field is in, "" if it is in none.
+func nestedAbove(x *Exchange, name string) string {
+	for i, c := range name {
+		if c == '.' {
+			if f, ok := fieldOf(x, name[:i]); ok && f.Type == "nested" {
+				return name[:i]
+			}
+		}
+	}
+	return ""
+}
+
+// nestedFields lists the nested objects with those of their fields that match a
+// pattern.
+func nestedFields(source gjson.Result, nested, pattern string) string {
+	v := source
+	for key := range strings.SplitSeq(nested, ".") {
+		v = member(v, key)
+	}
+	objects := []gjson.Result{v}
+	if v.IsArray() {
+		objects = v.Array()
+	}
+	var list []string
+	for _, o := range objects {
+		values := map[string][]string{}
+		var fields object
+		flatten(o, "", func(name string, v gjson.Result) {
+			if matched, _ := path.Match(pattern, nested+"."+name); matched {
+				values[name] = append(values[name], v.Raw)
+				fields.set(name, "["+strings.Join(values[name], ",")+"]")
+			}
+		})
+		if fields.len() > 0 {
+			list = append(list, fields.String())
+		}
+	}
+	return "[" + strings.Join(list, ",") + "]"
 }
 
 func cutLast(s, sep string) (before, after string, ok bool) {

@@ -26,17 +26,12 @@ func init() {
 			NewClient: nothing,
 		},
 		&Change{
-			ID: "QRY-01", Name: "GeoDistanceRangeWasRemoved", Since: V(6, 0),
-			Doc: "The geo_distance_range query is gone; a bool query of two geo_distance queries says the same.",
-			OldClient: Direction{Fidelity: translate.Lossy, Loses: "documents exactly at the inner distance, and the clause's boost",
-				Request: []Rule{at(translate.Query, replaceClause("geo_distance_range", geoDistanceRangeAsBool))}},
-			NewClient: nothing,
-		},
-		&Change{
-			ID: "QRY-01", Name: "TemplateAndGeohashCellQueriesWereRemoved", Since: V(6, 0),
-			Doc: "The queries template and geohash_cell are gone.",
-			OldClient: Direction{Fidelity: translate.Refused, Loses: "the queries template and geohash_cell have no counterpart",
-				Request: []Rule{refuseClauses("template", "geohash_cell")}},
+			// 5.6.16 itself refuses geo_distance_range on the geo points of indices
+			// that 5.x made.
+			ID: "QRY-01", Name: "TemplateAndGeoQueriesWereRemoved", Since: V(6, 0),
+			Doc: "The queries template, geohash_cell and geo_distance_range are gone.",
+			OldClient: Direction{Fidelity: translate.Refused, Loses: "the queries template, geohash_cell and geo_distance_range have no counterpart",
+				Request: []Rule{refuseClauses("template", "geohash_cell", "geo_distance_range")}},
 			NewClient: nothing,
 		},
 		&Change{
@@ -203,6 +198,34 @@ func init() {
 			NewClient: Direction{Fidelity: translate.Exact, Loses: "several documents in one percolate query, which are refused", Request: []Rule{
 				at(translate.Clause("percolate"), percolateOneDocument),
 			}},
+		},
+		&Change{
+			ID: "QRY-16", Name: "PercolatedQueriesNameTheDocument", Since: V(6, 0),
+			Doc: `A query that a percolate query finds says in the field _percolator_document_slot which of the documents it matches.`,
+			OldClient: Direction{Fidelity: translate.Exact, Response: []Rule{at(translate.Hit, func(_ *Exchange, n *Node) error {
+				if fields := n.Get("fields"); member(fields, percolatorSlot).Exists() {
+					edit(n, "fields", func(f *Node) { f.Drop(percolatorSlot) })
+					if len(n.Get("fields").Map()) == 0 {
+						n.Drop("fields")
+					}
+				}
+				return nil
+			})}},
+			NewClient: Direction{Fidelity: translate.Exact, Request: []Rule{at(translate.Clause("percolate"), func(x *Exchange, n *Node) error {
+				if n.Name() == "percolate" {
+					x.Note(percolatorSlot, true)
+				}
+				return nil
+			})}, Response: []Rule{at(translate.Hit, func(x *Exchange, n *Node) error {
+				if x.Noted(percolatorSlot) == nil {
+					return nil
+				}
+				var fields object
+				fields.addAll(n.Get("fields"))
+				fields.set(percolatorSlot, "[0]")
+				n.Set("fields", fields.String())
+				return nil
+			})}},
 		},
 		&Change{
 			ID: "QRY-18", Name: "MoreLikeThisSynonymsWereRemoved", Since: V(6, 0),
@@ -381,7 +404,7 @@ func init() {
 			}},
 		},
 		&Change{
-			ID: "QRY-45", Name: "SpanFieldMaskingGotItsName", Since: V(7, 16),
+			ID: "QRY-50", Name: "SpanFieldMaskingGotItsName", Since: V(7, 16),
 			Doc:       "field_masking_span is also called span_field_masking.",
 			OldClient: nothing,
 			NewClient: Direction{Fidelity: translate.Exact, Request: []Rule{rename(translate.Query, "span_field_masking", "field_masking_span")}},
@@ -397,6 +420,28 @@ func init() {
 		translate.Register(change)
 	}
 	translate.Register(
+		&Change{
+			ID: "QRY-51", Name: "RandomScoreGotAField", Since: V(6, 1),
+			Doc:       "random_score with a seed takes the field that it is made from.",
+			OldClient: nothing,
+			NewClient: Direction{Fidelity: translate.Lossy, Loses: "other random numbers", Request: each(func(_ *Exchange, n *Node) error {
+				edit(n, "random_score", func(r *Node) { r.Drop("field") })
+				return nil
+			}, translate.ScoreFunction, translate.Clause("function_score"))},
+		},
+		&Change{
+			ID: "QRY-51", Name: "RandomScoreNeedsAField", Since: V(8, 0),
+			Doc: "random_score with a seed is made from _id unless a field is given, and _id cannot be used so any more; _seq_no can.",
+			OldClient: Direction{Fidelity: translate.Lossy, Loses: "other random numbers, which change with the document", Request: each(func(_ *Exchange, n *Node) error {
+				edit(n, "random_score", func(r *Node) {
+					if r.Has("seed") && !r.Has("field") {
+						r.SetString("field", "_seq_no")
+					}
+				})
+				return nil
+			}, translate.ScoreFunction, translate.Clause("function_score"))},
+			NewClient: nothing,
+		},
 		&Change{
 			ID: "QRY-50", Name: "ScriptScoreQueryAppeared", Since: V(7, 0),
 			Doc:       "The query script_score is new; a function_score query whose script replaces the score says the same.",
@@ -539,45 +584,6 @@ func common(n *Node) string {
 		}
 	}
 	return b.String()
-}
-
-// geoDistanceRangeAsBool writes geo_distance_range as two geo_distance queries.
-func geoDistanceRangeAsBool(_ *Exchange, n *Node) (string, error) {
-	take := func(keys ...string) string {
-		raw := ""
-		for _, k := range keys {
-			if v := n.Get(k); v.Exists() {
-				raw = v.Raw
-				n.Drop(k)
-			}
-		}
-		return raw
-	}
-	from, to := take("from", "gte", "ge", "gt"), take("to", "lte", "le", "lt")
-	take("include_lower")
-	take("include_upper")
-	unit := strings.Trim(take("unit"), `"`)
-	name := take("_name")
-	take("boost")
-	distance := func(raw string) string {
-		inner := translate.NewNode(n.Raw())
-		if r := gjson.Parse(raw); r.Type == gjson.Number {
-			raw = translate.Quote(r.Raw + orElse(unit, "m"))
-		}
-		inner.Set("distance", raw)
-		return `{"geo_distance":` + inner.Raw() + `}`
-	}
-	var parts []string
-	if to != "" {
-		parts = append(parts, `"filter":`+distance(to))
-	}
-	if from != "" {
-		parts = append(parts, `"must_not":`+distance(from))
-	}
-	if name != "" {
-		parts = append(parts, `"_name":`+name)
-	}
-	return `{"bool":{` + strings.Join(parts, ",") + `}}`, nil
 }
 
 func orElse(s, other string) string {
@@ -770,6 +776,8 @@ func searchedIndices(x *Exchange) ([]string, error) {
 	}
 	return x.Facts.Expand(x.Context(), expression)
 }
+
+const percolatorSlot = "_percolator_document_slot"
 
 func isOneIndex(index string) bool {
 	return index != "" && index != "_all" && !strings.ContainsAny(index, ",*<")

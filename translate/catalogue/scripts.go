@@ -54,7 +54,7 @@ func init() {
 		},
 		&Change{
 			ID: "SCRIPT-03", Name: "StoredScriptsLostCode", Since: V(5, 6), Removed: V(6, 0),
-			Doc: `The text of a stored script stands under "source"; it was "code".`,
+			Doc:       `The text of a stored script stands under "source"; it was "code".`,
 			OldClient: withoutRules, // storedScriptPath does it
 			NewClient: Direction{Fidelity: translate.Exact, Request: []Rule{at(translate.StoredScriptBody, func(_ *Exchange, n *Node) error {
 				edit(n, "script", func(s *Node) { s.Rename("source", "code") })

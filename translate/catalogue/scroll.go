@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"strings"
 
+	"github.com/esperanto-es/esperanto/internal/esapi"
 	"github.com/esperanto-es/esperanto/translate"
 )
 
@@ -59,7 +60,14 @@ func init() {
 					return nil
 				}),
 			}},
-			NewClient: nothing,
+			NewClient: Direction{Fidelity: translate.Exact, Request: []Rule{
+				at(translate.SearchBody, func(x *Exchange, n *Node) error {
+					return checkScroll(x, n.Get("size").Raw, n.Get("from").Raw)
+				}),
+				at(translate.RequestHead, func(x *Exchange, _ *Node) error {
+					return checkScroll(x, x.Params.Get("size"), x.Params.Get("from"))
+				}),
+			}},
 		},
 		&Change{
 			ID: "SCR-07", Name: "OpenScrollsWereLimited", Since: V(7, 0),
@@ -68,6 +76,24 @@ func init() {
 			NewClient: nothing,
 		},
 	)
+}
+
+// checkScroll answers as 6.x does to what opens a scroll.
+func checkScroll(x *Exchange, size, from string) error {
+	var problems []string
+	if x.Asked.API != "search" || !x.Params.Has("scroll") {
+		return nil
+	}
+	if from != "" && from != "0" && from != "-1" {
+		problems = append(problems, "using [from] is not allowed in a scroll context")
+	}
+	if size == "0" {
+		problems = append(problems, "[size] cannot be [0] in a scroll context")
+	}
+	if problems != nil {
+		return esapi.ValidationFailed(problems...)
+	}
+	return nil
 }
 
 func isSearch(x *Exchange) bool { return x.Asked.API == "search" || x.Asked.API == "search_template" }
@@ -118,4 +144,3 @@ func setScrollIDs(x *Exchange, ids string) {
 	x.Header.Set("Content-Type", "application/json")
 	x.Edited()
 }
-

@@ -159,22 +159,31 @@ func init() {
 				at(translate.Clause("constant_score"), emptyToMatchAll("filter", "query")),
 				at(translate.Clause("function_score"), dropEmptyClauses("query", "filter")),
 			}},
-			NewClient: nothing,
+			NewClient: Direction{Fidelity: translate.Exact, Request: []Rule{at(translate.Query, func(x *Exchange, n *Node) error {
+				if !n.IsObject() || n.Len() > 0 {
+					return nil
+				}
+				e := esapi.IllegalArgument("query malformed, empty clause found")
+				if n.Name() != "query" && x.Client.AtLeast(V(7, 0)) {
+					e.Type = "x_content_parse_exception"
+				}
+				return e
+			})}},
 		},
 		&Change{
-			ID: "SRCH-35", Name: "SearchesGotPointsInTime", Since: V(7, 10),
+			ID: "SRCH-36", Name: "SearchesGotPointsInTime", Since: V(7, 10),
 			Doc:       "A search can run on a point in time.",
 			OldClient: nothing,
 			NewClient: Direction{Fidelity: translate.Refused, Loses: "points in time", Request: []Rule{refuseKeys(translate.SearchBody, "pit")}},
 		},
 		&Change{
-			ID: "SRCH-35", Name: "SearchesGotRuntimeFields", Since: V(7, 11),
+			ID: "SRCH-36", Name: "SearchesGotRuntimeFields", Since: V(7, 11),
 			Doc:       "A search can define fields with runtime_mappings.",
 			OldClient: nothing,
 			NewClient: Direction{Fidelity: translate.Refused, Loses: "runtime fields", Request: []Rule{refuseKeys(translate.SearchBody, "runtime_mappings")}},
 		},
 		&Change{
-			ID: "SRCH-35", Name: "SearchesGotVectors", Since: V(8, 0),
+			ID: "SRCH-36", Name: "SearchesGotVectors", Since: V(8, 0),
 			Doc:       "A search can look for vectors and combine rankings: knn, rank, retriever, sub_searches.",
 			OldClient: nothing,
 			NewClient: Direction{Fidelity: translate.Refused, Loses: "knn, rank, retriever and sub_searches", Request: []Rule{
@@ -197,6 +206,70 @@ func init() {
 			Doc:       `A hit shows in "ignored_field_values" what was malformed.`,
 			OldClient: Direction{Fidelity: translate.Exact, Response: []Rule{drop(translate.Hit, "ignored_field_values", "_rank")}},
 			NewClient: nothing,
+		},
+		&Change{
+			// A cluster that did terminate early says true in all versions.
+			ID: "RESP-09", Name: "TerminatedEarlyIsLeftOutWhenFalse", Since: V(6, 0),
+			Doc:       `A search with terminate_after says "terminated_early": false on 5.x and from 7.0 on, but not on 6.x.`,
+			OldClient: Direction{Fidelity: translate.Exact, Request: noteTerminateAfter, Response: []Rule{at(translate.SearchAnswer, notTerminatedEarly)}},
+			NewClient: Direction{Fidelity: translate.Exact, Response: []Rule{at(translate.SearchAnswer, dropNotTerminatedEarly)}},
+		},
+		&Change{
+			ID: "RESP-09", Name: "TerminatedEarlyIsBackWhenFalse", Since: V(7, 0),
+			Doc:       `A search with terminate_after says "terminated_early": false on 5.x and from 7.0 on, but not on 6.x.`,
+			OldClient: Direction{Fidelity: translate.Exact, Response: []Rule{at(translate.SearchAnswer, dropNotTerminatedEarly)}},
+			NewClient: Direction{Fidelity: translate.Exact, Request: noteTerminateAfter, Response: []Rule{at(translate.SearchAnswer, notTerminatedEarly)}},
+		},
+		&Change{
+			ID: "RESP-02", Name: "FilteredSourcesOfNestedHitsBecameRelative", Since: V(6, 0),
+			Doc: `The source of a nested inner hit that is filtered with _source begins at the nested object; it had the object's path around it.`,
+			OldClient: Direction{Fidelity: translate.Exact, Request: []Rule{at(translate.InnerHits, func(x *Exchange, n *Node) error {
+				if v := n.Get("_source"); v.Exists() && v.Raw != "true" && v.Raw != "false" {
+					x.Note(nestedSourceNote, true)
+				}
+				return nil
+			})}, Response: []Rule{at(translate.Hit, func(x *Exchange, n *Node) error {
+				if field := n.Get("_nested").Get("field"); field.Exists() && x.Noted(nestedSourceNote) != nil && n.Get("_source").IsObject() {
+					n.Set("_source", "{"+field.Raw+":"+n.Get("_source").Raw+"}")
+				}
+				return nil
+			})}},
+			NewClient: Direction{Fidelity: translate.Exact, Response: []Rule{at(translate.Hit, func(_ *Exchange, n *Node) error {
+				field := n.Get("_nested").Get("field")
+				if source := n.Get("_source"); field.Exists() && source.IsObject() && len(source.Map()) == 1 {
+					if inner := member(source, field.String()); inner.IsObject() {
+						n.Set("_source", inner.Raw)
+					}
+				}
+				return nil
+			})}},
+		},
+		&Change{
+			ID: "SRCH-01", Name: "TrackTotalHitsAppeared", Since: V(6, 0),
+			Doc:       "A search says with track_total_hits whether its hits are counted; 5.x always counts.",
+			OldClient: nothing,
+			NewClient: Direction{Fidelity: translate.Exact, Request: []Rule{
+				at(translate.RequestHead, func(x *Exchange, _ *Node) error {
+					if v := x.Params.Get("track_total_hits"); x.Params.Drop("track_total_hits") && v == "false" {
+						x.Note(uncountedNote, true)
+					}
+					return nil
+				}),
+				at(translate.SearchBody, func(x *Exchange, n *Node) error {
+					if v := n.Get("track_total_hits"); v.Exists() {
+						n.Drop("track_total_hits")
+						if v.Raw == "false" && x.Asked.API == "search" {
+							x.Note(uncountedNote, true)
+						}
+					}
+					return nil
+				}),
+			}, Response: []Rule{at(translate.Hits, func(x *Exchange, n *Node) error {
+				if x.Noted(uncountedNote) != nil && n.Has("total") && n.Name() == "" {
+					n.Set("total", "-1") // as 6.x shows it
+				}
+				return nil
+			})}},
 		},
 		&Change{
 			ID: "MS-01", Name: "UnknownMsearchKeysBecameErrors", Since: V(7, 0),
@@ -329,6 +402,42 @@ func init() {
 				refuseKeys(translate.FieldCapsBody, "index_filter", "runtime_mappings")}},
 		},
 	)
+}
+
+const (
+	terminateAfterNote = "terminate_after was given"
+	nestedSourceNote   = "the source of inner hits is filtered"
+	uncountedNote      = "hits are not to be counted"
+)
+
+var noteTerminateAfter = []Rule{
+	at(translate.SearchBody, func(x *Exchange, n *Node) error {
+		if n.Has("terminate_after") && x.Asked.API == "search" {
+			x.Note(terminateAfterNote, true)
+		}
+		return nil
+	}),
+	at(translate.RequestHead, func(x *Exchange, _ *Node) error {
+		if x.Params.Has("terminate_after") && x.Asked.API == "search" {
+			x.Note(terminateAfterNote, true)
+		}
+		return nil
+	}),
+}
+
+// notTerminatedEarly says that a search was not ended early.
+func notTerminatedEarly(x *Exchange, n *Node) error {
+	if x.Noted(terminateAfterNote) != nil && n.Has("timed_out") && !n.Has("terminated_early") {
+		n.InsertAfter("timed_out", "terminated_early", "false")
+	}
+	return nil
+}
+
+func dropNotTerminatedEarly(_ *Exchange, n *Node) error {
+	if n.Get("terminated_early").Raw == "false" {
+		n.Drop("terminated_early")
+	}
+	return nil
 }
 
 const slowestNote = "the slowest search of an msearch"
