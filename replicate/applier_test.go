@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -147,6 +148,25 @@ func TestIndexDeletedAndCreatedAgain(t *testing.T) {
 	if fmt.Sprint(g.b.Indices()) != "[books]" {
 		t.Errorf("indices %v", g.b.Indices())
 	}
+}
+
+// A write that is under way while its index is deleted has its effect behind the
+// deletion.
+func TestIndexDeletedUnderAWrite(t *testing.T) {
+	g := newRig(t, v717, v87)
+	g.must("PUT", "/books/_doc/0", `{"n":1}`)
+	g.a.Faults(only("PUT", "/books/_doc/1", estest.Fault{Late: 300 * time.Millisecond}))
+	var late sync.WaitGroup
+	late.Go(func() { g.must("PUT", "/books/_doc/1", `{"n":1}`) })
+	wait(t, func() bool { return len(g.a.Docs()) == 2 })
+	g.must("DELETE", "/books", "")
+	g.must("PUT", "/books/_doc/2", `{"n":1}`)
+	late.Wait()
+	g.equal()
+	if n := len(g.b.Docs()); n != 1 {
+		t.Errorf("%d documents", n)
+	}
+	g.noDeadLetters()
 }
 
 // A document that was deleted, forgotten and created again starts at version 1.

@@ -75,7 +75,10 @@ func (x *indices) ready(ctx context.Context, names []string, again bool) (proble
 	if err != nil {
 		return nil, err
 	}
-	if state != x.state && x.state != "" || len(x.known) > maxKnown {
+	if len(x.known) > maxKnown {
+		clear(x.known)
+	}
+	if state != x.state {
 		for name, c := range x.known {
 			c.problem = errStale
 			x.known[name] = c

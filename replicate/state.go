@@ -360,32 +360,53 @@ func definition(ref stateRef, answer []byte) string {
 	return gjson.GetBytes(answer, name).Raw
 }
 
-// resolve reads back what a write with an unknown outcome may have changed, and
+// resolve reads back what writes with an unknown outcome may have changed, and
 // makes the follower equal. An error means that ctx has ended.
-func (a *applier) resolve(ctx context.Context, intent *record) error {
-	p := a.pairs[intent.From]
-	if p == nil {
-		return a.bury(ctx, DeadLetter{From: intent.From, What: "intent", Index: intent.ID, Reason: fmt.Sprintf("the write went to cluster %q, which the configuration does not have", intent.From)})
+func (a *applier) resolve(ctx context.Context, intents []*record) error {
+	docs := map[string][]recordDoc{} // by the cluster that they were sent to
+	type sent struct {
+		from string
+		doc  recordDoc
 	}
-	for _, ref := range intent.State {
-		if err := a.applyState(ctx, intent.From, ref, false); err != nil {
-			return err
+	seen := map[sent]bool{}
+	for _, in := range intents {
+		if a.pairs[in.From] == nil {
+			letter := DeadLetter{From: in.From, What: "intent", Index: in.ID, Reason: fmt.Sprintf("the write went to cluster %q, which the configuration does not have", in.From)}
+			if err := a.bury(ctx, letter); err != nil {
+				return err
+			}
+			continue
+		}
+		for _, ref := range in.State {
+			if err := a.applyState(ctx, in.From, ref, false); err != nil {
+				return err
+			}
+		}
+		for _, d := range in.Docs {
+			if key := (sent{in.From, d}); !seen[key] {
+				seen[key] = true
+				docs[in.From] = append(docs[in.From], d)
+			}
 		}
 	}
-	if len(intent.Docs) == 0 {
-		return nil
-	}
-	return a.persist(ctx, func() error {
-		ids, err := p.places(ctx, intent.Docs)
+	for from, list := range docs {
+		p := a.pairs[from]
+		err := a.persist(ctx, func() error {
+			ids, err := p.places(ctx, list)
+			if err != nil {
+				return err
+			}
+			if err := p.equalise(ctx, ids); err != nil {
+				return err
+			}
+			a.gotOn(len(ids))
+			return nil
+		})
 		if err != nil {
 			return err
 		}
-		if err := p.equalise(ctx, ids); err != nil {
-			return err
-		}
-		a.gotOn(len(ids))
-		return nil
-	})
+	}
+	return nil
 }
 
 // places finds the concrete indices and routings of documents as they were

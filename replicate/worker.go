@@ -26,6 +26,11 @@ type worker struct {
 	committed int64
 	commitAt  time.Time // of the last commit
 
+	// deletions has when an index was deleted. A write that was under way then
+	// has its effect behind that in the journal, and must not get into an index
+	// of the same name that was created since.
+	deletions map[string]time.Time
+
 	batch      []change
 	batchFrom  string
 	batchBytes int
@@ -64,7 +69,7 @@ const (
 
 func newWorker(a *applier, partition int32, next int64) *worker {
 	w := &worker{a: a, partition: partition, queue: make(chan []journal.Entry, 2), stopped: make(chan struct{}),
-		openByID: map[string]*openIntent{}, next: next, committed: next}
+		openByID: map[string]*openIntent{}, deletions: map[string]time.Time{}, next: next, committed: next}
 	w.ctx, w.stop = context.WithCancel(context.Background())
 	return w
 }
@@ -139,8 +144,11 @@ func (w *worker) handle(e *journal.Entry) error {
 			w.close(o)
 		}
 	case kindEffect:
-		err = w.add(rec, len(e.Value))
+		err = w.add(rec, len(e.Value), e.Time)
 	case kindState:
+		if rec.What == whatIndex && rec.Deleted {
+			w.noteDeletion(rec.Name, e.Time)
+		}
 		if err = w.flush(); err == nil {
 			err = w.a.applyState(w.ctx, rec.From, stateRef{rec.What, rec.Name}, rec.Deleted)
 		}
@@ -151,7 +159,7 @@ func (w *worker) handle(e *journal.Entry) error {
 }
 
 // add puts an effect into the batch.
-func (w *worker) add(rec *record, size int) error {
+func (w *worker) add(rec *record, size int, at time.Time) error {
 	if w.a.pairs[rec.From] == nil {
 		return w.a.bury(w.ctx, DeadLetter{From: rec.From, Index: rec.Index, ID: rec.ID, Version: rec.Version,
 			Reason: fmt.Sprintf("the effect comes from cluster %q, which the configuration does not have", rec.From)})
@@ -165,9 +173,35 @@ func (w *worker) add(rec *record, size int) error {
 	w.batchBytes += size
 	w.batch = append(w.batch, change{
 		Doc:  cluster.Doc{DocID: rec.docID(), Found: !rec.Deleted, Version: rec.Version, Source: rec.Source, Again: rec.Again},
-		read: rec.Read,
+		read: rec.Read || w.afterDeletion(rec.Index, at),
 	})
 	return nil
+}
+
+// maxDeletions bounds the deletions that are remembered.
+const maxDeletions = 10_000
+
+func (w *worker) noteDeletion(index string, at time.Time) {
+	if len(w.deletions) >= maxDeletions {
+		for name, then := range w.deletions {
+			if at.Sub(then) > w.a.r.cfg.WriteTimeout {
+				delete(w.deletions, name)
+			}
+		}
+	}
+	w.deletions[index] = at
+}
+
+// afterDeletion reports whether an effect may be of an index that was deleted:
+// it is read back then. By the time of the journal, so that it comes out the
+// same when entries come again.
+func (w *worker) afterDeletion(index string, at time.Time) bool {
+	then, ok := w.deletions[index]
+	if ok && at.Sub(then) > w.a.r.cfg.WriteTimeout {
+		delete(w.deletions, index)
+		return false
+	}
+	return ok
 }
 
 // flush applies the batch.
@@ -259,29 +293,28 @@ func (w *worker) due(o *openIntent, now time.Time) (due, readBack bool) {
 	return now.After(time.UnixMilli(o.rec.Until).Add(r.cfg.Grace)), true
 }
 
-// resolveDue resolves open intents whose time has come.
+// resolveDue resolves open intents whose time has come, together.
 func (w *worker) resolveDue() error {
 	now := w.a.r.cfg.Now()
+	var due []*openIntent
+	var read []*record
 	for _, o := range w.open {
 		if o.resolved {
 			continue
 		}
-		due, readBack := w.due(o, now)
-		if !due {
-			continue
-		}
-		if readBack {
-			if err := w.a.resolve(w.ctx, o.rec); err != nil {
-				return err
+		if is, readBack := w.due(o, now); is {
+			due = append(due, o)
+			if readBack {
+				read = append(read, o.rec)
 			}
 		}
-		w.a.r.ledger.end(o.rec.ID)
-		id := o.rec.ID
-		o.resolved = true
-		delete(w.openByID, id)
 	}
-	for len(w.open) > 0 && w.open[0].resolved {
-		w.open = w.open[1:]
+	if err := w.a.resolve(w.ctx, read); err != nil {
+		return err
+	}
+	for _, o := range due {
+		w.a.r.ledger.end(o.rec.ID)
+		w.close(o)
 	}
 	w.noteOpen()
 	return nil

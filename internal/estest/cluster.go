@@ -38,6 +38,7 @@ type Fault struct {
 	After  error         // it is carried out, but there is no answer
 	Status int           // it is not carried out; this is the answer
 	Delay  time.Duration // before it is carried out
+	Late   time.Duration // between it and its answer
 	Cut    bool          // the answer ends in the middle
 }
 
@@ -115,6 +116,7 @@ func (c *Cluster) Send(ctx context.Context, r *esapi.Request) (*esapi.Response, 
 	c.mu.Lock()
 	status, answer := c.serve(r, body)
 	c.mu.Unlock()
+	time.Sleep(f.Late)
 	if f.After != nil {
 		return nil, f.After
 	}

@@ -67,6 +67,7 @@ type bench struct {
 	journal journal.Journal
 	r       *replicate.Replicator
 	kill    func()
+	over    func(esapi.Sender) esapi.Sender // put in front of the source
 }
 
 func newBench(t *testing.T, source, target string, open func() (journal.Journal, error)) *bench {
@@ -126,7 +127,11 @@ func (g *bench) start() {
 		g.t.Fatal(err)
 	}
 	cfg := g.cfg
-	cfg.Source = cluster.New("a", g.a, cluster.Options{})
+	var source esapi.Sender = g.a
+	if g.over != nil {
+		source = g.over(source)
+	}
+	cfg.Source = cluster.New("a", source, cluster.Options{})
 	cfg.Target = cluster.New("b", g.b, cluster.Options{})
 	cfg.Journal = g.journal
 	if g.r, err = replicate.New(cfg); err != nil {
