@@ -1,6 +1,7 @@
 package catalogue
 
 import (
+	"bytes"
 	"context"
 	"net/http"
 	"path"
@@ -160,6 +161,30 @@ func init() {
 			NewClient: nothing,
 		},
 		&Change{
+			ID: "OPS-08", Name: "RolloverOfNothingIsNotFound", Since: V(7, 0),
+			Doc: "The rollover of an alias that does not exist answers 404; it was 400.",
+			OldClient: Direction{Fidelity: translate.Exact, Response: []Rule{at(translate.AnswerHead, func(x *Exchange, _ *Node) error {
+				if x.Asked.API == "indices.rollover" && x.Status == http.StatusNotFound {
+					x.Status = http.StatusBadRequest
+					x.Replacement = []byte(errorBody(400, "illegal_argument_exception", "source alias does not exist"))
+					x.Edited()
+				}
+				return nil
+			})}},
+			NewClient: Direction{Fidelity: translate.Exact, Response: []Rule{at(translate.AnswerHead, func(x *Exchange, _ *Node) error {
+				if x.Asked.API == "indices.rollover" && x.Status == http.StatusBadRequest && bytes.Contains(x.AnswerBody(), []byte("source alias does not exist")) {
+					x.Status = http.StatusNotFound
+					x.Replacement = []byte(missingIndex(x.Asked.Alias))
+					x.Edited()
+				}
+				return nil
+			})}},
+		},
+		rolloverConditions(V(6, 1), "max_size"),
+		rolloverConditions(V(7, 13), "max_primary_shard_size"),
+		rolloverConditions(V(8, 2), "max_primary_shard_docs"),
+		rolloverConditions(V(8, 4), "min_age", "min_docs", "min_size", "min_primary_shard_size", "min_primary_shard_docs"),
+		&Change{
 			ID: "OPS-09", Name: "ClearCacheParametersWereRenamed", Since: V(7, 0),
 			Doc: "_cache/clear takes query, fielddata and request; the names filter, filter_cache, field_data and request_cache are gone.",
 			OldClient: Direction{Fidelity: translate.Exact, Request: []Rule{
@@ -205,6 +230,44 @@ func init() {
 			NewClient: nothing,
 		},
 	)
+}
+
+// rolloverConditions makes the change of conditions that appeared: one that is
+// not alone is left out.
+func rolloverConditions(since Version, names ...string) *Change {
+	return &Change{
+		ID: "OPS-08", Name: "RolloverConditionsOf" + underscored(since) + "Appeared", Since: since,
+		Doc:       "These conditions of a rollover appeared: " + strings.Join(names, ", ") + ".",
+		OldClient: nothing,
+		NewClient: Direction{Fidelity: translate.Refused, Loses: "the condition when it is the only one; beside others it is left out", Request: []Rule{
+			at(translate.IndexBody, func(x *Exchange, n *Node) error {
+				conditions := n.Get("conditions")
+				if x.Asked.API != "indices.rollover" || !conditions.IsObject() {
+					return nil
+				}
+				var o object
+				o.addAll(conditions)
+				before := o.len()
+				for _, name := range names {
+					o.drop(name)
+				}
+				switch {
+				case o.len() == before:
+				case o.len() == 0:
+					return x.Refuse("a rollover by %s", strings.Join(names, ", "))
+				default:
+					n.Set("conditions", o.String())
+				}
+				return nil
+			})}},
+	}
+}
+
+// missingIndex is the error for an index that does not exist, from 7.0 on.
+func missingIndex(index string) string {
+	cause := `{"type":"index_not_found_exception","reason":` + translate.Quote("no such index ["+index+"]") +
+		`,"resource.type":"index_or_alias","resource.id":` + translate.Quote(index) + `,"index_uuid":"_na_","index":` + translate.Quote(index) + `}`
+	return `{"error":{"root_cause":[` + cause + `],` + cause[1:len(cause)-1] + `},"status":404}`
 }
 
 // namesOf are the concrete indices that an expression stands for, or what it

@@ -69,6 +69,13 @@ func init() {
 			NewClient: nothing,
 		},
 		&Change{
+			ID: "IDX-08", Name: "RememberedTypeIsHidden", Crossing: true,
+			Doc: "On a cluster without types the name that an application gave its type is kept in the mapping's _meta.esperanto, which no client sees.",
+			OldClient: Direction{Fidelity: translate.Exact,
+				Request:  []Rule{at(translate.Mappings, keepTypeMeta)},
+				Response: each(hideTypeMeta, translate.IndexState, translate.TemplateState)},
+		},
+		&Change{
 			ID: "IDX-09", Name: "TypedGetMappingWasRemoved", Since: V(7, 0),
 			Doc:       "GET /books/_mapping/book shows one type; there is only /books/_mapping.",
 			OldClient: Direction{Fidelity: translate.Exact, Response: []Rule{at(translate.AnswerHead, typeMissing), at(translate.IndicesAnswer, onlyAskedType)}},
@@ -296,6 +303,28 @@ func withoutTypeMeta(mapping gjson.Result) (raw, t string) {
 		o.set("_meta", m.String())
 	}
 	return o.String(), member(own, "type").String()
+}
+
+// hideTypeMeta takes the type's name out of a mapping that is shown.
+func hideTypeMeta(_ *Exchange, n *Node) error {
+	if m := n.Get("mappings"); member(member(m, "_meta"), "esperanto").Exists() {
+		raw, _ := withoutTypeMeta(m)
+		n.Set("mappings", raw)
+	}
+	return nil
+}
+
+// keepTypeMeta keeps the type's name when a client without types writes its own
+// _meta, which takes the place of what was there.
+func keepTypeMeta(x *Exchange, n *Node) error {
+	if x.Asked.API != "indices.put_mapping" || x.Cluster.Before(V(7, 0)) || writesTypes(x) || !n.Get("_meta").IsObject() || isPattern(x.Asked.Index) {
+		return nil
+	}
+	known, _, err := knownType(x, x.Asked.Index)
+	if err == nil && known != "" && known != "_doc" {
+		n.Replace(withTypeMeta(n.Raw(), known))
+	}
+	return err
 }
 
 func unwrapPutMapping(x *Exchange, n *Node) error {
