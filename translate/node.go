@@ -18,7 +18,7 @@ type Node struct {
 	raw     []byte // while members is not in use
 	members []member
 	parsed  bool
-	changed bool
+	edits   int // how often it was changed
 	filter  bool
 	err     error // of parsing; the walker looks at it
 }
@@ -47,7 +47,7 @@ const (
 func (n *Node) Part() Part { return n.part }
 
 // Changed reports whether the node has been edited.
-func (n *Node) Changed() bool { return n.changed }
+func (n *Node) Changed() bool { return n.edits > 0 }
 
 // InFilter reports whether a query stands where its score does not count:
 // somewhere below a filter.
@@ -126,9 +126,10 @@ func (n *Node) String() string { return n.Value().String() }
 // Raw is the node's JSON.
 func (n *Node) Raw() string { return string(n.bytes()) }
 
-// bytes is the node's JSON; it is shared while nothing has changed.
+// bytes is the node's JSON; it is shared while nothing has changed. A part of a
+// large object has no bytes of its own.
 func (n *Node) bytes() []byte {
-	if n.parsed && n.changed {
+	if n.parsed && (n.edits > 0 || n.raw == nil) {
 		return n.appendTo(nil)
 	}
 	return n.raw
@@ -152,7 +153,7 @@ func (n *Node) Replace(raw string) {
 	n.raw = []byte(raw)
 	n.members = n.members[:0]
 	n.parsed = false
-	n.changed = true
+	n.edits++
 }
 
 // find returns the place of the last member with this key: of repeated keys
@@ -204,13 +205,13 @@ func (n *Node) Set(key, raw string) {
 	if i := n.find(key); i >= 0 {
 		if string(n.members[i].value) != raw {
 			n.members[i].value = []byte(raw)
-			n.changed = true
+			n.edits++
 		}
 		return
 	}
 	if n.parsed {
 		n.members = append(n.members, member{key, []byte(raw)})
-		n.changed = true
+		n.edits++
 	}
 }
 
@@ -228,7 +229,7 @@ func (n *Node) InsertAfter(after, key, raw string) {
 	n.members = append(n.members, member{})
 	copy(n.members[at+1:], n.members[at:])
 	n.members[at] = member{key, []byte(raw)}
-	n.changed = true
+	n.edits++
 }
 
 // Drop removes a member, all occurrences of it, and reports whether it was
@@ -244,7 +245,7 @@ func (n *Node) Drop(key string) bool {
 		}
 	}
 	n.members = kept
-	n.changed = true
+	n.edits++
 	return true
 }
 
@@ -260,6 +261,6 @@ func (n *Node) Rename(from, to string) bool {
 		return n.Drop(from)
 	}
 	n.members[i].key = to
-	n.changed = true
+	n.edits++
 	return true
 }

@@ -85,7 +85,10 @@ func (s *Sender) request(x *Exchange, r *esapi.Request) (*esapi.Request, error) 
 	if x.Asked.API == "" && esapi.ParseEndpoint(r.Method, r.Path, x.Cluster).API != "" {
 		// The path means something on the cluster that it does not mean in the
 		// client's dialect: 8.x would index a document where 5.x sees no route.
-		return nil, esapi.IllegalArgument(fmt.Sprintf("no handler found for uri [%s] and method [%s]", r.Path, r.Method))
+		x.Via(func(context.Context, *esapi.Request, esapi.Sender) (*esapi.Response, error) {
+			return noHandler(x, r), nil
+		})
+		return r, nil
 	}
 	x.RequestBody, x.stream = r.Body, r.Stream
 	if err := w.run(s.plan.request.places[RequestHead], &Node{}); err != nil {
@@ -118,6 +121,17 @@ func (s *Sender) request(x *Exchange, r *esapi.Request) (*esapi.Request, error) 
 	}
 	sent.Params = *x.Params
 	return sent, nil
+}
+
+// noHandler is a version's answer for a path that it does not know (HTTP-17).
+func noHandler(x *Exchange, r *esapi.Request) *esapi.Response {
+	reason := fmt.Sprintf("o handler found for uri [%s] and method [%s]", r.Path, r.Method)
+	if x.Client.Before(V(6, 0)) {
+		a := esapi.NewResponse(http.StatusBadRequest, []byte("N"+reason))
+		a.Header.Set("Content-Type", "text/plain; charset=UTF-8")
+		return a
+	}
+	return esapi.NewResponse(http.StatusBadRequest, []byte(`{"error":`+Quote("n"+reason)+`}`))
 }
 
 // reads reports whether request bodies of an API have to be in memory.

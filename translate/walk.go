@@ -70,8 +70,7 @@ func (w *walker) node(dst []byte, p *place, name string, raw []byte) ([]byte, er
 // run runs the rules of p on n.
 func (w *walker) run(p *place, n *Node) error {
 	for _, r := range p.rules {
-		before, marks := n.changed, w.x.marks()
-		n.changed = false
+		edits, marks := n.edits, w.x.marks()
 		if err := r.do(w.x, n); err != nil {
 			w.x.fire(r.change)
 			return err
@@ -79,10 +78,9 @@ func (w *walker) run(p *place, n *Node) error {
 		if n.err != nil {
 			return n.err
 		}
-		if n.changed || w.x.marks() != marks {
+		if n.edits != edits || w.x.marks() != marks {
 			w.x.fire(r.change)
 		}
-		n.changed = n.changed || before
 	}
 	return nil
 }

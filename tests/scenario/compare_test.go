@@ -353,6 +353,7 @@ var masks = []struct {
 	{regexp.MustCompile(`[ \t]+`), " "}, // the width of a column follows the longest uuid or size
 	{regexp.MustCompile(` ?\n`), "\n"},
 	{regexp.MustCompile(`took: \d+`), "took: N"},
+	{regexp.MustCompile(`_seq_no: \d+`), "_seq_no: N"},
 }
 
 // maskText hides in a text what ignored hides in JSON.

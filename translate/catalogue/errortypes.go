@@ -40,6 +40,48 @@ func init() {
 			}},
 		},
 		&Change{
+			ID: "ERR-14", Name: "BrokenMsearchLinesAreNotWrapped", Since: V(6, 0),
+			Doc: "The error for a line of an msearch that is no JSON is the JSON parser's, with status 500; it was a parse_exception with status 400.",
+			OldClient: Direction{Fidelity: translate.Exact, Response: []Rule{
+				at(translate.AnswerHead, func(x *Exchange, _ *Node) error {
+					if _, ok := brokenJSON(x); ok && x.Asked.API == "msearch" {
+						x.Status = http.StatusBadRequest
+					}
+					return nil
+				}),
+				at(translate.Error, func(x *Exchange, n *Node) error {
+					if x.Asked.API == "msearch" && n.Name() != "caused_by" && strings.HasPrefix(n.Get("type").String(), "json_") {
+						if n.Name() == "error" {
+							n.Set("caused_by", `{"type":`+n.Get("type").Raw+`,"reason":`+n.Get("reason").Raw+`}`)
+						}
+						n.SetString("type", "parse_exception")
+						n.SetString("reason", notASearch)
+					}
+					return nil
+				}),
+			}},
+			NewClient: Direction{Fidelity: translate.Exact, Response: []Rule{
+				at(translate.AnswerHead, func(x *Exchange, _ *Node) error {
+					if _, ok := brokenJSON(x); ok && x.Asked.API == "msearch" {
+						x.Status = http.StatusInternalServerError
+					}
+					return nil
+				}),
+				at(translate.Error, func(x *Exchange, n *Node) error {
+					if x.Asked.API != "msearch" || n.Name() != "error" || n.Get("reason").String() != notASearch {
+						return nil
+					}
+					cause := n.Get("caused_by")
+					kind, reason := cause.Get("type").Raw, cause.Get("reason").Raw
+					n.Set("root_cause", `[{"type":`+kind+`,"reason":`+reason+`}]`)
+					n.Set("type", strings.Clone(kind))
+					n.Set("reason", strings.Clone(reason))
+					n.Drop("caused_by")
+					return nil
+				}),
+			}},
+		},
+		&Change{
 			ID: "ERR-07", Name: "ResultWindowBecameABadRequest", Since: V(7, 0),
 			Doc: "A page behind the result window answers 400 with an illegal_argument_exception; it was 500 with a query_phase_execution_exception.",
 			OldClient: Direction{Fidelity: translate.Exact, Response: windowErrors(http.StatusBadRequest, http.StatusInternalServerError,
@@ -75,6 +117,9 @@ func brokenJSON(x *Exchange) (gjson.Result, bool) {
 	switch e.Get("type").String() {
 	case "json_e_o_f_exception", "json_parse_exception", "x_content_e_o_f_exception":
 		return e, true
+	case "parse_exception":
+		cause := e.Get("caused_by")
+		return cause, e.Get("reason").String() == notASearch && strings.HasPrefix(cause.Get("type").String(), "json_")
 	case "x_content_parse_exception":
 		return e, strings.Contains(e.Get("reason").String(), inSource) && !readsToMap(x)
 	}
@@ -104,9 +149,10 @@ func readsToMap(x *Exchange) bool {
 }
 
 const (
-	eofClass  = "com.fasterxml.jackson.core.io.JsonEOFException: "
-	notAMap   = "Failed to parse content to map"
-	endOfData = "Unexpected end-of-input"
+	eofClass   = "com.fasterxml.jackson.core.io.JsonEOFException: "
+	notASearch = "Exception when parsing search request" // of 5.x, for a line of an msearch
+	notAMap    = "Failed to parse content to map"
+	endOfData  = "Unexpected end-of-input"
 )
 
 func olderBrokenJSON(x *Exchange, n *Node) error {

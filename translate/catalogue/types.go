@@ -224,6 +224,10 @@ func setType(x *Exchange, n *Node) error {
 	if !index.Exists() || x.Noted(foreignDocumentNote) != nil {
 		return nil
 	}
+	if !n.Has("_id") {
+		n.Drop("_type") // a hit without stored fields has neither
+		return nil
+	}
 	if n.Has("error") && x.Asked.API == "mget" && !x.Client.Before(V(7, 0)) && x.Client.Before(V(8, 0)) {
 		n.InsertAfter("_index", "_type", "null") // 7.x prints the type that was asked with
 		return nil
