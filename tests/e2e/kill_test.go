@@ -1,7 +1,9 @@
 package e2e
 
 import (
+	"fmt"
 	"math/rand/v2"
+	"strings"
 	"testing"
 	"time"
 
@@ -15,14 +17,26 @@ import (
 // the end.
 func TestKilledTwentyTimes(t *testing.T) {
 	harness.Real(t)
+	killed(t, "killed", 20, "")
+}
+
+// TestKilledOnKafka does the same, a few times, with the journal in Kafka.
+func TestKilledOnKafka(t *testing.T) {
+	harness.Real(t)
+	kafka := harness.Kafka(t)
+	killed(t, "killedkafka", 5, fmt.Sprintf("esperanto {\njournal {\nbrokers %s\ntopic %sjournal\npartitions 4\nsingle_replica\n}\n}",
+		strings.Join(kafka.Addrs(), " "), kafka.Prefix(t)))
+}
+
+func killed(t *testing.T, name string, kills int, global string) {
 	es5, es8 := harness.Elasticsearch(t, "5.6.16"), harness.Elasticsearch(t, "8.7.1")
-	index := es5.Prefix(t) + "killed"
+	index := es5.Prefix(t) + name
 	es8.Prefix(t)
-	g := start(t, gateway.Options{Block: block(es5, es8, source)})
+	g := start(t, gateway.Options{Block: block(es5, es8, source), Global: global})
 	createIndex(t, g, index)
 
 	w := write(t, g, index, 8, 1)
-	for range 20 {
+	for range kills {
 		time.Sleep(300*time.Millisecond + rand.N(400*time.Millisecond))
 		if err := g.Kill(); err != nil {
 			t.Fatal(err)
@@ -37,7 +51,10 @@ func TestKilledTwentyTimes(t *testing.T) {
 	w.pause()
 	waitApplied(t, g)
 
-	t.Logf("%d acknowledged writes, 20 kills", w.acked())
+	t.Logf("%d acknowledged writes, %d kills", w.acked(), kills)
+	if w.acked() < 10*kills {
+		t.Errorf("only %d writes were acknowledged", w.acked())
+	}
 	w.checkAcknowledged(t, es5)
 	w.checkAcknowledged(t, es8)
 	check.Equal(t, es5, es8, index)
