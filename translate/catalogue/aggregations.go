@@ -161,6 +161,38 @@ func init() {
 			NewClient: nothing,
 		},
 		&Change{
+			ID: "AGG-22", Name: "FiltersCanBeAListWithKeys", Since: V(8, 8),
+			Doc:       `The named buckets of a filters aggregation are shown as a list with "keyed": false.`,
+			OldClient: nothing,
+			NewClient: Direction{Fidelity: translate.Exact, Request: []Rule{at(translate.Agg, func(x *Exchange, n *Node) error {
+				edit(n, "filters", func(f *Node) {
+					if f.Get("keyed").Raw == "false" {
+						x.Note(unkeyedNote+n.Name(), true)
+					}
+					f.Drop("keyed")
+				})
+				return nil
+			})}, Response: []Rule{at(translate.AggResult, func(x *Exchange, n *Node) error {
+				_, name, typed := strings.Cut(n.Name(), "#")
+				if !typed {
+					name = n.Name()
+				}
+				buckets := n.Get("buckets")
+				if x.Noted(unkeyedNote+name) == nil || !buckets.IsObject() {
+					return nil
+				}
+				var list []string
+				buckets.ForEach(func(key, bucket gjson.Result) bool {
+					b := translate.NewNode(bucket.Raw)
+					b.InsertAfter("", "key", translate.Quote(key.String()))
+					list = append(list, b.Raw())
+					return true
+				})
+				n.Set("buckets", "["+strings.Join(list, ",")+"]")
+				return nil
+			})}},
+		},
+		&Change{
 			ID: "AGG-24", Name: "HistogramsGotHardBounds", Since: V(7, 10),
 			Doc:       "histogram and date_histogram take hard_bounds.",
 			OldClient: nothing,
@@ -208,6 +240,8 @@ var aggregationsByVersion = []struct {
 	{"AggregationsOf8Appeared", V(8, 0), []string{"time_series", "random_sampler", "frequent_item_sets", "frequent_items", "ip_prefix", "geohex_grid",
 		"change_point", "cartesian_bounds", "cartesian_centroid"}},
 }
+
+const unkeyedNote = "filters as a list: "
 
 const ipRangeNote = "an ip_range was asked for"
 

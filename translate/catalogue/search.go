@@ -4,9 +4,11 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
 	"io"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/tidwall/gjson"
 
@@ -272,6 +274,12 @@ func init() {
 			})}},
 		},
 		&Change{
+			ID: "ASY-01", Name: "AsyncSearchAppeared", Since: V(7, 7),
+			Doc:       "A search can run in the background; its results are asked for later.",
+			OldClient: nothing,
+			NewClient: Direction{Fidelity: translate.Lossy, Loses: "the answer comes when the search has ended, and has no id", Request: []Rule{at(translate.RequestHead, asyncSearchAtOnce)}},
+		},
+		&Change{
 			ID: "MS-01", Name: "UnknownMsearchKeysBecameErrors", Since: V(7, 0),
 			Doc: "The header of an msearch line takes known keys only, in snake_case; types are gone from it.",
 			OldClient: Direction{Fidelity: translate.Exact, Request: []Rule{at(translate.MsearchHeader, func(x *Exchange, n *Node) error {
@@ -441,6 +449,29 @@ func dropNotTerminatedEarly(_ *Exchange, n *Node) error {
 }
 
 const slowestNote = "the slowest search of an msearch"
+
+// asyncSearchAtOnce sends an async search as a search.
+func asyncSearchAtOnce(x *Exchange, _ *Node) error {
+	if x.Asked.API != "async_search.submit" {
+		return nil
+	}
+	x.Endpoint.API = "search"
+	for _, p := range []string{"wait_for_completion_timeout", "keep_on_completion", "keep_alive", "ccs_minimize_roundtrips"} {
+		x.Params.Drop(p)
+	}
+	x.Edited()
+	x.Via(func(ctx context.Context, r *esapi.Request, next esapi.Sender) (*esapi.Response, error) {
+		a, body, err := sendWhole(ctx, r, next)
+		if err != nil || a.Status >= 300 {
+			return a, err
+		}
+		now := time.Now().UnixMilli()
+		head := fmt.Sprintf(`{"is_partial":false,"is_running":false,"start_time_in_millis":%d,"expiration_time_in_millis":%d,"response":`,
+			now-gjson.GetBytes(body, "took").Int(), now)
+		return withBody(a, append(append([]byte(head), body...), '}')), nil
+	})
+	return nil
+}
 
 // refusePartialResults makes an answer with failed shards an error.
 func refusePartialResults(ctx context.Context, r *esapi.Request, next esapi.Sender) (*esapi.Response, error) {
