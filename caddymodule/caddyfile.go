@@ -36,9 +36,23 @@ func parseApp(d *caddyfile.Dispenser, _ any) (any, error) {
 //
 //	esperanto {
 //	    journal {
+//	        # the embedded journal
 //	        path     <folder>
 //	        max_size <size>
-//	        intent   first|beside
+//
+//	        # or Kafka
+//	        brokers     <host:port...>
+//	        topic       <name>
+//	        partitions  <number>
+//	        replication <number>
+//	        single_replica
+//	        tls {
+//	            ca          <file>
+//	            client_cert <file> <key file>
+//	        }
+//	        sasl plain|scram-sha-256|scram-sha-512 <user> <password>
+//
+//	        intent first|beside
 //	    }
 //	}
 func (a *App) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {

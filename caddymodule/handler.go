@@ -162,10 +162,13 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, _ caddyhttp.
 	return nil
 }
 
+// defaultName is the name of a gateway that was given none.
+const defaultName = "default"
+
 // complete fills in what may be left out.
 func (h *Handler) complete() {
 	if h.Name == "" {
-		h.Name = "default"
+		h.Name = defaultName
 	}
 	if h.Source == "" && len(h.Clusters) == 1 {
 		for name := range h.Clusters {

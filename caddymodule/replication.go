@@ -19,13 +19,17 @@ type replication struct {
 	replicator *replicate.Replicator
 }
 
+// startWait bounds how long the journal may take to say who the master is.
+const startWait = 20 * time.Second
+
 // openReplication opens the journal, if there is a target, and starts.
 func openReplication(h *Handler, a *App, clusters map[string]*cluster.Cluster) (*replication, error) {
 	config := replicate.Config{
 		Source:         clusters[h.Source],
 		Target:         clusters[h.Target],
 		Master:         h.Master,
-		IntentFirst:    a.Journal.Intent == "first",
+		IntentFirst:    a.Journal.intentFirst(),
+		SharedJournal:  len(a.Journal.Brokers) > 0,
 		WriteTimeout:   time.Duration(h.WriteTimeout),
 		JournalTimeout: time.Duration(h.JournalTimeout),
 		Grace:          time.Duration(h.Grace),
@@ -36,13 +40,15 @@ func openReplication(h *Handler, a *App, clusters map[string]*cluster.Cluster) (
 	r := new(replication)
 	var err error
 	if h.Target != "" {
-		if r.journal, err = a.Journal.open(h.Name, a.log.Named("journal")); err != nil {
+		if r.journal, err = a.Journal.open(h.Name, time.Duration(h.JournalTimeout), a.log.Named("journal")); err != nil {
 			return nil, err
 		}
 		config.Journal = r.journal
 	}
 	if r.replicator, err = replicate.New(config); err == nil {
-		err = r.replicator.Start(context.Background())
+		ctx, cancel := context.WithTimeout(context.Background(), startWait)
+		err = r.replicator.Start(ctx)
+		cancel()
 	}
 	if err != nil && r.journal != nil {
 		err = errors.Join(err, r.journal.Close(context.Background()))
