@@ -7,6 +7,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/twmb/franz-go/pkg/kfake"
 )
 
 func TestOneCluster(t *testing.T) {
@@ -182,5 +184,28 @@ func TestStartErrors(t *testing.T) {
 	err = p.load(strings.Replace(two(a, b, ""), "cluster b {", "cluster b {\nversion 7.17.1", 1), journal)
 	if err == nil || !strings.Contains(err.Error(), "cluster b: its version cannot be changed by a reload") {
 		t.Errorf("another version: %v", err)
+	}
+}
+
+// The same with the journal in Kafka.
+func TestJournalInKafka(t *testing.T) {
+	kafka, err := kfake.NewCluster(kfake.NumBrokers(1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer kafka.Close()
+	a, b := newElasticsearch(t, 7, 17), newElasticsearch(t, 7, 17)
+	p := newProcess(t)
+	journal := "journal {\nbrokers " + strings.Join(kafka.ListenAddrs(), " ") + "\nreplication 1\nsingle_replica\npartitions 2\n}"
+	p.mustLoad(two(a, b, ""), journal)
+	for i := range 10 {
+		if code, answer := p.ask("PUT", fmt.Sprintf("/i/_doc/%d", i), `{"n":1}`); code != 201 {
+			t.Fatalf("%d %s", code, answer)
+		}
+	}
+	p.mustLoad(two(a, b, "master b"), journal)
+	p.waitApplied()
+	if s := p.status(); s["master"] != "b" || len(b.Docs()) != 10 {
+		t.Errorf("%d documents; %v", len(b.Docs()), s)
 	}
 }
