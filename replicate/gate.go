@@ -17,6 +17,7 @@ type gate struct {
 	mu       sync.Mutex
 	roles    roles
 	opened   chan struct{} // not nil while writes wait; closed when they may go on
+	why      string        // writes wait
 	inflight int           // writes let in whose records are not all written
 	waiting  int
 	idle     chan struct{} // closed when inflight reaches 0; nil if nobody waits for it
@@ -48,20 +49,20 @@ func (g *gate) enter(ctx context.Context, write bool) (roles, error) {
 // wait waits for the gate to open. It is called and returns with the lock held.
 func (g *gate) wait(ctx context.Context) error {
 	if g.waiting >= g.maxWaiters {
-		return unavailable("too many writes wait for the switchover of the master; nothing was written, try again")
+		return unavailable("too many writes wait: %s; nothing was written, try again", g.why)
 	}
 	g.waiting++
 	defer func() { g.waiting-- }()
 	limit := time.NewTimer(g.waitLimit)
 	defer limit.Stop()
 	for g.opened != nil {
-		opened := g.opened
+		opened, why := g.opened, g.why
 		g.mu.Unlock()
 		var err error
 		select {
 		case <-opened:
 		case <-limit.C:
-			err = unavailable("the switchover of the master takes longer than %s; nothing was written, try again", g.waitLimit)
+			err = unavailable("%s, longer than %s; nothing was written, try again", why, g.waitLimit)
 		case <-ctx.Done():
 			err = ctx.Err()
 		}
@@ -104,11 +105,14 @@ func (g *gate) leave() {
 	}
 }
 
-// close makes writes wait. They go on after open.
-func (g *gate) close() {
+// close makes writes wait, and says why. They go on after open.
+func (g *gate) close(why string) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.opened = make(chan struct{})
+	g.why = why
+	if g.opened == nil {
+		g.opened = make(chan struct{})
+	}
 }
 
 // open lets writes go on, under these roles.

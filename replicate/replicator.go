@@ -26,6 +26,7 @@ type Replicator struct {
 	applier  *applier
 	counters counters
 
+	known      atomic.Bool // who the master is: Start has come to its end
 	intentSeq  atomic.Uint64
 	journalErr atomic.Pointer[error]  // the last failure of the journal; nil while it works
 	switching  sync.Mutex             // held during a switchover
@@ -89,40 +90,73 @@ func (r *Replicator) other(name string) *cluster.Cluster {
 }
 
 // Start reads who the master is from the journal and begins to apply. Clusters
-// that are down do not keep it from starting. If the configuration names
-// another master than when it was last read, the master is moved in the
-// background, as soon as that works.
+// that are down do not keep it from starting, and neither does a shared journal:
+// then writes wait at the gate until it tells who the master is. If the
+// configuration names another master than when it was last read, the master is
+// moved in the background, as soon as that works.
 func (r *Replicator) Start(ctx context.Context) error {
 	if !r.replicating() {
+		r.known.Store(true)
 		return nil
 	}
+	background, stop := context.WithCancel(context.WithoutCancel(ctx))
+	r.stop = stop
+	ctx, cancel := context.WithTimeout(ctx, r.cfg.JournalTimeout)
+	defer cancel()
+	state, err := r.readControl(ctx)
+	if err != nil && !r.cfg.SharedJournal {
+		stop()
+		return err
+	}
+	if err != nil {
+		r.log.Warn("writes wait until the journal tells who the master is", "reason", err)
+		r.gate.close("the journal does not tell yet who the master is")
+		r.run(func() {
+			for attempt := 0; err != nil && background.Err() == nil; attempt++ {
+				pause(background, attempt)
+				state, err = r.readControl(background)
+			}
+			if err == nil {
+				r.begin(background, state)
+			}
+		})
+		return nil
+	}
+	r.begin(background, state)
+	return nil
+}
+
+// readControl reads what is kept over restarts, or keeps it for the first time.
+func (r *Replicator) readControl(ctx context.Context) (controlState, error) {
 	state, err := r.control.load(ctx)
 	if err != nil {
-		return fmt.Errorf("reading who the master is: %w", err)
+		return state, fmt.Errorf("reading who the master is: %w", err)
 	}
 	if state.Master == "" {
 		state = controlState{Master: r.cfg.Master, Epoch: 1, Configured: r.cfg.Master}
 		if err := r.control.store(ctx, state); err != nil {
-			return fmt.Errorf("keeping who the master is: %w", err)
+			return state, fmt.Errorf("keeping who the master is: %w", err)
 		}
 	}
 	if r.clusterNamed(state.Master) == nil {
-		return fmt.Errorf("the journal says that cluster %q is the master, but the configuration has %q and %q only; name that cluster again, or start with an empty journal",
+		return state, fmt.Errorf("the journal says that cluster %q is the master, but the configuration has %q and %q only; name that cluster again, or start with an empty journal",
 			state.Master, r.cfg.Source.Name(), r.cfg.Target.Name())
 	}
-	r.gate.open(r.rolesOf(state.Master, state.Epoch))
 	if err := r.applier.load(ctx, state.Applier == "paused"); err != nil {
-		return fmt.Errorf("reading the dead letters: %w", err)
+		return state, fmt.Errorf("reading the dead letters: %w", err)
 	}
+	return state, nil
+}
 
-	background, stop := context.WithCancel(context.WithoutCancel(ctx))
-	r.stop = stop
-	r.run(func() { r.applier.restoreMemory(background) })
-	r.run(func() { r.applier.run(background) })
+// begin lets writes in and applies.
+func (r *Replicator) begin(ctx context.Context, state controlState) {
+	r.gate.open(r.rolesOf(state.Master, state.Epoch))
+	r.known.Store(true)
+	r.run(func() { r.applier.restoreMemory(ctx) })
+	r.run(func() { r.applier.run(ctx) })
 	if state.Configured != r.cfg.Master {
-		r.run(func() { r.followConfiguration(background, r.cfg.Master) })
+		r.run(func() { r.followConfiguration(ctx, r.cfg.Master) })
 	}
-	return nil
 }
 
 // run runs f in a goroutine that Close waits for.

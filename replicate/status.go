@@ -27,7 +27,11 @@ func (r *Replicator) Status(ctx context.Context) Status {
 		s.NextSteps = append(s.NextSteps, "name a second cluster as target to begin to replicate")
 		return s
 	}
-	s.Configured = r.control.now().Configured
+	if !r.known.Load() {
+		s.NextSteps = append(s.NextSteps, "writes wait: "+notKnown().Error()+"; bring the journal back")
+	} else {
+		s.Configured = r.control.now().Configured
+	}
 	if pending := r.pending.Load(); pending != nil {
 		s.ConfiguredReason = *pending
 	}
@@ -176,6 +180,9 @@ func (r *Replicator) Apply(ctx context.Context, state string) error {
 	}
 	if !r.replicating() {
 		return fmt.Errorf("there is no second cluster to apply to")
+	}
+	if !r.known.Load() {
+		return notKnown()
 	}
 	kept := state
 	if state == "running" {

@@ -28,6 +28,11 @@ func (r *Replicator) Switchover(ctx context.Context, req SwitchRequest) (SwitchR
 	return r.switchover(ctx, req, func(*controlState) {})
 }
 
+// notKnown is why nothing can be changed before Start has come to its end.
+func notKnown() error {
+	return &SwitchError{Reason: "the journal does not tell yet who the master is", NextSteps: []string{"bring the journal back, then try again"}}
+}
+
 // switchover does it; also is changed in the control state with it.
 func (r *Replicator) switchover(ctx context.Context, req SwitchRequest, also func(*controlState)) (SwitchResult, error) {
 	if r.clusterNamed(req.Master) == nil {
@@ -35,6 +40,9 @@ func (r *Replicator) switchover(ctx context.Context, req SwitchRequest, also fun
 	}
 	if !r.replicating() {
 		return SwitchResult{Master: req.Master, Epoch: 1}, nil
+	}
+	if !r.known.Load() {
+		return SwitchResult{}, notKnown()
 	}
 	if !r.switching.TryLock() {
 		return SwitchResult{}, &SwitchError{Reason: "another switchover is under way", NextSteps: []string{"try again in some seconds"}}
@@ -127,7 +135,7 @@ func (r *Replicator) givenUp(ctx context.Context, when string, cause error) erro
 func (r *Replicator) cutOver(ctx context.Context, now, next roles, also func(*controlState)) (pause time.Duration, err error) {
 	ctx, cancel := context.WithTimeout(ctx, r.cfg.SwitchTimeout)
 	defer cancel()
-	r.gate.close()
+	r.gate.close("the master is being moved")
 	began := time.Now()
 	after := now
 	defer func() {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/esperanto-es/esperanto/internal/esapi"
 	"github.com/esperanto-es/esperanto/internal/estest"
+	"github.com/esperanto-es/esperanto/replicate/journal"
 )
 
 func TestSwitchToAndFroUnderLoad(t *testing.T) {
@@ -182,7 +183,7 @@ func TestWhoIsMasterAfterARestart(t *testing.T) {
 func TestWritesWaitAtTheGate(t *testing.T) {
 	g := newRig(t, v87, v87, func(c *Config) { c.GateWait = 50 * time.Millisecond; c.GateWaiters = 1 })
 	ctx := context.Background()
-	g.r.gate.close()
+	g.r.gate.close("it is tested")
 	if _, err := g.r.Enter(ctx, false); err != nil {
 		t.Error("a read waits")
 	}
@@ -233,4 +234,51 @@ func TestClose(t *testing.T) {
 	if err := g.r.Close(context.Background()); err != nil {
 		t.Error(err)
 	}
+}
+
+// mute has tables that do not answer until they are told to.
+type mute struct {
+	journal.Journal
+	on *atomic.Bool
+}
+
+func (m mute) Table(name string) journal.Table { return muteTable{m.Journal.Table(name), m.on} }
+
+type muteTable struct {
+	journal.Table
+	on *atomic.Bool
+}
+
+func (m muteTable) Get(ctx context.Context, key string) ([]byte, error) {
+	if m.on.Load() {
+		return nil, errors.New("no broker answers")
+	}
+	return m.Table.Get(ctx, key)
+}
+
+func TestStartWithoutTheSharedJournal(t *testing.T) {
+	g := newRig(t, v717, v87, func(c *Config) { c.SharedJournal = true; c.GateWait = 50 * time.Millisecond })
+	var on atomic.Bool
+	on.Store(true)
+	g.beforeOpen = func(c *Config) { c.Journal = mute{c.Journal, &on} }
+	g.restart()
+	ctx := context.Background()
+	g.fails(503, "PUT", "/books/_doc/1", `{"n":1}`)
+	if _, err := g.r.Enter(ctx, false); err != nil {
+		t.Errorf("reads wait: %v", err)
+	}
+	var e *SwitchError
+	if _, err := g.r.Switchover(ctx, SwitchRequest{Master: "b"}); !errors.As(err, &e) {
+		t.Error(err)
+	}
+	if err := g.r.Apply(ctx, "paused"); err == nil {
+		t.Error("the applier was paused without a journal")
+	}
+	if len(g.r.Status(ctx).NextSteps) == 0 {
+		t.Error("the status does not tell")
+	}
+	on.Store(false)
+	wait(t, func() bool { return g.r.known.Load() })
+	g.must("PUT", "/books/_doc/1", `{"n":1}`)
+	g.equal()
 }

@@ -17,7 +17,7 @@ var pairs = [][2]string{
 	{"6.8.23", "7.10.2"},
 	{"7.17.28", "8.7.1"},
 	{"5.6.16", "6.8.23"},
-	{"7.10.2", "5.6.16"},
+	{"8.7.1", "7.17.28"},
 }
 
 func embedded(t *testing.T) func() (journal.Journal, error) {
@@ -25,7 +25,9 @@ func embedded(t *testing.T) func() (journal.Journal, error) {
 	return func() (journal.Journal, error) { return journal.OpenEmbedded(dir, journal.EmbeddedOptions{}) }
 }
 
-func eachPair(t *testing.T, f func(t *testing.T, g *bench)) {
+func eachPair(t *testing.T, f func(t *testing.T, g *bench)) { somePairs(t, pairs, f) }
+
+func somePairs(t *testing.T, pairs [][2]string, f func(t *testing.T, g *bench)) {
 	harness.Real(t)
 	for _, p := range pairs {
 		t.Run(p[0]+" to "+p[1], func(t *testing.T) { f(t, newBench(t, p[0], p[1], embedded(t))) })
@@ -161,7 +163,7 @@ func sameState(g *bench) {
 }
 
 func TestFollowerDown(t *testing.T) {
-	eachPair(t, func(t *testing.T, g *bench) {
+	somePairs(t, pairs[:2], func(t *testing.T, g *bench) {
 		g.must("PUT", g.doc("books", "1"), `{"n":1}`)
 		g.equal()
 		g.b.cut.Store(true)
