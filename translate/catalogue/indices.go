@@ -4,9 +4,12 @@ import (
 	"bytes"
 	"context"
 	"net/http"
+	"net/url"
 	"path"
 	"slices"
 	"strings"
+
+	"github.com/tidwall/gjson"
 
 	"github.com/esperanto-es/esperanto/internal/esapi"
 	"github.com/esperanto-es/esperanto/translate"
@@ -343,12 +346,13 @@ func expandDestructive(x *Exchange, _ *Node) error {
 	if !isPattern(x.Endpoint.Index) || x.Facts == nil {
 		return nil
 	}
+	if given := x.Params.Get("expand_wildcards"); given != "" && given != "all" && !(strings.Contains(given, "open") && strings.Contains(given, "closed")) {
+		x.Via(expandAsAsked(x, given))
+		return nil
+	}
 	names, err := x.Facts.Expand(x.Context(), x.Endpoint.Index)
 	if err != nil {
 		return err
-	}
-	if x.Endpoint.Index == "" {
-		x.Endpoint.Index = "_all"
 	}
 	if len(names) == 0 {
 		if x.Params.Get("allow_no_indices") != "false" {
@@ -381,6 +385,48 @@ func expandDestructive(x *Exchange, _ *Node) error {
 		return last, nil
 	})
 	return nil
+}
+
+// expandAsAsked names the indices of a pattern that are in the states that the
+// client wants, open or closed.
+func expandAsAsked(x *Exchange, states string) translate.Step {
+	return func(ctx context.Context, r *esapi.Request, next esapi.Sender) (*esapi.Response, error) {
+		e := esapi.Endpoint{API: "indices.get_settings", Method: http.MethodGet, Index: x.Endpoint.Index, Name: "index.uuid"}
+		if e.Index == "" {
+			e.Index = "_all"
+		}
+		path, _ := e.PathFor(x.Cluster)
+		a, err := next.Send(ctx, esapi.NewRequest(http.MethodGet, path+"?expand_wildcards="+url.QueryEscape(states), nil))
+		if err != nil || a.Status >= 300 {
+			return a, err
+		}
+		body, err := readAll(a)
+		if err != nil {
+			return nil, err
+		}
+		var names []string
+		gjson.ParseBytes(body).ForEach(func(name, _ gjson.Result) bool {
+			names = append(names, name.String())
+			return true
+		})
+		if len(names) == 0 {
+			return esapi.NewResponse(http.StatusOK, []byte(`{"acknowledged":true}`)), nil
+		}
+		var last *esapi.Response
+		for _, b := range batch(names, maxNames) {
+			target := x.Endpoint
+			target.Index = b
+			one := *r
+			one.Method, one.Path, _ = target.RequestFor(x.Cluster)
+			if last != nil {
+				_ = last.Body.Close()
+			}
+			if last, err = next.Send(ctx, &one); err != nil || last.Status >= 300 {
+				return last, err
+			}
+		}
+		return last, nil
+	}
 }
 
 // batch joins names to lists that are not longer than limit.
