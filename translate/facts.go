@@ -19,6 +19,23 @@ type Facts interface {
 	Learn(index, mappingType string)
 }
 
+// A Forgetter is a Facts that remembers what it was told. It is to forget when a
+// request has changed indices, aliases or mappings, so that the next one sees
+// the change.
+type Forgetter interface {
+	ForgetAll()
+}
+
+// changesIndices reports whether an API changes what Facts tell.
+func changesIndices(api string) bool {
+	switch api {
+	case "indices.create", "indices.delete", "indices.put_mapping", "indices.put_alias", "indices.delete_alias", "indices.update_aliases",
+		"indices.rollover", "indices.shrink", "indices.split", "indices.clone", "indices.open", "indices.close", "reindex", "snapshot.restore":
+		return true
+	}
+	return false
+}
+
 // IndexFacts are what is known of one concrete index.
 type IndexFacts struct {
 	Name string // the concrete index

@@ -59,6 +59,9 @@ func (s *Sender) Send(ctx context.Context, r *esapi.Request) (*esapi.Response, e
 		return nil, err
 	}
 	answer, err := chain(x.steps, s.next).Send(ctx, sent)
+	if f, ok := s.facts.(Forgetter); ok && changesIndices(x.Endpoint.API) {
+		f.ForgetAll() // even without an answer: the change may have been made
+	}
 	if err != nil {
 		return nil, err
 	}

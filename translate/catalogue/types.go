@@ -224,8 +224,8 @@ func setType(x *Exchange, n *Node) error {
 	if !index.Exists() || x.Noted(foreignDocumentNote) != nil {
 		return nil
 	}
-	if !n.Has("_id") {
-		n.Drop("_type") // a hit without stored fields has neither
+	if !n.Has("_id") && x.Client.Before(V(7, 0)) {
+		n.Drop("_type") // of a hit without stored fields; 7.x shows the type
 		return nil
 	}
 	if n.Has("error") && x.Asked.API == "mget" && !x.Client.Before(V(7, 0)) && x.Client.Before(V(8, 0)) {
