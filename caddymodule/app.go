@@ -80,8 +80,12 @@ func (a *App) add(h *Handler) error {
 
 func (h *Handler) sameGateway(o *Handler) bool {
 	return h.Source == o.Source && h.Target == o.Target && h.Master == o.Master && h.Dialect == o.Dialect &&
-		h.WriteTimeout == o.WriteTimeout && h.SwitchTimeout == o.SwitchTimeout &&
-		h.JournalTimeout == o.JournalTimeout && h.Grace == o.Grace && reflect.DeepEqual(h.Clusters, o.Clusters)
+		h.sameTimes(o) && reflect.DeepEqual(h.Clusters, o.Clusters)
+}
+
+func (h *Handler) sameTimes(o *Handler) bool {
+	return h.WriteTimeout == o.WriteTimeout && h.SwitchTimeout == o.SwitchTimeout &&
+		h.JournalTimeout == o.JournalTimeout && h.Grace == o.Grace
 }
 
 // Start opens the journals and moves masters that the configuration has

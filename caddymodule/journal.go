@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -14,7 +15,6 @@ import (
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
-	"go.uber.org/zap"
 
 	"github.com/esperanto-es/esperanto/replicate/journal"
 )
@@ -151,12 +151,12 @@ func (j *Journal) intentFirst() bool {
 }
 
 // open opens a gateway's journal.
-func (j *Journal) open(gateway string, timeout time.Duration, log *zap.Logger) (journal.Journal, error) {
+func (j *Journal) open(gateway string, timeout time.Duration, log *slog.Logger) (journal.Journal, error) {
 	if len(j.Brokers) > 0 {
 		return j.openKafka(gateway, timeout, log)
 	}
 	dir := j.identity(gateway)
-	e, err := journal.OpenEmbedded(dir, journal.EmbeddedOptions{MaxBytes: j.MaxSize, Logf: log.Sugar().Infof})
+	e, err := journal.OpenEmbedded(dir, journal.EmbeddedOptions{MaxBytes: j.MaxSize, Logf: logf(log)})
 	if errors.Is(err, journal.ErrInUse) {
 		return nil, fmt.Errorf("%w: %s; stop that process, or give this gateway another folder with \"journal { path <folder> }\" in the global option esperanto", err, dir)
 	}
@@ -166,14 +166,14 @@ func (j *Journal) open(gateway string, timeout time.Duration, log *zap.Logger) (
 	return e, nil
 }
 
-func (j *Journal) openKafka(gateway string, timeout time.Duration, log *zap.Logger) (journal.Journal, error) {
+func (j *Journal) openKafka(gateway string, timeout time.Duration, log *slog.Logger) (journal.Journal, error) {
 	o := journal.KafkaOptions{
 		Brokers:            j.Brokers,
 		Topic:              j.topic(gateway),
 		Partitions:         j.Partitions,
 		ReplicationFactor:  j.Replication,
 		AllowSingleReplica: j.SingleReplica,
-		Logf:               log.Sugar().Infof,
+		Logf:               logf(log),
 	}
 	if timeout > 0 {
 		o.AppendTimeout = max(timeout, 2*time.Second) // its least
@@ -196,6 +196,10 @@ func (j *Journal) openKafka(gateway string, timeout time.Duration, log *zap.Logg
 		return nil, err
 	}
 	return k, nil
+}
+
+func logf(log *slog.Logger) func(format string, args ...any) {
+	return func(format string, args ...any) { log.Info("journal: " + fmt.Sprintf(format, args...)) }
 }
 
 func (t *KafkaTLS) config() (*tls.Config, error) {

@@ -4,10 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"strings"
 	"time"
 
-	"github.com/esperanto-es/esperanto/internal/cluster"
 	"github.com/esperanto-es/esperanto/internal/gateway"
 	"github.com/esperanto-es/esperanto/replicate"
 	"github.com/esperanto-es/esperanto/replicate/journal"
@@ -23,24 +23,25 @@ type replication struct {
 const startWait = 20 * time.Second
 
 // openReplication opens the journal, if there is a target, and starts.
-func openReplication(h *Handler, a *App, clusters map[string]*cluster.Cluster) (*replication, error) {
+func openReplication(h *Handler, j *Journal, on *running) (*replication, error) {
+	log := slog.New(on.log).With("gateway", h.Name)
 	config := replicate.Config{
-		Source:         clusters[h.Source],
-		Target:         clusters[h.Target],
+		Source:         on.clusters[h.Source],
+		Target:         on.clusters[h.Target],
 		Master:         h.Master,
-		IntentFirst:    a.Journal.intentFirst(),
-		SharedJournal:  len(a.Journal.Brokers) > 0,
+		IntentFirst:    j.intentFirst(),
+		SharedJournal:  len(j.Brokers) > 0,
 		WriteTimeout:   time.Duration(h.WriteTimeout),
 		JournalTimeout: time.Duration(h.JournalTimeout),
 		Grace:          time.Duration(h.Grace),
 		MaxBody:        h.MaxBody,
 		SwitchTimeout:  time.Duration(h.SwitchTimeout),
-		Logger:         a.slog.With("gateway", h.Name),
+		Logger:         log,
 	}
 	r := new(replication)
 	var err error
 	if h.Target != "" {
-		if r.journal, err = a.Journal.open(h.Name, time.Duration(h.JournalTimeout), a.log.Named("journal")); err != nil {
+		if r.journal, err = j.open(h.Name, time.Duration(h.JournalTimeout), log); err != nil {
 			return nil, err
 		}
 		config.Journal = r.journal

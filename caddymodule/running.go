@@ -41,6 +41,7 @@ type running struct {
 	versions    map[string]string // as configured
 	replication *replication
 	sample      sample
+	log         relay
 
 	mu     sync.Mutex
 	owners []*Handler // of the configurations that use it, the newest last
@@ -48,7 +49,8 @@ type running struct {
 
 // newRunning makes a gateway, and opens its journal if it has a target.
 func newRunning(h *Handler, a *App) (*running, error) {
-	r := &running{key: h.key(a.Journal), made: made.Add(1), clusters: map[string]*cluster.Cluster{}, versions: map[string]string{}}
+	r := &running{key: h.key(a.Journal), made: made.Add(1), clusters: map[string]*cluster.Cluster{}, versions: map[string]string{}, log: newRelay()}
+	r.log.set(a.slog.Handler())
 	for name, c := range h.Clusters {
 		v, err := parseVersion(c.Version)
 		if err != nil {
@@ -58,7 +60,7 @@ func newRunning(h *Handler, a *App) (*running, error) {
 		r.versions[name] = c.Version
 	}
 	var err error
-	if r.replication, err = openReplication(h, a, r.clusters); err != nil {
+	if r.replication, err = openReplication(h, a.Journal, r); err != nil {
 		r.closeClusters()
 		return nil, err
 	}
@@ -76,6 +78,9 @@ func (r *running) attach(h *Handler) error {
 	}
 	r.mu.Lock()
 	first := len(r.owners) == 0
+	if !first && !h.sameTimes(r.owners[0]) {
+		h.log.Warn("write_timeout, switch_timeout, journal_timeout and grace have changed; a gateway that runs keeps its own until the process is restarted", "gateway", h.Name)
+	}
 	r.owners = append(r.owners, h)
 	r.use(h)
 	r.mu.Unlock()
@@ -101,8 +106,9 @@ func (r *running) detach(h *Handler) {
 	}
 }
 
-// use sends to the clusters through a configuration's ways.
+// use sends to the clusters through a configuration's ways, and logs to its log.
 func (r *running) use(h *Handler) {
+	r.log.set(h.app.slog.Handler())
 	for name, c := range r.clusters {
 		c.SetSender(h.ups[name])
 	}
