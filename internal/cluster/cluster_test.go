@@ -173,23 +173,28 @@ func TestExternalWritesAndReadBack(t *testing.T) {
 			{DocID: id("3"), Version: 4},
 			{DocID: id("1"), Found: true, Version: 7, Source: []byte(`{}`)},
 			{DocID: id("1"), Found: true, Version: 7, Source: []byte(`{"n":2}`), Again: true},
+			{DocID: cluster.DocID{Index: "books", ID: "4", Routing: "r"}, Found: true, Version: 9, Source: []byte("{\r\n\t\"n\": 1.0\n}")},
+			{DocID: cluster.DocID{Index: "books", ID: "4", Routing: "r"}, Found: true, Version: 8, Source: []byte("{\n}")},
 		}
 		results, err := c.WriteExternal(ctx, docs)
 		if err != nil {
 			t.Fatal(err)
 		}
-		want := []int{201, 201, 404, 409, 200}
+		want := []int{201, 201, 404, 409, 200, 201, 409}
 		for i, r := range results {
 			if r.Status != want[i] || r.OK() == (want[i] == 409) {
 				t.Errorf("%s: document %d: %+v", v, i, r)
 			}
 		}
-		read, err := c.MGet(ctx, []cluster.DocID{id("1"), {Index: "books", ID: "2", Routing: "r"}, id("3"), {Index: "nothing", ID: "1"}}, true)
+		read, err := c.MGet(ctx, []cluster.DocID{id("1"), {Index: "books", ID: "2", Routing: "r"}, id("3"), {Index: "nothing", ID: "1"}, {Index: "books", ID: "4", Routing: "r"}}, true)
 		if err != nil {
 			t.Fatal(err)
 		}
 		if !read[0].Found || read[0].Version != 7 || string(read[0].Source) != `{"n":2}` || !read[1].Found || read[2].Found || read[3].Found {
 			t.Errorf("%s: %+v", v, read)
+		}
+		if got := string(read[4].Source); got != "{\r\n\t\"n\": 1.0\n}" || read[4].Version != 9 || read[4].Routing != "r" {
+			t.Errorf("%s: a source of several lines became %+v %q", v, read[4], got)
 		}
 	}
 }

@@ -150,16 +150,75 @@ func (c *Cluster) readDocs(ids []DocID, answer []byte) ([]Doc, error) {
 }
 
 // WriteExternal makes the cluster's documents what docs say, each under its own
-// version (version_type external), in one bulk: a version that is not higher
-// than the cluster's gets the status 409. Results are in the order of docs. The
-// error is about the whole request; what was written is not known then.
+// version (version_type external): a version that is not higher than the
+// cluster's gets the status 409. They go in one bulk, but for those whose source
+// has line ends: a bulk could not carry it byte for byte. Results are in the
+// order of docs. The error is about the whole; what was written is not known
+// then.
 func (c *Cluster) WriteExternal(ctx context.Context, docs []Doc) ([]Result, error) {
-	if len(docs) == 0 {
-		return nil, nil
-	}
 	v, err := c.Version(ctx)
 	if err != nil {
 		return nil, err
+	}
+	var bulk []Doc
+	var at []int // where the results of bulk belong
+	results := make([]Result, len(docs))
+	for i := range docs {
+		if bytes.IndexByte(docs[i].Source, '\n') < 0 {
+			bulk, at = append(bulk, docs[i]), append(at, i)
+		} else if results[i], err = c.writeOne(ctx, v, &docs[i]); err != nil {
+			return nil, err
+		}
+	}
+	written, err := c.writeBulk(ctx, v, bulk)
+	if err != nil {
+		return nil, err
+	}
+	for i, r := range written {
+		results[at[i]] = r
+	}
+	return results, nil
+}
+
+// writeOne writes a document that exists, in a request of its own.
+func (c *Cluster) writeOne(ctx context.Context, v esapi.Version, d *Doc) (Result, error) {
+	typ, err := c.typeFor(ctx, v, d.DocID)
+	if err != nil {
+		return Result{}, err
+	}
+	if typ == "" {
+		typ = "_doc"
+	}
+	var params esapi.Params
+	params.Set("version", strconv.FormatInt(d.Version, 10))
+	params.Set("version_type", d.versionType())
+	if v.Major == 5 && d.Parent != "" {
+		params.Set("parent", d.Parent)
+	}
+	if d.Routing != "" {
+		params.Set("routing", d.Routing)
+	}
+	if v.AtLeast(noPipeline) {
+		params.Set("pipeline", "_none")
+	}
+	status, answer, err := c.Do(ctx, http.MethodPut, Path(d.Index, typ, d.ID)+"?"+params.Encode(), d.Source)
+	if err != nil {
+		return Result{}, err
+	}
+	r := Result{Status: status}
+	if e := gjson.GetBytes(answer, "error"); e.Exists() {
+		r.Type, r.Reason = reason(e)
+	}
+	return r, nil
+}
+
+// noPipeline is the first version in which a write can say that the index's
+// default pipeline is not for it. What a pipeline does was done at the master.
+var noPipeline = esapi.V(6, 5)
+
+func (c *Cluster) writeBulk(ctx context.Context, v esapi.Version, docs []Doc) ([]Result, error) {
+	if len(docs) == 0 {
+		return nil, nil
 	}
 	size := 0
 	for i := range docs {
@@ -174,8 +233,7 @@ func (c *Cluster) WriteExternal(ctx context.Context, docs []Doc) ([]Result, erro
 		body = appendAction(body, v, &docs[i], typ)
 	}
 	target := "/_bulk"
-	if v.AtLeast(esapi.V(6, 5)) {
-		// What a pipeline does was done at the master already.
+	if v.AtLeast(noPipeline) {
 		target += "?pipeline=_none"
 	}
 	status, answer, err := c.Do(ctx, http.MethodPost, target, body)
@@ -236,32 +294,20 @@ func appendAction(b []byte, v esapi.Version, d *Doc, typ string) []byte {
 	b = appendRouting(b, v, d.DocID)
 	b = append(b, `,"version":`...)
 	b = strconv.AppendInt(b, d.Version, 10)
-	if d.Again {
-		b = append(b, `,"version_type":"external_gte"}}`...)
-	} else {
-		b = append(b, `,"version_type":"external"}}`...)
-	}
-	b = append(b, '\n')
+	b = append(b, `,"version_type":"`...)
+	b = append(b, d.versionType()...)
+	b = append(b, "\"}}\n"...)
 	if d.Found {
-		b = appendLine(b, d.Source)
+		b = append(append(b, d.Source...), '\n')
 	}
 	return b
 }
 
-// appendLine appends a source as one line. Line ends in JSON are white space
-// between tokens only, so a blank means the same.
-func appendLine(b, source []byte) []byte {
-	start := len(b)
-	b = append(b, source...)
-	for line := b[start:]; ; {
-		i := bytes.IndexByte(line, '\n')
-		if i < 0 {
-			break
-		}
-		line[i] = ' '
-		line = line[i+1:]
+func (d *Doc) versionType() string {
+	if d.Again {
+		return "external_gte"
 	}
-	return append(b, '\n')
+	return "external"
 }
 
 func appendRouting(b []byte, v esapi.Version, id DocID) []byte {

@@ -8,6 +8,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"net/http"
+	"strings"
 	"sync"
 	"testing"
 
@@ -126,7 +127,7 @@ func (o *oneWriter) single(url, index, op string) error {
 	id, k := o.pick()
 	o.n++
 	k.tried = o.n
-	method, path, body := "PUT", "/"+index+"/book/"+id, o.source()
+	method, path, body := "PUT", "/"+index+"/book/"+id, strings.Replace(o.source(), ", ", ",\n\t", 1)
 	switch op {
 	case "update":
 		method, path, body = "POST", path+"/_update", fmt.Sprintf(`{"doc":%s,"doc_as_upsert":true}`, body)
