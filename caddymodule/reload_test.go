@@ -1,13 +1,19 @@
 package caddymodule
 
 import (
+	"encoding/json"
 	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig"
 	"github.com/twmb/franz-go/pkg/kfake"
 )
 
@@ -207,5 +213,61 @@ func TestJournalInKafka(t *testing.T) {
 	p.waitApplied()
 	if s := p.status(); s["master"] != "b" || len(b.Docs()) != 10 {
 		t.Errorf("%d documents; %v", len(b.Docs()), s)
+	}
+}
+
+// Several gateways in one process have names, journals and masters of their own.
+func TestSeveralGateways(t *testing.T) {
+	a, b := newElasticsearch(t, 7, 17), newElasticsearch(t, 7, 17)
+	c, d := newElasticsearch(t, 5, 6), newElasticsearch(t, 8, 7)
+	p := newProcess(t)
+	other := freePort(t)
+	config := func(first, second string) string {
+		return fmt.Sprintf("{\nadmin localhost:%d\npersist_config off\n}\nhttp://127.0.0.1:%d {\nesperanto %s {\n%s\n}\n}\nhttp://127.0.0.1:%d {\nesperanto %s {\n%s\n}\n}",
+			p.admin, p.port, first, two(a, b, ""), other, second, two(c, d, ""))
+	}
+	if err := loadFile(config("one", "one")); err == nil || !strings.Contains(err.Error(), "two different gateways are named one; give one of them another name") {
+		t.Errorf("the same name twice: %v", err)
+	}
+	if err := loadFile(config("one", "two")); err != nil {
+		t.Fatal(err)
+	}
+	if code, answer := p.tell("GET", "/esperanto/status", ""); code != 400 || !strings.Contains(answer, "there are several gateways: one, two") {
+		t.Errorf("%d %s", code, answer)
+	}
+	if code, answer := p.tell("POST", "/esperanto/switchover?gateway=two", `{"master":"b"}`); code != 200 {
+		t.Errorf("%d %s", code, answer)
+	}
+	if _, answer := p.tell("GET", "/esperanto/status?gateway=one", ""); !strings.Contains(answer, `"master":"a"`) {
+		t.Errorf("%s", answer)
+	}
+	if code, answer, err := request("PUT", fmt.Sprintf("http://127.0.0.1:%d/i/book/1", other), `{"n":1}`); err != nil || code != 201 || len(d.Docs()) != 1 {
+		t.Errorf("%d %s %v", code, answer, err)
+	}
+}
+
+// Validation neither sends anything nor opens a journal.
+func TestValidateTouchesNothing(t *testing.T) {
+	var asked atomic.Int32
+	address := node(t, func(http.ResponseWriter, *http.Request) { asked.Add(1) })
+	folder := filepath.Join(t.TempDir(), "journal")
+	caddyfile := fmt.Sprintf("{\nadmin off\nesperanto {\njournal {\npath %s\n}\n}\n}\n:0 {\nesperanto {\ncluster a {\nto %s\nhealth_uri /\nhealth_interval 10ms\n}\ncluster b {\nto %s\n}\nsource a\ntarget b\n}\n}", folder, address, address)
+	adapted, _, err := caddyconfig.GetAdapter("caddyfile").Adapt([]byte(caddyfile), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var config caddy.Config
+	if err := json.Unmarshal(adapted, &config); err != nil {
+		t.Fatal(err)
+	}
+	if err := caddy.Validate(&config); err != nil {
+		t.Error(err)
+	}
+	time.Sleep(50 * time.Millisecond)
+	if n := asked.Load(); n > 0 {
+		t.Errorf("%d requests", n)
+	}
+	if _, err := os.Stat(folder); err == nil {
+		t.Error("the journal's folder was made")
 	}
 }

@@ -106,6 +106,10 @@ func (p *process) load(block, global string) error {
 			%s
 		}
 	}`, p.admin, global, p.port, block)
+	return loadFile(caddyfile)
+}
+
+func loadFile(caddyfile string) error {
 	adapted, _, err := caddyconfig.GetAdapter("caddyfile").Adapt([]byte(caddyfile), map[string]any{"filename": "Caddyfile"})
 	if err != nil {
 		return err
