@@ -149,19 +149,24 @@ func OpenEmbedded(dir string, opts EmbeddedOptions) (*Embedded, error) {
 		wake:     make(chan struct{}, 1),
 		room:     make(chan struct{}, 1),
 		urgent:   make(chan struct{}, 1),
-		acks:     make(chan acked, 4),
+		acks:     make(chan acked, 1),
 		finished: make(chan struct{}),
 		gone:     make(chan struct{}),
 	}
 	e.down, e.stop = context.WithCancelCause(context.Background())
 	var err error
 	if e.db, err = openStore(dir, opts.fs, opts.Logf, e.fail); err != nil {
-		return nil, err
+		if errors.Is(err, ErrInUse) {
+			return nil, err
+		}
+		if f := e.failure(); f != nil {
+			err = f // what pebble could not return
+		}
+		return nil, openingError(dir, err)
 	}
 	if err := e.load(); err != nil {
-		err = fmt.Errorf("opening the embedded journal in %s: %w; if the disk is sound, move the folder away, "+
-			"start again and resync the follower, for what it had not applied is lost", dir, err)
-		return nil, errors.Join(err, e.abandonOpen())
+		e.abandonOpen()
+		return nil, openingError(dir, err)
 	}
 	go e.acknowledge()
 	go e.write()
@@ -205,7 +210,7 @@ func (e *Embedded) replayTail() error {
 	defer func() { b.Close() }()
 	stored := e.records()
 	next, dropped := stored, 0
-	durable, found, err := e.tail.replay(storedHeader+e.opts.MaxRecordBytes, func(f frame) error {
+	durable, found, err := e.tail.replay(func(f frame) error {
 		if f.before() < next {
 			return nil // pebble has it
 		}
@@ -261,13 +266,12 @@ func (e *Embedded) records() (n uint64) {
 	return n
 }
 
-func (e *Embedded) abandonOpen() error {
+func (e *Embedded) abandonOpen() {
 	e.stop(ErrClosed)
-	var err error
 	if e.tail != nil {
-		err = e.tail.close()
+		e.tail.close()
 	}
-	return errors.Join(err, e.db.close())
+	e.db.close() // its errors follow from the one that is told
 }
 
 // fail stops the journal. It may be called from any goroutine, also from

@@ -190,6 +190,31 @@ func TestEmbeddedStopsWhenTheDiskBreaks(t *testing.T) {
 	}
 }
 
+// The disk may also fail while the journal is opened.
+func TestEmbeddedOpenOnBrokenDisk(t *testing.T) {
+	for _, pattern := range []string{"MANIFEST*", "*.log", "marker*", "OPTIONS*"} {
+		for _, op := range []string{"create", "write", "sync"} {
+			dir, fs := t.TempDir(), &brokenFS{FS: vfs.Default}
+			fs.break_(func(o, name string) error {
+				if ok, _ := filepath.Match(pattern, name); ok && o == op {
+					return syscall.EIO
+				}
+				return nil
+			})
+			e, err := OpenEmbedded(dir, EmbeddedOptions{fs: fs})
+			if err == nil {
+				e.Close(context.Background())
+				t.Logf("%s of %s: not noticed", op, pattern)
+				continue
+			}
+			t.Logf("%s of %s: %v", op, pattern, err)
+			if !strings.Contains(err.Error(), dir) {
+				t.Error("it does not say where")
+			}
+		}
+	}
+}
+
 func TestEmbeddedSlowDisk(t *testing.T) {
 	t.Parallel()
 	e := openTest(t, t.TempDir(), EmbeddedOptions{MaxPendingBytes: 100_000, fs: &brokenFS{FS: vfs.Default, delay: 150 * time.Millisecond}})

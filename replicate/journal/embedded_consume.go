@@ -14,7 +14,7 @@ import (
 // comes alone.
 const (
 	deliverEntries = 1000
-	deliverBytes   = 4 << 20
+	deliverBytes   = 1 << 20
 )
 
 // Consume has a goroutine per partition, which it waits for. Entries are

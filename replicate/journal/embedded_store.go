@@ -55,7 +55,7 @@ func openStore(dir string, fs vfs.FS, logf func(string, ...any), fail func(error
 		return nil, fmt.Errorf("locking the embedded journal in %s: %w", dir, err)
 	}
 	s := &store{lock: lock, cache: pebble.NewCache(cacheBytes)}
-	s.DB, err = pebble.Open(dir, &pebble.Options{
+	s.DB, err = openPebble(dir, &pebble.Options{
 		// Older formats drop everything behind a damaged record of the log
 		// without a word; this one refuses to open.
 		FormatMajorVersion: pebble.FormatNewest,
@@ -79,10 +79,40 @@ func openStore(dir string, fs vfs.FS, logf func(string, ...any), fail func(error
 	})
 	if err != nil {
 		s.cache.Unref()
-		return nil, errors.Join(fmt.Errorf("opening the embedded journal in %s: %w; if the disk is sound, move the folder away, "+
-			"start again and resync the follower, for what it had not applied is lost", dir, err), lock.Close())
+		if s.broken.Load() {
+			return nil, err
+		}
+		return nil, errors.Join(err, lock.Close())
 	}
 	return s, nil
+}
+
+// openingError says what to do about a journal that cannot be opened. Damage and
+// a disk that refuses are told apart, because moving the folder away gives up
+// what is in it.
+func openingError(dir string, err error) error {
+	var errno syscall.Errno
+	if errors.Is(err, ErrClosed) { // it says already where and what next
+		return fmt.Errorf("opening the embedded journal: %w", err)
+	}
+	if errors.As(err, &errno) {
+		return fmt.Errorf("opening the embedded journal in %s: %w; free or repair the disk and start again, nothing is lost yet", dir, err)
+	}
+	return fmt.Errorf("opening the embedded journal in %s: %w; restore the folder, or move it away, start again and resync "+
+		"the follower, as what it had not applied is lost then", dir, err)
+}
+
+// openPebble opens in a goroutine of its own, because storeLogger.Fatalf ends
+// the goroutine that calls it.
+func openPebble(dir string, o *pebble.Options) (db *pebble.DB, err error) {
+	err = errors.New("the disk failed")
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		db, err = pebble.Open(dir, o)
+	}()
+	<-done
+	return db, err
 }
 
 // close leaves the lock taken if pebble is broken: its goroutines may still

@@ -83,9 +83,6 @@ func (f frame) valid(generation uint64) bool {
 		binary.BigEndian.Uint32(f[4:]) == crc32.Checksum(f[frameHeader+storedHead:], castagnoli)
 }
 
-// storedSize is what a record counts against MaxBytes.
-func storedSize(r Record) int { return storedHeader + len(r.Key) + len(r.Value) }
-
 // decodeStored reads a stored value back, copying what it returns.
 func decodeStored(s []byte) (r Record, at time.Time, before uint64, err error) {
 	if len(s) < storedHeader {

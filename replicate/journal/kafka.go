@@ -168,6 +168,7 @@ type Kafka struct {
 
 	mu             sync.Mutex
 	problem        error // why the journal cannot be used now, or nil
+	failure        error // of the last append, or nil
 	unlimited      bool  // the topic has no retention limit
 	closed         bool
 	pendingRecords int
@@ -175,7 +176,7 @@ type Kafka struct {
 	settled        chan struct{} // an append is done; capacity 1
 	consumer       *kafkaConsumer
 	tables         map[string]*kafkaTable
-	there          map[string]bool // topics that were seen
+	there          map[string][16]byte // ids of topics that were seen
 
 	suspect chan struct{} // the steward should look; capacity 1
 
@@ -210,7 +211,7 @@ func OpenKafka(ctx context.Context, opts KafkaOptions) (*Kafka, error) {
 		settled: make(chan struct{}, 1),
 		suspect: make(chan struct{}, 1),
 		tables:  map[string]*kafkaTable{},
-		there:   map[string]bool{},
+		there:   map[string][16]byte{},
 		problem: fmt.Errorf("%w: no answer yet from Kafka at %v", ErrUnavailable, opts.Brokers),
 		gone:    make(chan struct{}),
 	}
@@ -241,6 +242,9 @@ func (k *Kafka) Partitions() int32 { return int32(k.opts.Partitions) }
 func (k *Kafka) Ping(ctx context.Context) error {
 	k.mu.Lock()
 	closed, problem := k.closed, k.problem
+	if problem == nil {
+		problem = k.trialRefusal()
+	}
 	k.mu.Unlock()
 	if closed {
 		return ErrClosed

@@ -2,8 +2,10 @@ package journal
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
@@ -33,13 +35,21 @@ func (k *Kafka) produce(record *kgo.Record, done func(*kgo.Record, error)) error
 		return err
 	}
 	k.cl.TryProduce(context.Background(), record, func(record *kgo.Record, err error) {
-		defer k.release(n)
-		if err != nil {
-			notify(k.suspect)
-		}
+		defer k.release(n, err)
 		done(record, err)
 	})
 	return nil
+}
+
+// trialRefusal lets one record at a time through when the last one was not
+// confirmed, to find out whether it is over: the steward does not see
+// everything, for example that too few replicas confirm, and a time-out per
+// write is much. k.mu is held.
+func (k *Kafka) trialRefusal() error {
+	if k.failure == nil || k.pendingRecords == 0 {
+		return nil
+	}
+	return fmt.Errorf("%w: the last append was not confirmed: %w", ErrUnavailable, k.failure)
 }
 
 // reserve counts a record of n bytes as pending, or says why it cannot be
@@ -47,12 +57,16 @@ func (k *Kafka) produce(record *kgo.Record, done func(*kgo.Record, error)) error
 func (k *Kafka) reserve(n int) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	switch {
-	case k.closed:
+	if k.closed {
 		return ErrClosed
-	case k.problem != nil:
+	}
+	if k.problem != nil {
 		return k.problem
-	case k.pendingRecords >= k.opts.MaxPendingRecords || k.pendingRecords > 0 && k.pendingBytes+n > k.opts.MaxPendingBytes:
+	}
+	if err := k.trialRefusal(); err != nil {
+		return err
+	}
+	if k.pendingRecords >= k.opts.MaxPendingRecords || k.pendingRecords > 0 && k.pendingBytes+n > k.opts.MaxPendingBytes {
 		return fmt.Errorf("%w: %d records with %d bytes wait for Kafka's confirmation", ErrFull, k.pendingRecords, k.pendingBytes)
 	}
 	k.pendingRecords++
@@ -60,10 +74,18 @@ func (k *Kafka) reserve(n int) error {
 	return nil
 }
 
-func (k *Kafka) release(n int) {
+// release is called with what has become of a record that was reserved for.
+func (k *Kafka) release(n int, err error) {
 	k.mu.Lock()
 	k.pendingRecords--
 	k.pendingBytes -= n
+	if errors.Is(err, kerr.MessageTooLarge) {
+		err = nil // says nothing about the next
+	}
+	k.failure = err
 	k.mu.Unlock()
 	notify(k.settled)
+	if err != nil {
+		notify(k.suspect)
+	}
 }

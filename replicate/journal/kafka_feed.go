@@ -33,7 +33,7 @@ type kafkaFeed struct {
 // Above these a partition is paused until half of it is delivered.
 const (
 	feedRecords = 2 * deliverEntries
-	feedBytes   = deliverBytes
+	feedBytes   = 2 * deliverBytes
 )
 
 // startFeed is called with c.mu held; the handler hears of it from the feed's

@@ -145,7 +145,13 @@ func frozenBroker(t *testing.T, k *journal.Kafka, timeout time.Duration, freeze,
 	once.Do(thaw)
 	start = time.Now()
 	eventually(t, "Ping", func() error { return k.Ping(within(t, time.Second)) })
-	journaltest.Append(t, k, "k", "after")
+	eventually(t, "Append", func() error {
+		c, err := journaltest.Start(k, "k", "after")
+		if err != nil {
+			return err
+		}
+		return (<-c).Err
+	})
 	t.Logf("available again after %s", time.Since(start))
 	if err := put(within(t, 10*time.Second)); err != nil {
 		t.Error(err)
@@ -378,6 +384,16 @@ func TestKafkaLostRecords(t *testing.T) {
 		}
 		_, err := journaltest.Start(k, "k", "v")
 		if err == nil || !strings.Contains(err.Error(), "somebody has deleted it") {
+			return fmt.Errorf("Append: %w", err)
+		}
+		return nil
+	})
+	if _, err := adm.CreateTopic(ctx, 4, 1, map[string]*string{"max.message.bytes": kadm.StringPtr("20971520")}, "esperanto"); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the journal notices", func() error {
+		_, err := journaltest.Start(k, "k", "v")
+		if err == nil || !strings.Contains(err.Error(), "created again") {
 			return fmt.Errorf("Append: %w", err)
 		}
 		return nil

@@ -98,7 +98,9 @@ func (k *Kafka) prepareTopic(ctx context.Context, topic string, partitions int, 
 	if err != nil {
 		return err
 	}
-	k.noteThere(topic)
+	if err := k.sameAsBefore(topic, detail.TopicID); err != nil {
+		return err
+	}
 	if n := len(detail.Partitions); n != partitions {
 		return fmt.Errorf("%w: topic %s has %d partitions and %d are configured; configure %d, or another topic: "+
 			"with another number the records of an index lose their order", ErrUnavailable, topic, n, partitions, n)
@@ -113,13 +115,20 @@ func (k *Kafka) prepareTopic(ctx context.Context, topic string, partitions int, 
 func (k *Kafka) wasThere(topic string) bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	return k.there[topic]
+	_, ok := k.there[topic]
+	return ok
 }
 
-func (k *Kafka) noteThere(topic string) {
+// sameAsBefore notes which topic it is: also when somebody else has created it
+// again, what was not applied is gone.
+func (k *Kafka) sameAsBefore(topic string, id [16]byte) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.there[topic] = true
+	if before, ok := k.there[topic]; ok && before != id {
+		return fmt.Errorf("%w: topic %s was deleted and created again, and what was not applied is gone: restart and resync the follower", ErrUnavailable, topic)
+	}
+	k.there[topic] = id
+	return nil
 }
 
 // checkLeaders asks a broker for the topic's partitions, which all need a
@@ -226,11 +235,8 @@ func (k *Kafka) auditTopic(ctx context.Context, topic string, detail *kmsg.Metad
 		}
 	}
 	replicas := len(detail.Partitions[0].Replicas)
-	for _, complaint := range k.complaints(topic, settings, replicas, compact) {
-		err = errors.Join(err, complaint)
-	}
-	if err != nil {
-		return fmt.Errorf("%w: topic %s: %w", ErrUnavailable, topic, err)
+	if list := k.complaints(topic, settings, replicas, compact); len(list) > 0 {
+		return fmt.Errorf("%w: topic %s: %s", ErrUnavailable, topic, strings.Join(list, "; "))
 	}
 	k.mu.Lock()
 	if !compact {
@@ -242,13 +248,13 @@ func (k *Kafka) auditTopic(ctx context.Context, topic string, detail *kmsg.Metad
 
 // complaints lists what is wrong with a topic. A setting that the broker does
 // not tell is not complained about.
-func (k *Kafka) complaints(topic string, settings map[string]string, replicas int, compact bool) (list []error) {
+func (k *Kafka) complaints(topic string, settings map[string]string, replicas int, compact bool) (list []string) {
 	number := func(name string) (int64, bool) {
 		n, err := strconv.ParseInt(settings[name], 10, 64)
 		return n, err == nil
 	}
 	complain := func(why, name, value string) {
-		list = append(list, fmt.Errorf("%s=%s %s: kafka-configs.sh --alter --entity-type topics --entity-name %s --add-config %s=%s",
+		list = append(list, fmt.Sprintf("%s=%s %s: kafka-configs.sh --alter --entity-type topics --entity-name %s --add-config %s=%s",
 			name, settings[name], why, topic, name, value))
 	}
 	policy := settings["cleanup.policy"]
@@ -277,7 +283,7 @@ func (k *Kafka) complaints(topic string, settings map[string]string, replicas in
 		complain("loses confirmed records when a broker fails", "unclean.leader.election.enable", "false")
 	}
 	if replicas < 2 {
-		list = append(list, errors.New("it has one replica, so that confirmed records are lost with one broker: give it three with kafka-reassign-partitions.sh, or allow a single replica for trying out"))
+		list = append(list, "it has one replica, so that confirmed records are lost with one broker: give it three with kafka-reassign-partitions.sh, or allow a single replica for trying out")
 	} else if n, ok := number("min.insync.replicas"); ok && n < 2 {
 		complain("lets one broker alone confirm a record, which is lost with it", "min.insync.replicas", "2")
 	}

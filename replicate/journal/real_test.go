@@ -119,6 +119,10 @@ func TestKafkaRealKilledBrokers(t *testing.T) {
 	if n := count(); n != before {
 		t.Errorf("%d records were acknowledged by one broker alone", n-before)
 	}
+	if mu.Lock(); refused == 0 {
+		t.Error("no append was refused")
+	}
+	mu.Unlock()
 	must(cluster.Start(within(t, time.Minute), 1))
 	must(cluster.Start(within(t, time.Minute), 2))
 	progress()

@@ -88,9 +88,8 @@ func syncFolder(dir string) error {
 
 // replay calls f with each frame that was written completely, in the order of
 // writing, and returns how many records are known to have been durable. A frame
-// is valid only during the call. largest bounds the length of a stored value.
-// If there is no tail, found is false.
-func (t *tail) replay(largest int, f func(frame) error) (durable uint64, found bool, err error) {
+// is valid only during the call. If there is no tail, found is false.
+func (t *tail) replay(f func(frame) error) (durable uint64, found bool, err error) {
 	var headers [2]tailHead
 	for i := range t.files {
 		if headers[i], err = readTailHead(t.files[i].f); err != nil {
@@ -109,7 +108,7 @@ func (t *tail) replay(largest int, f func(frame) error) (durable uint64, found b
 		if g == 0 {
 			continue
 		}
-		if err := replayTailFile(t.files[i].f, g, largest, func(fr frame) error {
+		if err := replayTailFile(t.files[i].f, g, func(fr frame) error {
 			durable = max(durable, fr.durable())
 			return f(fr)
 		}); err != nil {
@@ -141,7 +140,11 @@ func readTailHead(r io.ReaderAt) (tailHead, error) {
 // replayTailFile ends at the first bytes that are no frame of this generation:
 // a frame that was being written when the process was killed, or the rest of
 // the generation before.
-func replayTailFile(file *os.File, generation uint64, largest int, f func(frame) error) error {
+func replayTailFile(file *os.File, generation uint64, f func(frame) error) error {
+	info, err := file.Stat()
+	if err != nil {
+		return fmt.Errorf("reading the tail: %w", err)
+	}
 	r := bufio.NewReaderSize(io.NewSectionReader(file, int64(tailHeader), 1<<62), 64<<10)
 	for {
 		head, err := r.Peek(frameHeader)
@@ -151,7 +154,7 @@ func replayTailFile(file *os.File, generation uint64, largest int, f func(frame)
 			return fmt.Errorf("reading the tail: %w", err)
 		}
 		n := int(binary.BigEndian.Uint32(head[8:]))
-		if n < storedHeader || n > largest {
+		if n < storedHeader || int64(n) > info.Size() {
 			return nil
 		}
 		fr := make(frame, frameHeader+n)

@@ -17,7 +17,7 @@ func newTail(t *testing.T, dir string) *tail {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { tl.close() })
-	if _, _, err := tl.replay(1<<20, func(frame) error { return nil }); err != nil {
+	if _, _, err := tl.replay(func(frame) error { return nil }); err != nil {
 		t.Fatal(err)
 	}
 	if err := tl.reset(0); err != nil {
@@ -43,7 +43,7 @@ func replayed(t *testing.T, dir string) (numbers []uint64, durable uint64) {
 		t.Fatal(err)
 	}
 	defer tl.close()
-	durable, found, err := tl.replay(1<<20, func(f frame) error {
+	durable, found, err := tl.replay(func(f frame) error {
 		n := f.before()
 		r, at, _, err := decodeStored(f.stored())
 		if err != nil || r.Key != "k" || !at.Equal(time.Unix(0, int64(n))) || len(r.Value) > 0 && r.Value[0] != byte(n) {
