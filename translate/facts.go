@@ -23,13 +23,17 @@ type Facts interface {
 // request has changed indices, aliases or mappings, so that the next one sees
 // the change.
 type Forgetter interface {
+	// ForgetAll drops what the cluster told, and keeps what was learned.
 	ForgetAll()
+	// Forget drops also what was learned of these indices: they are gone, and
+	// their names may come back with another type.
+	Forget(indices ...string)
 }
 
 // changesIndices reports whether an API changes what Facts tell.
 func changesIndices(api string) bool {
 	switch api {
-	case "indices.create", "indices.delete", "indices.put_mapping", "indices.put_alias", "indices.delete_alias", "indices.update_aliases",
+	case "indices.create", "indices.put_mapping", "indices.put_alias", "indices.delete_alias", "indices.update_aliases",
 		"indices.rollover", "indices.shrink", "indices.split", "indices.clone", "indices.open", "indices.close", "reindex", "snapshot.restore":
 		return true
 	}

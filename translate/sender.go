@@ -58,14 +58,30 @@ func (s *Sender) Send(ctx context.Context, r *esapi.Request) (*esapi.Response, e
 	if err != nil {
 		return nil, err
 	}
+	forget := s.forgets(ctx, x)
 	answer, err := chain(x.steps, s.next).Send(ctx, sent)
-	if f, ok := s.facts.(Forgetter); ok && changesIndices(x.Endpoint.API) {
-		f.ForgetAll() // even without an answer: the change may have been made
-	}
+	forget() // even without an answer: the change may have been made
 	if err != nil {
 		return nil, err
 	}
 	return s.answer(x, r, answer)
+}
+
+// forgets returns what has to be done after a request so that Facts show its
+// effect.
+func (s *Sender) forgets(ctx context.Context, x *Exchange) func() {
+	f, ok := s.facts.(Forgetter)
+	switch {
+	case ok && x.Endpoint.API == "indices.delete":
+		// Which indices they are has to be asked while they are there.
+		if names, err := s.facts.Expand(ctx, x.Endpoint.Index); err == nil {
+			return func() { f.Forget(names...) }
+		}
+		return f.ForgetAll
+	case ok && changesIndices(x.Endpoint.API):
+		return f.ForgetAll
+	}
+	return func() {}
 }
 
 func (s *Sender) exchange(ctx context.Context, r *esapi.Request) *Exchange {

@@ -348,7 +348,7 @@ var masks = []struct {
 	is *regexp.Regexp
 	to string
 }{
-	{regexp.MustCompile(`\b[A-Za-z0-9_-]{22}\b`), "UUID"},
+	{regexp.MustCompile(`(^|\s)[A-Za-z0-9_-]{22}(\s|$)`), "${1}UUID$2"},
 	{regexp.MustCompile(`\b\d+(\.\d+)?[kmg]?b\b`), "SIZE"},
 	{regexp.MustCompile(`[ \t]+`), " "}, // the width of a column follows the longest uuid or size
 	{regexp.MustCompile(` ?\n`), "\n"},

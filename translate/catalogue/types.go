@@ -162,6 +162,9 @@ func learnAfterwards(x *Exchange, index, t string) {
 		a, err := next.Send(ctx, r)
 		if err == nil && a.Status < 300 {
 			x.Facts.Learn(index, t)
+			if f, ok := x.Facts.(translate.Forgetter); ok {
+				f.ForgetAll() // that the index was missing
+			}
 		}
 		return a, err
 	})
