@@ -134,6 +134,60 @@ func blockedPartition(t *testing.T, o Opener) {
 	stop(nil)
 }
 
+// backlog is more than a consumer is given at once, and the consumer is slower
+// than the journal.
+func backlog(t *testing.T, o Opener) {
+	const n, keys = 12_000, 2
+	j := open(t, o, Options{})
+	var mu sync.Mutex
+	var failed error
+	room := make(chan struct{}, 1000)
+	for i := range n {
+		room <- struct{}{}
+		key := fmt.Sprint("index-", i%keys)
+		value := fmt.Appendf(nil, "%d %s", i, strings.Repeat("x", i%700))
+		if err := j.Append(journal.Record{Key: key, Value: value}, func(_ journal.Position, err error) {
+			if err != nil {
+				mu.Lock()
+				failed = err
+				mu.Unlock()
+			}
+			<-room
+		}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c := NewCollector()
+	c.Before = func(_ context.Context, _ int32, entries []journal.Entry) error {
+		bytes := 0
+		for _, e := range entries {
+			bytes += len(e.Value)
+		}
+		if len(entries) > 5_000 || bytes > 8<<20 {
+			return fmt.Errorf("%d entries with %d bytes were delivered at once", len(entries), bytes)
+		}
+		time.Sleep(10 * time.Millisecond)
+		return nil
+	}
+	stop := Consume(t, j, c)
+	seen := map[string]int{}
+	for _, e := range c.Wait(t, n) {
+		var i int
+		fmt.Sscan(string(e.Value), &i)
+		k := seen[e.Key]
+		if i/keys != k || fmt.Sprint("index-", i%keys) != e.Key {
+			t.Fatalf("%s: record %d in place %d", e.Key, i, k)
+		}
+		seen[e.Key]++
+	}
+	stop(nil)
+	mu.Lock()
+	defer mu.Unlock()
+	if failed != nil {
+		t.Error(failed)
+	}
+}
+
 // wakesUp allows for a slow machine: polling once a second would fail.
 func wakesUp(t *testing.T, o Opener) {
 	j := open(t, o, Options{})

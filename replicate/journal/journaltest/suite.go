@@ -38,6 +38,7 @@ func Run(t *testing.T, empty func(t *testing.T) Opener) {
 		{"an error of the handler ends Consume", handlerFails},
 		{"Close ends Consume", closeEndsConsume},
 		{"a blocked partition does not block the others", blockedPartition},
+		{"a slow consumer gets the whole backlog in order", backlog},
 		{"an append wakes the consumer", wakesUp},
 		{"large records arrive", largeRecord},
 		{"records that are too large are refused", tooLarge},
