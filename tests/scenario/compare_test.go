@@ -290,8 +290,8 @@ func kind(v any) string {
 // equalValues compares leaves. Decimal numbers may differ in the last place:
 // sums are added in another order.
 func equalValues(key string, home, got any) bool {
-	if reasons[key] && kind(home) == kind(got) {
-		return true
+	if key == "reason" && kind(home) == kind(got) {
+		return true // a text for humans
 	}
 	if key == "_id" && automaticID.MatchString(fmt.Sprint(home)) && automaticID.MatchString(fmt.Sprint(got)) {
 		return true
@@ -315,13 +315,15 @@ func equalValues(key string, home, got any) bool {
 // automaticID is how an id looks that was not given by the application.
 var automaticID = regexp.MustCompile(`[A-Za-z0-9_-]{20}`)
 
-// reasons are members that hold texts for humans.
-var reasons = map[string]bool{"reason": true, "description": true, "details": true, "value": false}
-
 // errors compares two errors: their types, not what they tell.
 func (d *differ) errors(path string, home, got map[string]any) {
 	if h, g := home["type"], got["type"]; h != g {
 		d.add(path+".type", h, fmt.Sprint(short(g), " (", short(got["reason"]), ")"))
+	}
+	// What failed on a shard has its error below "reason".
+	if h, ok := home["reason"].(map[string]any); ok {
+		g, _ := got["reason"].(map[string]any)
+		d.errors(path+".reason", h, g)
 	}
 	for _, k := range []string{"root_cause", "failed_shards"} {
 		if (home[k] == nil) != (got[k] == nil) {
