@@ -108,6 +108,7 @@ var ignored = map[string]string{
 	"node":                                "a node's id",
 	"number_of_pending_tasks":             "depends on what was done just before",
 	"cluster":                             "the cluster's own",
+	"num_freed":                           "of a cleared scroll: depends on the default number of shards",
 	"number_of_shards":                    "its default was 5 before 7.0",
 	"active_shards":                       "depends on the default number of shards",
 	"active_primary_shards":               "depends on the default number of shards",

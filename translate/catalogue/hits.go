@@ -84,7 +84,7 @@ func init() {
 			OldClient: Direction{Fidelity: translate.Exact, Request: []Rule{
 				at(translate.SearchBody, func(x *Exchange, n *Node) error {
 					if isSearchRoot(n) {
-						collects := n.Get("size").Raw != "0" || n.Has("sort")
+						collects := n.Get("size").Raw != "0"
 						if n.Has("suggest") && !n.Has("query") && !n.Has("aggs") && !n.Has("aggregations") {
 							collects = false // only suggestions
 						}
