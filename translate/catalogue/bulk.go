@@ -165,7 +165,8 @@ func nextBulkItem(x *Exchange, _ *Node) error {
 }
 
 // dropBulkType takes the type out of an action line. An item of another type than
-// the index has fails alone, as a second type does on 6.x (ERR-10).
+// the index has fails alone, as a second type does on 6.x (ERR-10); a delete finds
+// nothing there, and must not reach the document that has the id.
 func dropBulkType(x *Exchange, n *Node) error {
 	t := n.Get("_type").String()
 	if t == "" {
@@ -182,18 +183,19 @@ func dropBulkType(x *Exchange, n *Node) error {
 		return err
 	}
 	items := bulkItemsOf(x)
+	if known == "" {
+		known = items.types[index]
+	}
 	switch {
 	case known == "":
-		known = items.types[index]
-		if known == "" {
+		if n.Name() != "delete" {
 			items.learn(x, index, t)
-			return nil
 		}
-		fallthrough
+	case !foreign(x, known, t):
+	case n.Name() == "delete":
+		items.add(x, n).missing = true
 	default:
-		if foreign(x, known, t) && n.Name() != "delete" {
-			items.refuse(x, n, secondType(index, known, t).(*esapi.Error))
-		}
+		items.refuse(x, n, secondType(index, known, t).(*esapi.Error))
 	}
 	return nil
 }

@@ -29,6 +29,7 @@ type bulkItem struct {
 	op, index, id, routing string
 
 	failure *esapi.Error // the item is answered with this
+	missing bool         // the item deletes what is not there
 	version string       // the item is carried out only at this version
 }
 
@@ -71,6 +72,11 @@ func (b *bulkItems) learn(x *Exchange, index, t string) {
 // send sends what is left of the bulk and puts the answers of the special items
 // in their places.
 func (b *bulkItems) send(ctx context.Context, x *Exchange, r *esapi.Request, next esapi.Sender) (*esapi.Response, error) {
+	if n := countItems(r.Body); n != b.next {
+		// One of the lines is no action, so the numbers of those behind it are not
+		// known: all versions refuse such a bulk as a whole.
+		return nil, esapi.IllegalArgument("Malformed action/metadata line, expected one object with [create], [delete], [index] or [update]")
+	}
 	if err := b.compareVersions(ctx, x, next); err != nil {
 		return nil, err
 	}
@@ -107,11 +113,19 @@ func (b *bulkItems) rest(body []byte) []byte {
 		switch {
 		case s == nil:
 			rest = append(append(rest, head...), source...)
-		case s.failure == nil:
+		case s.sent():
 			rest = append(append(rest, s.conditional(head)...), source...)
 		}
 	}
 	return rest
+}
+
+func countItems(body []byte) int {
+	n := 0
+	for ; len(body) > 0; n++ {
+		_, _, body = cutItem(body)
+	}
+	return n
 }
 
 // cutItem cuts the first item off a body of lines that all end in a newline.
@@ -147,8 +161,8 @@ func (b *bulkItems) merge(answer gjson.Result) []byte {
 		if i > 0 {
 			items.WriteByte(',')
 		}
-		if s := b.special[i]; s != nil && s.failure != nil {
-			failed = true
+		if s := b.special[i]; s != nil && !s.sent() {
+			failed = failed || s.failure != nil
 			items.WriteString(s.answer())
 		} else if len(sent) > 0 {
 			items.WriteString(sent[0].Raw)
@@ -158,7 +172,14 @@ func (b *bulkItems) merge(answer gjson.Result) []byte {
 	return fmt.Appendf(nil, `{"took":%s,"errors":%t,"items":[%s]}`, took, failed, items.Bytes())
 }
 
+// sent reports whether the item goes to the cluster.
+func (s *bulkItem) sent() bool { return s.failure == nil && !s.missing }
+
 func (s *bulkItem) answer() string {
+	if s.missing {
+		return fmt.Sprintf(`{%s:{"_index":%s,"_id":%s,"_version":1,"result":"not_found","_shards":{"total":1,"successful":1,"failed":0},"status":404}}`,
+			translate.Quote(s.op), translate.Quote(s.index), translate.Quote(s.id))
+	}
 	return fmt.Sprintf(`{%s:{"_index":%s,"_id":%s,"status":%d,"error":{"type":%s,"reason":%s}}}`, translate.Quote(s.op),
 		translate.Quote(s.index), translate.Quote(s.id), s.failure.Status, translate.Quote(s.failure.Type), translate.Quote(s.failure.Reason))
 }
@@ -175,7 +196,7 @@ func (b *bulkItems) compareVersions(ctx context.Context, x *Exchange, next esapi
 	var docs []doc
 	var asked []*bulkItem
 	for i := range b.next {
-		if s := b.special[i]; s != nil && s.version != "" && s.failure == nil {
+		if s := b.special[i]; s != nil && s.version != "" && s.sent() {
 			docs = append(docs, doc{Index: s.index, ID: s.id, Routing: s.routing})
 			asked = append(asked, s)
 		}
