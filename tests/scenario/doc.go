@@ -8,6 +8,9 @@
 // why in compare_test.go. Steps that differ for a reason that is known stand in
 // expected.txt; a step there that agrees again fails the test.
 //
-//	go run ./tests/harness/cmd/clusters exec -- env ESPERANTO_REAL=1 go test ./tests/scenario
-//	... go test ./tests/scenario -v -pair '5->8' -step 'search/highlight'
+//	go run ./tests/harness/cmd/clusters exec -- go test -v ./tests/scenario
+//	go run ./tests/harness/cmd/clusters exec -- go test -v ./tests/scenario -pair '5->8' -step 'search/highlight'
+//
+// With -v it ends with a table of the twelve pairs; with -v and -step each step
+// that differs is shown with its request and both answers.
 package scenario
