@@ -3,6 +3,7 @@ package translate
 import (
 	"bytes"
 	"encoding/json"
+	"slices"
 
 	"github.com/tidwall/gjson"
 )
@@ -235,14 +236,18 @@ func (n *Node) InsertAfter(after, key, raw string) {
 // Drop removes a member, all occurrences of it, and reports whether it was
 // there.
 func (n *Node) Drop(key string) bool {
-	if !n.Has(key) {
+	return n.DropIf(func(k string) bool { return k == key })
+}
+
+// DropIf removes the members whose keys are unwanted, and reports whether there
+// were any.
+func (n *Node) DropIf(unwanted func(key string) bool) bool {
+	if !n.parse() {
 		return false
 	}
-	kept := n.members[:0]
-	for _, m := range n.members {
-		if m.key != key {
-			kept = append(kept, m)
-		}
+	kept := slices.DeleteFunc(n.members, func(m member) bool { return unwanted(m.key) })
+	if len(kept) == len(n.members) {
+		return false
 	}
 	n.members = kept
 	n.edits++

@@ -2,6 +2,7 @@ package catalogue
 
 import (
 	"bytes"
+	"strings"
 
 	"github.com/tidwall/gjson"
 
@@ -60,9 +61,6 @@ func init() {
 				at(translate.RequestEnd, func(x *Exchange, _ *Node) error {
 					if isDeleteByQuery(x) && len(bytes.TrimSpace(x.RequestBody)) == 0 && !x.Params.Has("q") {
 						x.RequestBody = []byte(`{"query":{"match_all":{}}}`)
-						if x.Noted(foreignTypeNote) != nil { // nothing is to be deleted
-							x.RequestBody = []byte(`{"query":{"match_none":{}}}`)
-						}
 						x.Header.Set("Content-Type", "application/json")
 						x.Edited()
 					}
@@ -149,33 +147,35 @@ func dropAllDocs(n *Node) {
 func isDeleteByQuery(x *Exchange) bool { return x.Asked.API == "delete_by_query" }
 
 // reindexWithoutTypes drops the types of a reindex. A source of some types only
-// becomes a query on what the index holds.
+// is narrowed to the indices that have them.
 func reindexWithoutTypes(x *Exchange, n *Node) error {
-	remote := n.Get("source").Get("remote").Exists()
-	edit(n, "source", func(source *Node) {
-		t := source.Get("type")
-		if !t.Exists() || remote {
-			return
+	source := n.Get("source")
+	remote := source.Get("remote").Exists()
+	indices := joined(source.Get("index"))
+	if types := source.Get("type"); types.Exists() && !remote {
+		if err := noteTypes(x, indices, strings.Split(joined(types), ",")); err != nil {
+			return err
 		}
-		source.Drop("type")
-		known, _, _ := knownType(x, source.Get("index").String())
-		for _, one := range t.Array() {
-			if known == "" || !foreign(x, known, one.String()) {
-				return
-			}
+		edit(n, "source", func(source *Node) {
+			source.Drop("type")
+			keepToTypes(x, source)
+		})
+	}
+	dest := n.Get("dest")
+	index, t := dest.Get("index").String(), dest.Get("type").String()
+	if t == "" && !remote { // kept from the source
+		var err error
+		if t, _, err = knownType(x, indices); err != nil {
+			return err
 		}
-		source.Set("query", `{"match_none":{}}`)
-	})
-	edit(n, "dest", func(dest *Node) {
-		index := dest.Get("index").String()
-		t := dest.Get("type").String()
-		if t == "" && !remote { // kept from the source
-			t, _, _ = knownType(x, n.Get("source").Get("index").String())
-		}
-		if known, _, _ := knownType(x, index); known == "" {
-			learnAfterwards(x, index, t)
-		}
-		dest.Drop("type")
-	})
+	}
+	known, _, err := knownType(x, index)
+	if err != nil {
+		return err
+	}
+	if known == "" {
+		learnAfterwards(x, index, t)
+	}
+	edit(n, "dest", func(dest *Node) { dest.Drop("type") })
 	return nil
 }

@@ -81,11 +81,7 @@ func init() {
 			ID: "DOC-14", Name: "UnknownKeysOfUpdatesBecameErrors", Since: V(7, 0),
 			Doc: "The body of an update must not have keys that are unknown; they were ignored.",
 			OldClient: Direction{Fidelity: translate.Exact, Request: []Rule{at(translate.UpdateBody, func(_ *Exchange, n *Node) error {
-				for _, k := range n.Keys() {
-					if !slices.Contains(updateKeys, k) {
-						n.Drop(k)
-					}
-				}
+				n.DropIf(func(key string) bool { return !slices.Contains(updateKeys, key) })
 				return nil
 			})}},
 			NewClient: Direction{Fidelity: translate.Exact, Request: []Rule{at(translate.UpdateBody, func(_ *Exchange, n *Node) error {

@@ -31,14 +31,13 @@ func init() {
 				if x.Cluster.Before(V(6, 4)) {
 					return nil // where no format can be given
 				}
-				eachDocvalue(n, func(field, _ string) string {
-					if !isDate(x, field) {
-						return ""
+				return eachDocvalue(n, func(field, _ string) (string, error) {
+					if date, err := isDate(x, field); !date {
+						return "", err
 					}
 					noteDate(x, docvaluesNote, field, "")
-					return `{"field":` + translate.Quote(field) + `,"format":"epoch_millis"}`
+					return `{"field":` + translate.Quote(field) + `,"format":"epoch_millis"}`, nil
 				})
-				return nil
 			})}, Response: []Rule{at(translate.Hit, func(x *Exchange, n *Node) error {
 				eachNotedDate(x, n, func(_ dateForm, v gjson.Result) string {
 					if v.Type == gjson.String && isNumber(v.String()) {
@@ -50,16 +49,16 @@ func init() {
 			})}},
 			NewClient: Direction{Fidelity: translate.Lossy, Loses: "dates in formats other than the usual ones are shown as ISO 8601",
 				Request: []Rule{at(translate.DocvalueFields, func(x *Exchange, n *Node) error {
-					eachDocvalue(n, func(field, format string) string {
-						if f, ok := fieldOf(x, field); ok && (f.Type == "date" || f.Type == "date_nanos") {
+					return eachDocvalue(n, func(field, format string) (string, error) {
+						f, _, err := fieldOf(x, field)
+						if f.Type == "date" || f.Type == "date_nanos" {
 							if (format == "" && x.Client.AtLeast(V(7, 0))) || format == "use_field_mapping" {
 								format = f.Format
 							}
 							noteDate(x, docvaluesNote, field, dateForm(orElse(format, "strict_date_time")))
 						}
-						return translate.Quote(field)
+						return translate.Quote(field), err
 					})
-					return nil
 				})}, Response: []Rule{at(translate.Hit, func(x *Exchange, n *Node) error {
 					eachNotedDate(x, n, func(form dateForm, v gjson.Result) string {
 						if v.Type != gjson.Number {
@@ -74,38 +73,36 @@ func init() {
 			ID: "SRCH-10", Name: "DocvalueFieldsUseTheMappingsFormat", Since: V(7, 0),
 			Doc: "Dates in docvalue_fields are shown in the mapping's format; 6.x shows them as ISO 8601 unless the format use_field_mapping is given.",
 			OldClient: Direction{Fidelity: translate.Exact, Request: []Rule{at(translate.DocvalueFields, func(x *Exchange, n *Node) error {
-				eachDocvalue(n, func(field, format string) string {
-					if f, ok := fieldOf(x, field); ok && f.Type == "date" && f.Format != "" && format == "" {
-						return `{"field":` + translate.Quote(field) + `,"format":"strict_date_time"}`
+				return eachDocvalue(n, func(field, format string) (string, error) {
+					f, _, err := fieldOf(x, field)
+					if f.Type == "date" && f.Format != "" && format == "" {
+						return `{"field":` + translate.Quote(field) + `,"format":"strict_date_time"}`, err
 					}
-					return ""
+					return "", err
 				})
-				return nil
 			})}},
 			NewClient: Direction{Fidelity: translate.Exact, Request: []Rule{at(translate.DocvalueFields, func(x *Exchange, n *Node) error {
 				if x.Cluster.Before(V(6, 4)) {
 					return nil
 				}
-				eachDocvalue(n, func(field, format string) string {
-					if format == "" && isDate(x, field) {
-						return `{"field":` + translate.Quote(field) + `,"format":"use_field_mapping"}`
+				return eachDocvalue(n, func(field, format string) (string, error) {
+					if date, err := isDate(x, field); format != "" || !date {
+						return "", err
 					}
-					return ""
+					return `{"field":` + translate.Quote(field) + `,"format":"use_field_mapping"}`, nil
 				})
-				return nil
 			})}},
 		},
 		&Change{
 			ID: "SRCH-10", Name: "UseFieldMappingWasRemoved", Since: V(8, 0),
 			Doc: "The format use_field_mapping of docvalue_fields is gone: it is the default.",
 			OldClient: Direction{Fidelity: translate.Exact, Request: []Rule{at(translate.DocvalueFields, func(_ *Exchange, n *Node) error {
-				eachDocvalue(n, func(field, format string) string {
+				return eachDocvalue(n, func(field, format string) (string, error) {
 					if format == "use_field_mapping" {
-						return translate.Quote(field)
+						return translate.Quote(field), nil
 					}
-					return ""
+					return "", nil
 				})
-				return nil
 			})}},
 			NewClient: nothing,
 		},
@@ -123,7 +120,7 @@ func init() {
 
 // eachDocvalue calls do for each of the docvalue fields with its format, and
 // puts what it returns in the field's place; "" leaves it.
-func eachDocvalue(n *Node, do func(field, format string) string) {
+func eachDocvalue(n *Node, do func(field, format string) (string, error)) error {
 	var list []string
 	changed := false
 	for _, e := range n.Value().Array() {
@@ -131,7 +128,10 @@ func eachDocvalue(n *Node, do func(field, format string) string) {
 		if e.IsObject() {
 			field, format = e.Get("field").String(), e.Get("format").String()
 		}
-		raw := do(field, format)
+		raw, err := do(field, format)
+		if err != nil {
+			return err
+		}
 		if raw == "" {
 			raw = e.Raw
 		}
@@ -141,6 +141,7 @@ func eachDocvalue(n *Node, do func(field, format string) string) {
 	if changed {
 		n.Replace("[" + strings.Join(list, ",") + "]")
 	}
+	return nil
 }
 
 func noteDate(x *Exchange, note, field string, form dateForm) {
@@ -220,6 +221,7 @@ type wantedField struct{ pattern, format string }
 type wantedFields struct {
 	fields     []wantedField
 	hideSource bool
+	mappings   mappings
 }
 
 // askForFields takes "fields" out of a search and sees that the source comes
@@ -232,7 +234,11 @@ func askForFields(x *Exchange, n *Node) error {
 	if x.Asked.API != "search" {
 		return x.Refuse("fields in an %s", x.Asked.API)
 	}
-	wanted := wantedFields{}
+	mappings, err := searchedMappings(x)
+	if err != nil {
+		return err
+	}
+	wanted := wantedFields{mappings: mappings}
 	for _, f := range list.Array() {
 		if f.IsObject() {
 			wanted.fields = append(wanted.fields, wantedField{f.Get("field").String(), f.Get("format").String()})
@@ -270,15 +276,15 @@ func fieldsFromSource(x *Exchange, n *Node) error {
 			if matched, _ := path.Match(w.pattern, name); !matched {
 				continue
 			}
-			if nested := nestedAbove(x, name); nested != "" {
+			if nested := wanted.nestedAbove(name); nested != "" {
 				found.set(nested, nestedFields(n.Get("_source"), nested, w.pattern))
 				continue
 			}
-			found.set(name, shownValues(x, name, w.format, values[name]))
+			found.set(name, wanted.shownValues(name, w.format, values[name]))
 		}
 		if parent, _, ok := cutLast(w.pattern, "."); ok && len(values[parent]) > 0 && !strings.Contains(w.pattern, "*") {
-			if _, isField := fieldOf(x, w.pattern); isField { // a multi-field
-				found.set(w.pattern, shownValues(x, w.pattern, w.format, values[parent]))
+			if _, isField := wanted.mappings.field(w.pattern); isField { // a multi-field
+				found.set(w.pattern, wanted.shownValues(w.pattern, w.format, values[parent]))
 			}
 		}
 	}
@@ -293,10 +299,10 @@ func fieldsFromSource(x *Exchange, n *Node) error {
 }
 
 // nestedAbove is the nested object that a field is in, "" if it is in none.
-func nestedAbove(x *Exchange, name string) string {
+func (w wantedFields) nestedAbove(name string) string {
 	for i, c := range name {
 		if c == '.' {
-			if f, ok := fieldOf(x, name[:i]); ok && f.Type == "nested" {
+			if f, ok := w.mappings.field(name[:i]); ok && f.Type == "nested" {
 				return name[:i]
 			}
 		}
@@ -363,8 +369,8 @@ func flatten(v gjson.Result, name string, do func(string, gjson.Result)) {
 
 // shownValues lists the values of a field; dates in the format that is asked
 // for, or the mapping's.
-func shownValues(x *Exchange, name, format string, raw []string) string {
-	f, ok := fieldOf(x, name)
+func (w wantedFields) shownValues(name, format string, raw []string) string {
+	f, ok := w.mappings.field(name)
 	if !ok || f.Type != "date" {
 		return "[" + strings.Join(raw, ",") + "]"
 	}

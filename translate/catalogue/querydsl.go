@@ -156,8 +156,8 @@ func init() {
 			ID: "QRY-13", Name: "NumbersInDateRangesBecameMillis", Since: V(8, 0),
 			Doc: "A bare number in a range on a date field is milliseconds since 1970; it was read by the field's format, such as the year 2015.",
 			OldClient: Direction{Fidelity: translate.Exact, Request: []Rule{at(translate.ClauseField("range"), func(x *Exchange, n *Node) error {
-				if !isDate(x, n.Name()) {
-					return nil
+				if date, err := isDate(x, n.Name()); !date {
+					return err
 				}
 				for _, key := range []string{"gt", "gte", "lt", "lte", "from", "to"} {
 					if v := n.Get(key); v.Type == gjson.Number {
@@ -742,39 +742,78 @@ func allToMultiMatch(_ *Exchange, n *Node) error {
 }
 
 // isDate reports whether a field is a date in an index that is searched.
-func isDate(x *Exchange, field string) bool {
-	f, ok := fieldOf(x, field)
-	return ok && (f.Type == "date" || f.Type == "date_nanos")
+func isDate(x *Exchange, field string) (bool, error) {
+	f, _, err := fieldOf(x, field)
+	return f.Type == "date" || f.Type == "date_nanos", err
 }
 
 // fieldOf finds a field in the mappings of the indices that are searched.
-func fieldOf(x *Exchange, field string) (translate.Field, bool) {
+func fieldOf(x *Exchange, field string) (f translate.Field, ok bool, err error) {
+	m, err := searchedMappings(x)
+	if err != nil {
+		return f, false, err
+	}
+	f, ok = m.field(field)
+	return f, ok, nil
+}
+
+// mappings are the fields of several indices.
+type mappings []map[string]translate.Field
+
+// field finds a field in the first index that has it.
+func (m mappings) field(name string) (f translate.Field, ok bool) {
+	for _, fields := range m {
+		if f, ok = fields[name]; ok {
+			return f, true
+		}
+	}
+	return f, false
+}
+
+// searchedMappings are those of the indices that are searched.
+func searchedMappings(x *Exchange) (mappings, error) {
 	if x.Facts == nil {
-		return translate.Field{}, false
+		return nil, nil
 	}
 	indices, err := searchedIndices(x)
 	if err != nil {
-		return translate.Field{}, false
+		return nil, err
 	}
+	var all mappings
 	for _, index := range indices {
-		if facts, ok, err := x.Facts.Index(x.Context(), index); err == nil && ok {
-			if f, ok := facts.Fields[field]; ok {
-				return f, true
-			}
+		facts, ok, err := x.Facts.Index(x.Context(), index)
+		if err != nil {
+			return nil, err
+		}
+		if ok {
+			all = append(all, facts.Fields)
 		}
 	}
-	return translate.Field{}, false
+	return all, nil
 }
 
 // searchedIndices are the concrete indices that are searched.
-func searchedIndices(x *Exchange) ([]string, error) {
-	expression := x.Searched()
+func searchedIndices(x *Exchange) ([]string, error) { return indicesOf(x, x.Searched()) }
+
+// indicesOf are the concrete indices that an expression stands for. The cluster
+// is asked once for each expression.
+func indicesOf(x *Exchange, expression string) ([]string, error) {
+	note := "the indices of " + expression
+	if names, ok := x.Noted(note).([]string); ok {
+		return names, nil
+	}
 	if isOneIndex(expression) {
-		if f, ok, err := x.Facts.Index(x.Context(), expression); err == nil && ok {
-			return []string{orElse(f.Name, expression)}, nil
+		if f, ok, err := x.Facts.Index(x.Context(), expression); err != nil {
+			return nil, err
+		} else if ok && f.Name == expression {
+			return []string{expression}, nil
 		}
 	}
-	return x.Facts.Expand(x.Context(), expression)
+	names, err := x.Facts.Expand(x.Context(), expression)
+	if err == nil {
+		x.Note(note, names)
+	}
+	return names, err
 }
 
 const percolatorSlot = "_percolator_document_slot"

@@ -197,26 +197,12 @@ func replaceByTypes(x *Exchange, n *Node, types []string, options string) error 
 		}
 		return nil
 	}
-	all, some := true, []string(nil)
-	if x.Facts != nil {
-		indices, err := searchedIndices(x)
-		if err != nil {
-			return err
-		}
-		for _, index := range indices {
-			f, ok, err := x.Facts.Index(x.Context(), index)
-			if err != nil {
-				return err
-			}
-			if ok && (f.Type == "" || slices.Contains(types, f.Type)) {
-				some = append(some, translate.Quote(index))
-			} else {
-				all = false
-			}
-		}
+	known, some, err := indicesWith(x, x.Searched(), func(t string) bool { return slices.Contains(types, t) })
+	if err != nil {
+		return err
 	}
 	switch {
-	case all:
+	case len(some) == known:
 		n.Replace(`{"match_all":{` + options + `}}`)
 	case len(some) == 0:
 		n.Replace(`{"match_none":{` + options + `}}`)
@@ -224,7 +210,7 @@ func replaceByTypes(x *Exchange, n *Node, types []string, options string) error 
 		if options != "" {
 			options = "," + options
 		}
-		n.Replace(`{"terms":{"_index":[` + strings.Join(some, ",") + `]` + options + `}}`)
+		n.Replace(`{"terms":{"_index":` + quoteAll(some) + options + `}}`)
 	}
 	return nil
 }

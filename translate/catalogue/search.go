@@ -286,12 +286,9 @@ func init() {
 				for from, to := range msearchCamelCase {
 					n.Rename(from, to)
 				}
-				for _, key := range n.Keys() {
-					if !slices.Contains(msearchKeys, key) {
-						n.Drop(key)
-					}
-				}
-				return nil
+				err := noteTypesOfLine(x, n)
+				n.DropIf(func(key string) bool { return !slices.Contains(msearchKeys, key) })
+				return err
 			})}},
 			NewClient: Direction{Fidelity: translate.Exact, Request: []Rule{at(translate.MsearchHeader, func(x *Exchange, n *Node) error {
 				for _, key := range []string{"ccs_minimize_roundtrips", "type", "types"} {

@@ -1,10 +1,13 @@
 package catalogue
 
 import (
+	"bytes"
 	"context"
 	"net/http"
 	"slices"
 	"strings"
+
+	"github.com/tidwall/gjson"
 
 	"github.com/esperanto-es/esperanto/internal/esapi"
 	"github.com/esperanto-es/esperanto/translate"
@@ -29,11 +32,15 @@ func init() {
 		},
 		&Change{
 			ID: "TYPE-06", Name: "TypedSearchWasRemoved", Since: V(7, 0),
-			Doc: "A search below a type, /books/book/_search, searches the index; below a type that the index does not have it finds nothing.",
+			Doc: "A search below a type, /books/book/_search, searches the index; an index that does not have the type is left out.",
 			OldClient: Direction{Fidelity: translate.Exact, Request: []Rule{
-				at(translate.RequestHead, noteForeignType),
-				at(translate.SearchBody, searchNothing),
-				at(translate.RequestEnd, searchNothingWithoutBody),
+				at(translate.RequestHead, noteTypesOfPath),
+				at(translate.SearchBody, func(x *Exchange, n *Node) error {
+					if isSearchRoot(n) {
+						keepToTypes(x, n)
+					}
+					return nil
+				}),
 			}},
 			NewClient: nothing,
 		},
@@ -184,41 +191,112 @@ func addTypeToPath(x *Exchange, _ *Node) error {
 	return nil
 }
 
-const foreignTypeNote = "search below a type that the index does not have"
+// typesNote holds the query that stands for the types of the search whose body
+// comes next: it matches what lies below them.
+const typesNote = "the types that are searched"
 
-// noteForeignType finds out whether a typed search can find anything.
-func noteForeignType(x *Exchange, _ *Node) error {
-	if x.Asked.Type == "" || slices.Contains(documentAPIs, x.Asked.API) {
+// noteTypesOfPath finds out what a typed search, or a deletion or update below a
+// type, may reach.
+func noteTypesOfPath(x *Exchange, _ *Node) error {
+	if x.Asked.Type == "" || !onAPI(x, []string{"search", "count", "indices.validate_query", "search_template"}) && !onAPI(x, byQueryAPIs) {
 		return nil
 	}
-	known, exists, err := knownType(x, x.Endpoint.Index)
-	if err != nil || !exists || known == "" {
+	if err := noteTypes(x, x.Endpoint.Index, strings.Split(x.Asked.Type, ",")); err != nil {
 		return err
 	}
-	for _, t := range strings.Split(x.Asked.Type, ",") {
-		if !foreign(x, known, t) || strings.ContainsRune(t, '*') {
-			return nil
-		}
-	}
-	x.Note(foreignTypeNote, true)
-	return nil
-}
-
-func searchNothing(x *Exchange, n *Node) error {
-	if x.Noted(foreignTypeNote) != nil && n.Name() == "" {
-		n.Set("query", `{"match_none":{}}`)
-	}
-	return nil
-}
-
-func searchNothingWithoutBody(x *Exchange, _ *Node) error {
-	if x.Noted(foreignTypeNote) != nil && len(x.RequestBody) == 0 && (x.Asked.API == "search" || x.Asked.API == "count" || onAPI(x, byQueryAPIs)) {
-		x.Params.Drop("q")
-		x.RequestBody = []byte(`{"query":{"match_none":{}}}`)
+	if filter, _ := x.Noted(typesNote).(string); filter != "" && x.Asked.API != "search_template" && len(bytes.TrimSpace(x.RequestBody)) == 0 {
+		x.RequestBody = []byte("{}")
 		x.Header.Set("Content-Type", "application/json")
 		x.Edited()
 	}
 	return nil
+}
+
+// noteTypesOfLine does so for a search of an msearch, from its header.
+func noteTypesOfLine(x *Exchange, header *Node) error {
+	types := orElse(orElse(joined(header.Get("type")), joined(header.Get("types"))), x.Asked.Type)
+	if types == "" {
+		x.Note(typesNote, "")
+		return nil
+	}
+	return noteTypes(x, orElse(joined(header.Get("index")), x.Endpoint.Index), strings.Split(types, ","))
+}
+
+// joined writes a text, or a list of them, with commas.
+func joined(v gjson.Result) string {
+	var names []string
+	for _, one := range v.Array() {
+		names = append(names, one.String())
+	}
+	return strings.Join(names, ",")
+}
+
+func noteTypes(x *Exchange, expression string, types []string) error {
+	x.Note(typesNote, "")
+	known, matching, err := indicesWith(x, expression, func(t string) bool {
+		return slices.ContainsFunc(types, func(asked string) bool { return !foreign(x, t, asked) || matchesAny([]string{asked}, t) })
+	})
+	switch {
+	case err != nil:
+		return err
+	case len(matching) == known:
+	case len(matching) == 0:
+		x.Note(typesNote, `{"match_none":{}}`)
+	default:
+		x.Note(typesNote, `{"terms":{"_index":`+quoteAll(matching)+`}}`)
+	}
+	return nil
+}
+
+// indicesWith resolves an expression: how many indices it stands for, and those
+// of them whose type is not known or one that is wanted.
+func indicesWith(x *Exchange, expression string, wanted func(t string) bool) (known int, matching []string, err error) {
+	if x.Facts == nil {
+		return 0, nil, nil
+	}
+	names, err := indicesOf(x, expression)
+	if err != nil {
+		return 0, nil, err
+	}
+	for _, name := range names {
+		f, ok, err := x.Facts.Index(x.Context(), name)
+		if err != nil {
+			return 0, nil, err
+		}
+		if !ok || f.Type == "" || wanted(f.Type) {
+			matching = append(matching, name)
+		}
+	}
+	return len(names), matching, nil
+}
+
+// keepToTypes adds the types to a search's query; the one in the URL goes before
+// that in the body.
+func keepToTypes(x *Exchange, n *Node) {
+	filter, _ := x.Noted(typesNote).(string)
+	if filter == "" || !n.IsObject() {
+		return
+	}
+	query := orElse(n.Get("query").Raw, `{"match_all":{}}`)
+	if x.Params.Has("q") {
+		query = queryOfURL(x.Params)
+	}
+	if filter != `{"match_none":{}}` {
+		filter = `{"bool":{"must":[` + query + `],"filter":[` + filter + `]}}`
+	}
+	n.Set("query", filter)
+}
+
+// queryOfURL takes the query out of the URL and writes it as one of a body.
+func queryOfURL(p *esapi.Params) string {
+	var o object
+	for _, option := range [][2]string{{"q", "query"}, {"df", "default_field"}, {"analyzer", "analyzer"}, {"analyze_wildcard", "analyze_wildcard"},
+		{"default_operator", "default_operator"}, {"lenient", "lenient"}} {
+		if v := p.Get(option[0]); p.Drop(option[0]) {
+			o.set(option[1], translate.Quote(orElse(v, "true")))
+		}
+	}
+	return `{"query_string":` + o.String() + `}`
 }
 
 // setType gives a node of an answer the type that the client is to see.
