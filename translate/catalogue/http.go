@@ -111,7 +111,7 @@ func init() {
 				}
 				kept := slices.DeleteFunc(strings.Split(given, ","), func(s string) bool { return s == "hidden" })
 				if len(kept) == 0 {
-					kept = []string{"open", "closed"}
+					kept = []string{"none"} // hidden alone matches nothing: it goes with open or closed
 				}
 				x.Params.Set("expand_wildcards", strings.Join(kept, ","))
 				return nil

@@ -5,7 +5,6 @@ import (
 	"context"
 	"net/http"
 	"net/url"
-	"path"
 	"slices"
 	"strings"
 
@@ -307,6 +306,10 @@ func guardAliases(x *Exchange, _ *Node) error {
 			return esapi.IllegalArgument("The provided expression [" + name + "] matches an alias, specify the corresponding concrete indices instead.")
 		}
 	}
+	if states := limitedTo(x); states != "" && isPattern(x.Endpoint.Index) {
+		x.Via(expandAsAsked(x, states)) // 5.x knows no states: it would delete all
+		return nil
+	}
 	if !strings.Contains(x.Endpoint.Index, "*") || x.Endpoint.Index == "*" {
 		return nil
 	}
@@ -314,12 +317,7 @@ func guardAliases(x *Exchange, _ *Node) error {
 	if err != nil {
 		return err
 	}
-	kept := slices.DeleteFunc(slices.Clone(names), func(name string) bool {
-		return !slices.ContainsFunc(parts, func(p string) bool {
-			ok, err := path.Match(p, name)
-			return ok && err == nil
-		})
-	})
+	kept := notThroughAliases(x, names)
 	switch {
 	case len(kept) == len(names):
 	case len(kept) == 0:
@@ -329,6 +327,29 @@ func guardAliases(x *Exchange, _ *Node) error {
 		x.Edited()
 	}
 	return nil
+}
+
+// notThroughAliases leaves out the indices that a deletion's expression reaches
+// through an alias: patterns match no aliases there from 6.0 on.
+func notThroughAliases(x *Exchange, names []string) []string {
+	if x.Asked.API != "indices.delete" || x.Client.Before(V(6, 0)) {
+		return names
+	}
+	parts := strings.Split(x.Endpoint.Index, ",")
+	if x.Endpoint.Index == "" || slices.Contains(parts, "_all") {
+		return names
+	}
+	return slices.DeleteFunc(slices.Clone(names), func(name string) bool { return !matchesAny(parts, name) })
+}
+
+// limitedTo gives the states, open or closed, that indices must have for a
+// pattern to match them, "" if it matches all.
+func limitedTo(x *Exchange) string {
+	given := x.Params.Get("expand_wildcards")
+	if given == "all" || strings.Contains(given, "open") && strings.Contains(given, "closed") {
+		return ""
+	}
+	return given
 }
 
 // maxNames bounds the length of a list of names in a path: a request line may
@@ -346,14 +367,30 @@ func expandDestructive(x *Exchange, _ *Node) error {
 	if !isPattern(x.Endpoint.Index) || x.Facts == nil {
 		return nil
 	}
-	if given := x.Params.Get("expand_wildcards"); given != "" && given != "all" && !(strings.Contains(given, "open") && strings.Contains(given, "closed")) {
-		x.Via(expandAsAsked(x, given))
+	if states := limitedTo(x); states != "" {
+		x.Via(expandAsAsked(x, states))
 		return nil
+	}
+	for _, name := range strings.Split(x.Endpoint.Index, ",") {
+		if isPattern(name) || strings.HasPrefix(name, "-") || strings.HasPrefix(name, "<") {
+			continue
+		}
+		f, ok, err := x.Facts.Index(x.Context(), name)
+		if err != nil {
+			return err
+		}
+		throughAlias := f.Name != name && x.Asked.API == "indices.delete" && x.Client.AtLeast(V(6, 0))
+		if !ok && !x.Params.Bool("ignore_unavailable") || ok && throughAlias {
+			x.Endpoint.Index = name // which the cluster refuses, and with it the whole request
+			x.Edited()
+			return nil
+		}
 	}
 	names, err := x.Facts.Expand(x.Context(), x.Endpoint.Index)
 	if err != nil {
 		return err
 	}
+	names = notThroughAliases(x, names)
 	if len(names) == 0 {
 		if x.Params.Get("allow_no_indices") != "false" {
 			answerInstead(x, http.StatusOK, `{"acknowledged":true}`)
@@ -409,7 +446,7 @@ func expandAsAsked(x *Exchange, states string) translate.Step {
 			names = append(names, name.String())
 			return true
 		})
-		if len(names) == 0 {
+		if names = notThroughAliases(x, names); len(names) == 0 {
 			return esapi.NewResponse(http.StatusOK, []byte(`{"acknowledged":true}`)), nil
 		}
 		var last *esapi.Response

@@ -1,6 +1,7 @@
 package catalogue
 
 import (
+	"math"
 	"strings"
 
 	"github.com/tidwall/gjson"
@@ -557,6 +558,9 @@ func renameSynonyms(_ *Exchange, n *Node) error {
 
 // indicesAsBool writes the query indices as a bool query.
 func indicesAsBool(_ *Exchange, n *Node) (string, error) {
+	if !n.Has("query") {
+		return "", nil // the cluster says what is wrong
+	}
 	indices := n.Get("indices").Raw
 	if indices == "" {
 		indices = "[" + n.Get("index").Raw + "]"
@@ -865,7 +869,7 @@ func moreLikeThisNames(n *Node) {
 	}
 	edit(n, "minimum_should_match", func(msm *Node) {
 		if v := msm.Value(); v.Type == gjson.Number && v.Num > 0 && v.Num < 1 {
-			msm.Replace(translate.Quote(itoa(int(v.Num*100)) + "%"))
+			msm.Replace(translate.Quote(itoa(int(math.Round(v.Num*100))) + "%"))
 		}
 	})
 }
@@ -948,6 +952,9 @@ func fieldNamesToExists(_ *Exchange, n *Node) error {
 }
 
 func scriptScoreAsFunctionScore(_ *Exchange, n *Node) (string, error) {
+	if !n.Has("script") {
+		return "", nil // the cluster says what is wrong
+	}
 	query := orElse(n.Get("query").Raw, `{"match_all":{}}`)
 	more := ""
 	if v := n.Get("min_score"); v.Exists() {

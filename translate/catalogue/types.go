@@ -41,6 +41,7 @@ func init() {
 					}
 					return nil
 				}),
+				at(translate.RequestEnd, refuseLostTypes),
 			}},
 			NewClient: nothing,
 		},
@@ -285,6 +286,19 @@ func keepToTypes(x *Exchange, n *Node) {
 		filter = `{"bool":{"must":[` + query + `],"filter":[` + filter + `]}}`
 	}
 	n.Set("query", filter)
+	x.Note(keptNote, true)
+}
+
+const keptNote = "the types have become a part of the query"
+
+// refuseLostTypes refuses a body that could not be given the types: without them
+// it might reach other documents.
+func refuseLostTypes(x *Exchange, _ *Node) error {
+	filter, _ := x.Noted(typesNote).(string)
+	if filter == "" || x.Noted(keptNote) != nil || x.Asked.API == "msearch" || x.Asked.API == "search_template" || x.Asked.API == "reindex" {
+		return nil
+	}
+	return &esapi.Error{Status: http.StatusBadRequest, Type: "parsing_exception", Reason: "the body of a request below a type is not a JSON object"}
 }
 
 // queryOfURL takes the query out of the URL and writes it as one of a body.
