@@ -16,6 +16,7 @@ type gate struct {
 
 	mu       sync.Mutex
 	roles    roles
+	delay    time.Duration // how long each write is held before it is let in
 	opened   chan struct{} // not nil while writes wait; closed when they may go on
 	why      string        // writes wait
 	inflight int           // writes let in whose records are not all written
@@ -37,6 +38,11 @@ func (g *gate) enter(ctx context.Context, write bool) (roles, error) {
 	if !write {
 		return g.roles, nil
 	}
+	if g.delay > 0 {
+		if err := g.brake(ctx); err != nil {
+			return roles{}, err
+		}
+	}
 	if g.opened != nil {
 		if err := g.wait(ctx); err != nil {
 			return roles{}, err
@@ -44,6 +50,29 @@ func (g *gate) enter(ctx context.Context, write bool) (roles, error) {
 	}
 	g.inflight++
 	return g.roles, nil
+}
+
+// brake holds a write for the delay. It is called and returns with the lock
+// held.
+func (g *gate) brake(ctx context.Context) error {
+	delay := time.NewTimer(g.delay)
+	defer delay.Stop()
+	g.mu.Unlock()
+	defer g.mu.Lock()
+	select {
+	case <-delay.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// slow holds each write for a while before it is let in, so that the applier
+// comes nearer to the journal's end than the writers let it.
+func (g *gate) slow(delay time.Duration) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.delay = delay
 }
 
 // wait waits for the gate to open. It is called and returns with the lock held.

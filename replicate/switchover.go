@@ -15,8 +15,9 @@ import (
 // Switchover makes another cluster the master:
 //
 //  1. it is refused early while something stands in the way;
-//  2. a sentinel goes through every partition while writes go on: the applier
-//     is close to the journal's end;
+//  2. a sentinel goes through every partition while writes go on, slower if the
+//     applier would not keep up, until it comes back soon: the applier is close
+//     to the journal's end;
 //  3. writes wait, and those under way come to their end with their records;
 //  4. a second sentinel comes back from the applier: the follower has everything;
 //  5. the follower makes it visible to searches, the new master and epoch become
@@ -64,7 +65,7 @@ func (r *Replicator) switchover(ctx context.Context, req SwitchRequest, also fun
 	if req.DryRun {
 		return SwitchResult{Master: req.Master, Epoch: next.epoch}, nil
 	}
-	if err := r.drain(ctx, r.cfg.DrainTimeout); err != nil {
+	if err := r.approach(ctx); err != nil {
 		return SwitchResult{}, r.givenUp(ctx, "before writes were made to wait", err)
 	}
 	pause, err := r.cutOver(ctx, now, next, also)
@@ -129,6 +130,22 @@ func (r *Replicator) givenUp(ctx context.Context, when string, cause error) erro
 	}
 	e.NextSteps = append(e.NextSteps, "everything is as before; try again when the backlog is small")
 	return e
+}
+
+// approach brings the applier so close to the journal's end that the rest takes a
+// fraction of the time in which writes may wait. Where the writers are faster
+// than the applier they are slowed down, more from round to round.
+func (r *Replicator) approach(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, r.cfg.DrainTimeout)
+	defer cancel()
+	defer r.gate.slow(0)
+	round := r.cfg.SwitchTimeout / 4
+	for delay := time.Duration(0); ; delay = min(max(2*delay, 2*time.Millisecond), round) {
+		r.gate.slow(delay)
+		if err := r.drain(ctx, round); !errors.Is(err, errNotDrained) || ctx.Err() != nil {
+			return err
+		}
+	}
 }
 
 // cutOver is the part in which writes wait.

@@ -1,6 +1,7 @@
 package replicate
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -79,6 +80,40 @@ func TestSwitchToAndFroUnderLoad(t *testing.T) {
 		}
 	}
 	t.Logf("%d writes", written.Load())
+}
+
+// Writers that are faster than the applier are slowed down until it is close.
+func TestSwitchWhileTheApplierIsSlower(t *testing.T) {
+	g := newRig(t, v717, v87, func(c *Config) { c.SwitchTimeout = time.Second; c.DrainTimeout = 20 * time.Second })
+	g.must("PUT", "/books/_doc/0", `{"n":1}`)
+	g.b.Faults(func(r *esapi.Request) estest.Fault {
+		return estest.Fault{Delay: time.Duration(bytes.Count(r.Body, []byte("\n"))) * time.Millisecond}
+	})
+	ctx, stop := context.WithCancel(context.Background())
+	var writers sync.WaitGroup
+	for w := range 8 {
+		writers.Go(func() {
+			for i := 0; ctx.Err() == nil; i++ {
+				time.Sleep(time.Millisecond)
+				if res, _, err := g.send("PUT", fmt.Sprintf("/books/_doc/%d-%d", w, i), `{"n":1}`); err != nil || res.Status >= 300 {
+					t.Errorf("a write failed: %v", err)
+					return
+				}
+			}
+		})
+	}
+	time.Sleep(200 * time.Millisecond)
+	s := g.r.Status(ctx)
+	result, err := g.r.Switchover(ctx, SwitchRequest{Master: "b"})
+	stop()
+	writers.Wait()
+	t.Logf("backlog %d, %+v", s.Backlog, result)
+	if err != nil {
+		t.Fatal(err)
+	}
+	g.b.Faults(nil)
+	g.equal()
+	g.noDeadLetters()
 }
 
 func TestSwitchRefused(t *testing.T) {
