@@ -1,6 +1,7 @@
 package translate
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -54,6 +55,7 @@ type Exchange struct {
 	types      map[string]string // of TypeOf, by index
 	askedTypes map[string]string
 	edits      int
+	err        error // of a helper that returns none; it ends the exchange
 }
 
 // A Step carries out a request in the cluster's dialect with more than one
@@ -162,9 +164,15 @@ func (x *Exchange) AskedWith(index, mappingType string) {
 // ClusterType is the type name that a cluster before 7.0 needs for a document of
 // this index: the real one if the index exists, else the one asked with, else
 // "_doc", or "doc" where a name may not begin with an underscore (before 6.2).
+// If the cluster cannot be asked the exchange fails: a guess could make a second
+// type.
 func (x *Exchange) ClusterType(index string) string {
 	if x.Facts != nil {
-		if f, ok, err := x.Facts.Index(x.ctx, index); err == nil && ok && f.Type != "" {
+		f, ok, err := x.Facts.Index(x.ctx, index)
+		if err != nil {
+			x.err = cmp.Or(x.err, err)
+		}
+		if ok && f.Type != "" {
 			return f.Type
 		}
 	}

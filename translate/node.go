@@ -25,8 +25,17 @@ type Node struct {
 }
 
 type member struct {
-	key   string
-	value []byte
+	key    string
+	quoted []byte // the key as it came; nil for one that a rule has given
+	value  []byte
+}
+
+// appendKey appends the key: one that no rule has given keeps its bytes.
+func (m *member) appendKey(dst []byte) []byte {
+	if m.quoted != nil {
+		return append(dst, m.quoted...)
+	}
+	return appendQuoted(dst, m.key)
 }
 
 // NewNode makes a node of JSON, so that a rule can edit what lies deeper than its
@@ -69,7 +78,7 @@ func (n *Node) parse() bool {
 	}
 	n.members = n.members[:0]
 	if err := members(n.raw, func(key, value []byte) {
-		n.members = append(n.members, member{unquote(key), value})
+		n.members = append(n.members, member{unquote(key), key, value})
 	}); err != nil {
 		n.err = err
 		n.members = n.members[:0]
@@ -142,7 +151,7 @@ func (n *Node) appendTo(dst []byte) []byte {
 		if i > 0 {
 			dst = append(dst, ',')
 		}
-		dst = appendQuoted(dst, m.key)
+		dst = m.appendKey(dst)
 		dst = append(dst, ':')
 		dst = append(dst, m.value...)
 	}
@@ -211,7 +220,7 @@ func (n *Node) Set(key, raw string) {
 		return
 	}
 	if n.parsed {
-		n.members = append(n.members, member{key, []byte(raw)})
+		n.members = append(n.members, member{key: key, value: []byte(raw)})
 		n.edits++
 	}
 }
@@ -229,7 +238,7 @@ func (n *Node) InsertAfter(after, key, raw string) {
 	at := n.find(after) + 1
 	n.members = append(n.members, member{})
 	copy(n.members[at+1:], n.members[at:])
-	n.members[at] = member{key, []byte(raw)}
+	n.members[at] = member{key: key, value: []byte(raw)}
 	n.edits++
 }
 
@@ -265,7 +274,7 @@ func (n *Node) Rename(from, to string) bool {
 	if n.Has(to) {
 		return n.Drop(from)
 	}
-	n.members[i].key = to
+	n.members[i].key, n.members[i].quoted = to, nil
 	n.edits++
 	return true
 }

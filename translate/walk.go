@@ -1,6 +1,7 @@
 package translate
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -75,8 +76,8 @@ func (w *walker) run(p *place, n *Node) error {
 			w.x.fire(r.change)
 			return err
 		}
-		if n.err != nil {
-			return n.err
+		if err := cmp.Or(n.err, w.x.err); err != nil {
+			return err
 		}
 		if n.edits != edits || w.x.marks() != marks {
 			w.x.fire(r.change)
@@ -116,7 +117,7 @@ func (w *walker) members(dst []byte, p *place, n *Node) ([]byte, error) {
 			dst = append(dst, ',')
 		}
 		m := n.members[i]
-		dst = appendQuoted(dst, m.key)
+		dst = m.appendKey(dst)
 		dst = append(dst, ':')
 		before := w.filter
 		w.filter = before || filterMembers[p.name][m.key]
@@ -319,6 +320,9 @@ func (s *stream) object(p *place) error {
 		if err != nil {
 			return err
 		}
+		from := len(held)
+		held = append(held, quoted...)
+		quoted = held[from:len(held):len(held)]
 		key := unquote(quoted)
 		if c, err = s.peek(); err != nil {
 			return err
@@ -338,7 +342,7 @@ func (s *stream) object(p *place) error {
 			if written {
 				s.out = append(s.out, ',')
 			}
-			s.out = append(appendQuoted(s.out, key), ':')
+			s.out = append(append(s.out, quoted...), ':')
 			written = true
 			if err := s.any(child); err != nil {
 				return err
@@ -349,9 +353,9 @@ func (s *stream) object(p *place) error {
 		if err != nil {
 			return err
 		}
-		from := len(held)
+		from = len(held)
 		held = append(held, raw...)
-		n.members = append(n.members, member{key, held[from:len(held):len(held)]})
+		n.members = append(n.members, member{key, quoted, held[from:len(held):len(held)]})
 	}
 }
 

@@ -264,3 +264,20 @@ func TestFilterContext(t *testing.T) {
 		t.Errorf("in filters are %s; wanted %s", got, want)
 	}
 }
+
+// Keys that no rule has given keep their bytes, whatever they are.
+func TestKeysKeepTheirBytes(t *testing.T) {
+	for _, key := range []string{`"\u00e9"`, `"\ud800"`, "\"\xff\"", "\"\u2028\"", `"a\/b"`, "\"\x00\""} {
+		for root, body := range map[Place]string{
+			SearchBody:   `{"aggs":{` + key + `:{"terms":{"field":"a"}}}}`,
+			SearchAnswer: `{` + key + `:1,"hits":{` + key + `:1,"hits":[{` + key + `:1}]},"aggregations":{` + key + `:{"value":1}}}`,
+		} {
+			if got, err := inMemory(root, []byte(body)); string(got) != body || err != nil {
+				t.Errorf("in memory %q became %q, %v", body, got, err)
+			}
+			if got, err := streamed(root, strings.NewReader(body)); string(got) != body || err != nil {
+				t.Errorf("streamed %q became %q, %v", body, got, err)
+			}
+		}
+	}
+}

@@ -2,10 +2,13 @@ package catalogue_test
 
 import (
 	"context"
+	"errors"
 	"path"
 	"slices"
 	"strings"
+	"testing"
 
+	"github.com/esperanto-es/esperanto/internal/esapi"
 	"github.com/esperanto-es/esperanto/translate"
 )
 
@@ -66,3 +69,47 @@ func (f *fakeFacts) Expand(_ context.Context, expression string) ([]string, erro
 }
 
 func (f *fakeFacts) Learn(index, mappingType string) { f.learned[index] = mappingType }
+
+// brokenFacts are those of a cluster that cannot be asked.
+type brokenFacts struct{ *fakeFacts }
+
+func (brokenFacts) Index(context.Context, string) (translate.IndexFacts, bool, error) {
+	return translate.IndexFacts{}, false, errNotAsked
+}
+
+func (brokenFacts) Expand(context.Context, string) ([]string, error) { return nil, errNotAsked }
+
+var errNotAsked = errors.New("the cluster cannot be asked")
+
+// TestUnknownFactsFailRequests: what depends on a mapping is not guessed, for a
+// guess could reach other documents, or make a second type.
+func TestUnknownFactsFailRequests(t *testing.T) {
+	for _, c := range []struct{ client, cluster, request string }{
+		{"8.7.1", "5.6.16", `PUT /books/_doc/1 {"title":"Dune"}`},
+		{"8.7.1", "5.6.16", "POST /_bulk {\"index\":{\"_index\":\"books\",\"_id\":\"1\"}}\n{\"title\":\"Dune\"}\n"},
+		{"8.7.1", "5.6.16", `PUT /books/_mapping {"properties":{"title":{"type":"text"}}}`},
+		{"7.17.28", "5.6.16", `DELETE /logs-*`},
+		{"5.6.16", "8.7.1", `DELETE /logs-*`},
+		{"5.6.16", "8.7.1", `DELETE /books/book/1`},
+		{"5.6.16", "8.7.1", "POST /_bulk {\"delete\":{\"_index\":\"books\",\"_type\":\"book\",\"_id\":\"1\"}}\n"},
+		{"5.6.16", "8.7.1", `POST /books/book/_delete_by_query {"query":{"match_all":{}}}`},
+		{"5.6.16", "8.7.1", `POST /books/_delete_by_query {"query":{"term":{"_type":"book"}}}`},
+		{"5.6.16", "8.7.1", `POST /books/_delete_by_query {"query":{"range":{"year":{"gte":2015}}}}`},
+		{"5.6.16", "8.7.1", `POST /_reindex {"source":{"index":"books","type":"book"},"dest":{"index":"copy"}}`},
+		{"5.6.16", "8.7.1", "POST /_msearch {\"index\":\"books\",\"type\":\"book\"}\n{}\n"},
+	} {
+		client, err1 := esapi.ParseVersion(c.client)
+		cluster, err2 := esapi.ParseVersion(c.cluster)
+		if err := errors.Join(err1, err2); err != nil {
+			t.Fatal(err)
+		}
+		parts := strings.SplitN(c.request, " ", 3)
+		parts = append(parts, "")
+		stub := &stubCluster{t: t}
+		r := esapi.NewRequest(parts[0], parts[1], []byte(parts[2]))
+		_, err := translate.NewSender(client, cluster, brokenFacts{newFakeFacts()}, stub).Send(context.Background(), r)
+		if !errors.Is(err, errNotAsked) || len(stub.sent) > 0 {
+			t.Errorf("%s from %s to %s: %v was sent, the error is %v", c.request, c.client, c.cluster, stub.sent, err)
+		}
+	}
+}
