@@ -49,6 +49,9 @@ func (c *capture) hold(req *esapi.Request) error {
 		return nil
 	}
 	body, err := io.ReadAll(io.LimitReader(req.Stream, c.r.cfg.MaxBody+1))
+	if own := new(esapi.Error); errors.As(err, &own) {
+		return own // the body is longer than the gateway takes
+	}
 	if err != nil {
 		return illegal("the request's body could not be read: %v; nothing was written", err)
 	}

@@ -37,6 +37,7 @@ func (c *capture) bulk(ctx context.Context, req *esapi.Request, e esapi.Endpoint
 	if err != nil {
 		return nil, err
 	}
+	defer t.rescue()
 	c.r.counters.writes.Add(int64(len(writes)))
 
 	res, answer, o, err := c.exchange(ctx, req)
@@ -83,10 +84,13 @@ func (c *capture) readBulk(req *esapi.Request, e esapi.Endpoint) ([]write, error
 			return nil, illegal("Malformed action/metadata line [%d]: %v; nothing was written", n, err)
 		}
 		into := insertion{at: pos + meta.Index + 1, comma: len(strings.TrimSpace(meta.Raw[1:len(meta.Raw)-1])) > 0}
-		if w.doc.ID == "" && !meta.Get("_id").Exists() && (w.op == "index" || w.op == "create") && !meta.Get("version").Exists() {
+		if id := meta.Get("_id"); id.Type == gjson.Null && (w.op == "index" || w.op == "create") && !meta.Get("version").Exists() {
 			w.doc.ID = c.r.ids.next(c.r.cfg.Now())
-			into.text = `"_id":"` + w.doc.ID + `"`
-			ids = append(ids, into)
+			own := insertion{at: into.at, text: `"_id":"` + w.doc.ID + `"`, comma: into.comma}
+			if id.Exists() { // null is as good as none
+				own = insertion{at: pos + id.Index, instead: len(id.Raw), text: `"` + w.doc.ID + `"`}
+			}
+			ids = append(ids, own)
 		}
 		pos = next
 		if w.op != "delete" {
@@ -128,9 +132,10 @@ func (c *capture) readBulk(req *esapi.Request, e esapi.Endpoint) ([]write, error
 
 // An insertion is a member that an object in a body gets, as its first.
 type insertion struct {
-	at    int // behind the opening brace
-	text  string
-	comma bool // there are other members
+	at      int // behind the opening brace
+	instead int // this many bytes at that place go
+	text    string
+	comma   bool // there are other members
 }
 
 // insert makes a body with the insertions.
@@ -147,7 +152,7 @@ func insert(body []byte, list []insertion) []byte {
 		if in.comma {
 			out = append(out, ',')
 		}
-		from = in.at
+		from = in.at + in.instead
 	}
 	return append(out, body[from:]...)
 }
@@ -231,10 +236,6 @@ func (c *capture) bulkEffects(ctx context.Context, writes []write, answer []byte
 		n++
 		var item gjson.Result
 		wrapped.ForEach(func(_, value gjson.Result) bool { item = value; return false })
-		if w.doc.ID != "" && item.Get("_id").String() != w.doc.ID {
-			ok = false
-			return false
-		}
 		if get := item.Get("get"); w.op == "update" && !w.kept && get.Exists() {
 			if start, end, found := memberSpan(answer, get); found {
 				cuts = append(cuts, span{start, end})

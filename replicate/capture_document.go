@@ -53,6 +53,7 @@ func (c *capture) document(ctx context.Context, req *esapi.Request, e esapi.Endp
 	if err != nil {
 		return nil, err
 	}
+	defer t.rescue()
 	c.r.counters.writes.Add(1)
 	res, answer, o, err := c.exchange(ctx, req)
 	item := gjson.ParseBytes(answer)
@@ -148,7 +149,9 @@ func (c *capture) effect(ctx context.Context, w *write, item gjson.Result, v esa
 	if w.op == "update" {
 		rec.Source = []byte(item.Get("get._source").Raw)
 	}
-	if len(rec.Source) == 0 || len(rec.Source)+len(rec.ID) > c.r.cfg.MaxRecord {
+	// Elasticsearch takes what is no JSON for others: comments, and from clients
+	// that do not name a format also YAML.
+	if len(rec.Source) == 0 || len(rec.Source)+len(rec.ID) > c.r.cfg.MaxRecord || !gjson.ValidBytes(rec.Source) {
 		rec.Source, rec.Read = nil, true
 	}
 	return rec, true
@@ -158,8 +161,8 @@ func (c *capture) effect(ctx context.Context, w *write, item gjson.Result, v esa
 // alias brings along, and whether a pipeline may have changed the document. It
 // reports false if that cannot be known now.
 func (c *capture) place(ctx context.Context, w *write, rec *record, v esapi.Version) bool {
-	if w.pipeline != "" && w.pipeline != "_none" {
-		rec.Read = true
+	if w.pipeline != "" && w.pipeline != "_none" || w.doc.ID != "" && rec.ID != w.doc.ID {
+		rec.Read = true // only a pipeline gives another id
 	}
 	defaults := v.AtLeast(esapi.V(6, 5)) // the first with pipelines in settings
 	if rec.Index == w.doc.Index && (!defaults || rec.Read) {
@@ -173,8 +176,10 @@ func (c *capture) place(ctx context.Context, w *write, rec *record, v esapi.Vers
 		rec.Read = true
 		return true
 	}
-	rec.Read = rec.Read || index.Pipeline
-	if alias, is := index.Aliases[w.doc.Index]; is && alias.IndexRouting != "" {
+	alias, is := index.Aliases[w.doc.Index]
+	// In an index that was not asked for a pipeline of another one has put it.
+	rec.Read = rec.Read || index.Pipeline || (!is && rec.Index != w.doc.Index)
+	if alias.IndexRouting != "" {
 		rec.Routing = alias.IndexRouting
 	}
 	return true

@@ -51,6 +51,7 @@ func (c *capture) state(ctx context.Context, req *esapi.Request, e esapi.Endpoin
 	if err != nil {
 		return nil, err
 	}
+	defer t.rescue()
 	c.r.counters.writes.Add(1)
 	res, answer, o, err := c.exchange(ctx, req)
 	c.lease.roles.master.Facts().ForgetAll()

@@ -168,7 +168,8 @@ func (r *Replicator) DeadLetters(ctx context.Context, after string, limit int) (
 
 // RetryDeadLetters reads what the letters are about from the master, as it is
 // now, and applies it again; without keys all of them. It tells how many letters
-// are gone and how many are left, with a newer reason.
+// are gone and how many are left, with a newer reason, or because the master was
+// moved since: they can be retried when it is moved back.
 func (r *Replicator) RetryDeadLetters(ctx context.Context, keys ...string) (done, left int, err error) {
 	if !r.replicating() {
 		return 0, 0, nil
@@ -203,6 +204,14 @@ func (a *applier) retry(ctx context.Context, d DeadLetter) (gone bool, err error
 	p := a.pairs[d.From]
 	if p == nil || d.What == "record" || d.What == "intent" {
 		return false, nil
+	}
+	lease, err := a.r.Enter(ctx, true) // the master stays where it is
+	if err != nil {
+		return false, err
+	}
+	defer lease.Exit()
+	if lease.Master() != p.from {
+		return false, nil // it would take what the former master had to the new one
 	}
 	if err := a.dead.drop(ctx, d.Key); err != nil {
 		return false, err

@@ -15,13 +15,18 @@ import (
 
 // compare looks at documents that the follower refused to overwrite. Mostly it
 // has them already: an effect was applied twice. Those whose versions differ
-// are made equal.
-func (p *pair) compare(ctx context.Context, ids []cluster.DocID) error {
-	for start := 0; start < len(ids); start += p.a.r.cfg.BatchDocs {
-		chunk := ids[start:min(start+p.a.r.cfg.BatchDocs, len(ids))]
+// are made equal, and those that are another document of the same version: the
+// follower has that if it was the master of a document that was rejected here.
+func (p *pair) compare(ctx context.Context, docs []cluster.Doc) error {
+	for start := 0; start < len(docs); start += p.a.r.cfg.BatchDocs {
+		wrote := docs[start:min(start+p.a.r.cfg.BatchDocs, len(docs))]
+		chunk := make([]cluster.DocID, len(wrote))
+		for i := range wrote {
+			chunk[i] = wrote[i].DocID
+		}
 		// The follower is asked first: the master's versions, which are read
 		// later, can be lower only if the document began anew there.
-		followers, err := p.to.MGet(ctx, chunk, false)
+		followers, err := p.to.MGet(ctx, chunk, true)
 		if err != nil {
 			return err
 		}
@@ -35,7 +40,8 @@ func (p *pair) compare(ctx context.Context, ids []cluster.DocID) error {
 			if m.Unreadable != "" {
 				continue // what the follower has is not older than the effect
 			}
-			if f.Found != m.Found || (f.Found && f.Version != m.Version) {
+			other := wrote[i].Found && f.Version == wrote[i].Version && !sameDocument(f, &wrote[i])
+			if f.Found != m.Found || (f.Found && (f.Version != m.Version || other)) {
 				differ = append(differ, chunk[i])
 			}
 		}
@@ -106,7 +112,10 @@ func (p *pair) equaliseChunk(ctx context.Context, ids []cluster.DocID) error {
 		return err
 	}
 	// The follower remembers the deletion of a later version.
-	for _, id := range append(forced, w.conflicts...) {
+	for i := range w.conflicts {
+		forced = append(forced, w.conflicts[i].DocID)
+	}
+	for _, id := range forced {
 		if err := p.equaliseOne(ctx, id); err != nil {
 			return err
 		}
@@ -260,7 +269,13 @@ func (p *pair) shortenMemory(ctx context.Context, index string) (restore func() 
 		return true
 	})
 	table, key := p.a.r.control.table, gcKey(p.to.Name(), index)
-	if err := table.Put(ctx, key, []byte(before)); err != nil {
+	kept, err := table.Get(ctx, key)
+	if err != nil {
+		return nothing, err
+	}
+	if kept != nil {
+		before = string(kept) // it could not be restored the last time
+	} else if err := table.Put(ctx, key, []byte(before)); err != nil {
 		return nothing, err
 	}
 	if err := p.setMemory(ctx, index, `"0s"`); err != nil {

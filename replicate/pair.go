@@ -105,7 +105,7 @@ type rejection struct {
 
 // written is what became of documents.
 type written struct {
-	conflicts []cluster.DocID // the follower has this version or a higher one
+	conflicts []cluster.Doc // the follower has this version or a higher one
 	rejected  []rejection
 	again     []cluster.Doc // to be tried again, because of busy
 	busy      error
@@ -132,7 +132,7 @@ func (p *pair) write(ctx context.Context, docs []cluster.Doc) (w written, err er
 			}
 		case r.Status == http.StatusConflict:
 			p.a.r.counters.conflicts.Add(1)
-			w.conflicts = append(w.conflicts, docs[i].DocID)
+			w.conflicts = append(w.conflicts, docs[i])
 		case !permanent(r.Status, r.Type):
 			w.again = append(w.again, docs[i])
 			w.busy = fmt.Errorf("cluster %s answers %d to %s/%s: %s: %s", p.to.Name(), r.Status, docs[i].Index, docs[i].ID, r.Type, r.Reason)

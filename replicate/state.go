@@ -413,9 +413,14 @@ func (a *applier) resolve(ctx context.Context, intents []*record) error {
 // asked for. Those whose index the master does not have are left out: what the
 // follower has of it goes with the index's own records.
 func (p *pair) places(ctx context.Context, docs []recordDoc) ([]cluster.DocID, error) {
+	p.from.Facts().ForgetAll() // an index may not have been there before its first document
 	ids := make([]cluster.DocID, 0, len(docs))
 	for _, d := range docs {
 		index, ok, err := p.from.Facts().Lookup(ctx, d.Index)
+		refused := new(cluster.StatusError)
+		if errors.As(err, &refused) && permanent(refused.Status, refused.Type) {
+			continue // no index can have such a name
+		}
 		if err != nil {
 			return nil, err
 		}

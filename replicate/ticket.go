@@ -5,12 +5,14 @@ import (
 	"errors"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/esperanto-es/esperanto/replicate/journal"
 )
 
-// intentDocs bounds the documents of one intent; a larger bulk has several.
+// intentDocs bounds the documents of one intent, and Config.MaxRecord its bytes;
+// a larger bulk has several.
 const intentDocs = 2000
 
 // A ticket is one write on its way through the journal: intents, then effects,
@@ -19,6 +21,7 @@ type ticket struct {
 	r       *Replicator
 	roles   roles
 	intents []intentMark
+	ended   atomic.Bool // finish, nothing or abandon was called
 
 	durable chan error // gets one value when all intents are durable, or cannot be said to be
 }
@@ -70,6 +73,9 @@ func (c *capture) begin(ctx context.Context, docs []recordDoc, state []stateRef,
 	t := &ticket{r: r, roles: c.lease.roles, durable: make(chan error, 1)}
 	now := r.cfg.Now()
 	until := now.Add(r.cfg.WriteTimeout)
+	if r.cfg.IntentFirst {
+		until = until.Add(r.cfg.JournalTimeout) // it is sent that late at most
+	}
 
 	var records []*record
 	var keys []string
@@ -82,7 +88,7 @@ func (c *capture) begin(ctx context.Context, docs []recordDoc, state []stateRef,
 		add(&record{State: state}, key)
 	}
 	for len(docs) > 0 {
-		n := min(len(docs), intentDocs)
+		n := c.intentLength(docs)
 		add(&record{Docs: docs[:n]}, docs[0].Index)
 		docs = docs[n:]
 	}
@@ -118,6 +124,22 @@ func (c *capture) begin(ctx context.Context, docs []recordDoc, state []stateRef,
 	return t, nil
 }
 
+// intentLength is how many of docs, at least one, go into one intent.
+func (c *capture) intentLength(docs []recordDoc) int {
+	const (
+		names = 60 // bytes of the members' names, and more
+		worst = 6  // bytes that one of a text has at most: \u003c
+	)
+	room := c.r.cfg.MaxRecord - 300
+	for n, d := range docs[:min(len(docs), intentDocs)] {
+		room -= names + worst*(len(d.Index)+len(d.Type)+len(d.ID)+len(d.Routing)+len(d.Parent))
+		if room < 0 {
+			return max(n, 1)
+		}
+	}
+	return min(len(docs), intentDocs)
+}
+
 var errSlowJournal = errors.New("the journal did not confirm the write in time")
 
 // waitDurable waits until the intents are durable, at most JournalTimeout.
@@ -144,6 +166,7 @@ func (t *ticket) waitDurable(ctx context.Context) error {
 // waits only while the journal's buffers are full. Effects that cannot be
 // journaled are read back by the applier.
 func (t *ticket) finish(ctx context.Context, effects []*record) {
+	t.ended.Store(true)
 	t.r.counters.effects.Add(int64(len(effects)))
 	landed := newStage(func(err error) {
 		if err != nil {
@@ -166,6 +189,7 @@ func (t *ticket) finish(ctx context.Context, effects []*record) {
 // nothing ends a write that has no effects left to journal: it writes the done
 // marks.
 func (t *ticket) nothing() {
+	t.ended.Store(true)
 	landed := newStage(func(error) { t.r.gate.leave() })
 	for _, in := range t.intents {
 		done := func(err error) {
@@ -187,12 +211,21 @@ func (t *ticket) nothing() {
 // abandon leaves a write to the applier, which reads its documents back after
 // a while: the outcome is not known, or the effects could not be journaled.
 func (t *ticket) abandon(after time.Duration) {
+	t.ended.Store(true)
 	at := t.r.cfg.Now().Add(after)
 	for _, in := range t.intents {
 		t.r.ledger.set(in.id, intentAbandoned, at)
 	}
 	t.r.ledger.prune(t.r.cfg.Now())
 	t.r.gate.leave()
+}
+
+// rescue abandons a write that nobody has ended: carrying it out has panicked.
+// It would be under way for ever, and the master could not be moved any more.
+func (t *ticket) rescue() {
+	if !t.ended.Load() {
+		t.abandon(t.r.cfg.Grace)
+	}
 }
 
 // key is where a record goes: to the others of its index.

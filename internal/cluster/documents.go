@@ -30,7 +30,8 @@ type Doc struct {
 	Source  []byte // as the cluster keeps it; nil if it was not asked for
 
 	// Unreadable says why MGet could not read the document although the cluster
-	// is well: its index is closed. Nothing else is known of it then.
+	// is well: its index is closed, or it is not JSON. Nothing else is known of
+	// it then.
 	Unreadable string
 
 	// Again lets WriteExternal overwrite the same version (external_gte).
@@ -49,7 +50,8 @@ func (r Result) OK() bool { return r.Status < 300 || (r.Status == http.StatusNot
 
 // MGet reads documents as they are now, also those that no search sees yet, in
 // the order of ids. Without source only versions are read. A document whose
-// index is missing is not found. The error is about the whole request.
+// index is missing is not found, and neither is one whose index asks for a
+// routing that id does not have. The error is about the whole request.
 func (c *Cluster) MGet(ctx context.Context, ids []DocID, source bool) ([]Doc, error) {
 	if len(ids) == 0 {
 		return nil, nil
@@ -90,13 +92,28 @@ func (c *Cluster) MGet(ctx context.Context, ids []DocID, source bool) ([]Doc, er
 	if err := c.Failed(status, answer); err != nil {
 		return nil, err
 	}
-	return c.readDocs(ids, answer)
+	if gjson.ValidBytes(answer) {
+		return c.readDocs(ids, answer)
+	}
+	// Elasticsearch takes documents with comments, and shows them as they came.
+	switch begins := bytes.HasPrefix(answer, []byte(`{"docs":[`)); {
+	case !source || !begins:
+		return nil, fmt.Errorf("%s: _mget: the answer is not JSON", c.name)
+	case len(ids) == 1:
+		return []Doc{{DocID: ids[0], Unreadable: c.name + ": the document is not JSON"}}, nil
+	}
+	docs := make([]Doc, 0, len(ids))
+	for i := range ids {
+		one, err := c.MGet(ctx, ids[i:i+1], true)
+		if err != nil {
+			return nil, err
+		}
+		docs = append(docs, one...)
+	}
+	return docs, nil
 }
 
 func (c *Cluster) readDocs(ids []DocID, answer []byte) ([]Doc, error) {
-	if !gjson.ValidBytes(answer) {
-		return nil, fmt.Errorf("%s: _mget: the answer is not JSON", c.name)
-	}
 	docs := make([]Doc, 0, len(ids))
 	var err error
 	gjson.GetBytes(answer, "docs").ForEach(func(_, d gjson.Result) bool {
@@ -112,6 +129,7 @@ func (c *Cluster) readDocs(ids []DocID, answer []byte) ([]Doc, error) {
 		if e := d.Get("error"); e.Exists() {
 			switch typ, text := reason(e); typ {
 			case "index_not_found_exception", "type_missing_exception":
+			case "routing_missing_exception": // nothing can have been written without it
 			case "index_closed_exception":
 				docs = append(docs, Doc{DocID: want, Unreadable: c.name + ": " + typ + ": " + text})
 				return true
