@@ -174,3 +174,52 @@ func (p *Plan) Touches(api string) bool {
 	}
 	return p.answer.root(answerRoots, api, Answer) != nil
 }
+
+// mayLose lists the lossy changes that only the answer's body can show. They are
+// to be named before a large one is translated, as headers go first: all that
+// have a rule in it, except in its errors, and none in the request, where they
+// would have shown.
+func (p *Plan) mayLose(api string, root Place) []*Change {
+	requests := map[Place]bool{RequestHead: true, RequestEnd: true}
+	if l, ok := requestLines[api]; ok {
+		for _, at := range []Place{l.Head, UpdateBody, Document, SearchBody, TemplatedSearch} {
+			reach(at, requests)
+		}
+	} else if at, ok := requestRoots[api]; ok {
+		reach(at, requests)
+	}
+	shown := map[*Change]bool{}
+	for at := range requests {
+		for _, r := range p.request.places[at].rules {
+			shown[r.change] = true
+		}
+	}
+	answers := map[Place]bool{Error: true, Shards: true}
+	reach(root, answers)
+	delete(answers, Error)
+	delete(answers, Shards)
+	var lost []*Change
+	for at := range answers {
+		for _, r := range p.answer.places[at].rules {
+			if d := r.change.Between(p.client, p.cluster); d.Fidelity == Lossy && !shown[r.change] && !slices.Contains(lost, r.change) {
+				lost = append(lost, r.change)
+			}
+		}
+	}
+	slices.SortFunc(lost, compareChanges)
+	return lost
+}
+
+// reach adds the places at and below one to those that are known.
+func reach(at Place, known map[Place]bool) {
+	if at == "" || known[at] {
+		return
+	}
+	known[at] = true
+	g := grammar[at]
+	reach(g.Each, known)
+	reach(g.Too, known)
+	for _, below := range g.Members {
+		reach(below, known)
+	}
+}

@@ -289,7 +289,11 @@ func (s *Sender) answer(x *Exchange, asked *esapi.Request, a *esapi.Response) (*
 	}
 	length, err := strconv.ParseInt(a.Header.Get("Content-Length"), 10, 64)
 	out.Header.Del("Content-Length")
-	if err == nil && length <= smallAnswer {
+	small := err == nil && length <= smallAnswer
+	if err != nil {
+		_, small = peek(a, smallAnswer) // of a length that is not known
+	}
+	if small {
 		defer a.Body.Close()
 		var b bytes.Buffer
 		if err := translateTo(&b, x, root, a.Body); err != nil {
@@ -298,6 +302,11 @@ func (s *Sender) answer(x *Exchange, asked *esapi.Request, a *esapi.Response) (*
 		out.Header.Set("Content-Length", strconv.Itoa(b.Len()))
 		out.Body = io.NopCloser(bytes.NewReader(b.Bytes()))
 		return s.finish(x, out), nil
+	}
+	if a.Status < 400 {
+		for _, c := range s.plan.mayLose(x.Asked.API, root.name) {
+			x.fire(c)
+		}
 	}
 	out.Body = &streamedBody{x: x, root: root, from: a.Body}
 	return s.finish(x, out), nil
