@@ -18,6 +18,7 @@ type Node struct {
 	part    Part
 	raw     []byte // while members is not in use
 	members []member
+	byKey   map[string]int // the last member of each key, of a long object; made anew when needed
 	parsed  bool
 	edits   int // how often it was changed
 	filter  bool
@@ -76,7 +77,7 @@ func (n *Node) parse() bool {
 	if !n.IsObject() {
 		return false
 	}
-	n.members = n.members[:0]
+	n.members, n.byKey = n.members[:0], nil
 	if err := members(n.raw, func(key, value []byte) {
 		n.members = append(n.members, member{unquote(key), key, value})
 	}); err != nil {
@@ -162,6 +163,7 @@ func (n *Node) appendTo(dst []byte) []byte {
 func (n *Node) Replace(raw string) {
 	n.raw = []byte(raw)
 	n.members = n.members[:0]
+	n.byKey = nil
 	n.parsed = false
 	n.edits++
 }
@@ -172,10 +174,30 @@ func (n *Node) find(key string) int {
 	if !n.parse() {
 		return -1
 	}
+	if len(n.members) > longObject {
+		return n.findByKey(key)
+	}
 	for i := len(n.members) - 1; i >= 0; i-- {
 		if n.members[i].key == key {
 			return i
 		}
+	}
+	return -1
+}
+
+// longObject is from how many members on they are found by an index, so that a
+// rule may look at each of them by its key.
+const longObject = 64
+
+func (n *Node) findByKey(key string) int {
+	if n.byKey == nil {
+		n.byKey = make(map[string]int, len(n.members))
+		for i, m := range n.members {
+			n.byKey[m.key] = i
+		}
+	}
+	if i, ok := n.byKey[key]; ok {
+		return i
 	}
 	return -1
 }
@@ -221,6 +243,9 @@ func (n *Node) Set(key, raw string) {
 	}
 	if n.parsed {
 		n.members = append(n.members, member{key: key, value: []byte(raw)})
+		if n.byKey != nil {
+			n.byKey[key] = len(n.members) - 1
+		}
 		n.edits++
 	}
 }
@@ -239,6 +264,7 @@ func (n *Node) InsertAfter(after, key, raw string) {
 	n.members = append(n.members, member{})
 	copy(n.members[at+1:], n.members[at:])
 	n.members[at] = member{key: key, value: []byte(raw)}
+	n.byKey = nil
 	n.edits++
 }
 
@@ -259,6 +285,7 @@ func (n *Node) DropIf(unwanted func(key string) bool) bool {
 		return false
 	}
 	n.members = kept
+	n.byKey = nil
 	n.edits++
 	return true
 }
@@ -275,6 +302,7 @@ func (n *Node) Rename(from, to string) bool {
 		return n.Drop(from)
 	}
 	n.members[i].key, n.members[i].quoted = to, nil
+	n.byKey = nil
 	n.edits++
 	return true
 }

@@ -389,9 +389,7 @@ var fieldTypes = []fieldType{
 		n.Drop("max_shingle_size")
 	}},
 	{"flattened", V(7, 3), func(n *Node) {
-		for _, k := range n.Keys() {
-			n.Drop(k)
-		}
+		n.DropIf(func(string) bool { return true })
 		n.Set("type", `"object"`)
 		n.Set("enabled", "false")
 	}},

@@ -225,20 +225,15 @@ func init() {
 		&Change{
 			ID: "RESP-02", Name: "FilteredSourcesOfNestedHitsBecameRelative", Since: V(6, 0),
 			Doc: `The source of a nested inner hit that is filtered with _source begins at the nested object; it had the object's path around it.`,
-			OldClient: Direction{Fidelity: translate.Exact, Request: []Rule{at(translate.InnerHits, func(x *Exchange, n *Node) error {
-				if v := n.Get("_source"); v.Exists() && v.Raw != "true" && v.Raw != "false" {
-					x.Note(nestedSourceNote, true)
-				}
-				return nil
-			})}, Response: []Rule{at(translate.Hit, func(x *Exchange, n *Node) error {
+			OldClient: Direction{Fidelity: translate.Exact, Request: []Rule{at(translate.InnerHits, noteNestedSource)}, Response: []Rule{at(translate.Hit, func(x *Exchange, n *Node) error {
 				if field := n.Get("_nested").Get("field"); field.Exists() && x.Noted(nestedSourceNote) != nil && n.Get("_source").IsObject() {
 					n.Set("_source", "{"+field.Raw+":"+n.Get("_source").Raw+"}")
 				}
 				return nil
 			})}},
-			NewClient: Direction{Fidelity: translate.Exact, Response: []Rule{at(translate.Hit, func(_ *Exchange, n *Node) error {
+			NewClient: Direction{Fidelity: translate.Exact, Request: []Rule{at(translate.InnerHits, noteNestedSource)}, Response: []Rule{at(translate.Hit, func(x *Exchange, n *Node) error {
 				field := n.Get("_nested").Get("field")
-				if source := n.Get("_source"); field.Exists() && source.IsObject() && len(source.Map()) == 1 {
+				if source := n.Get("_source"); field.Exists() && x.Noted(nestedSourceNote) != nil && source.IsObject() && len(source.Map()) == 1 {
 					if inner := member(source, field.String()); inner.IsObject() {
 						n.Set("_source", inner.Raw)
 					}
@@ -414,6 +409,14 @@ const (
 	nestedSourceNote   = "the source of inner hits is filtered"
 	uncountedNote      = "hits are not to be counted"
 )
+
+// noteNestedSource notes that inner hits show a part of their source.
+func noteNestedSource(x *Exchange, n *Node) error {
+	if v := n.Get("_source"); v.Exists() && v.Raw != "true" && v.Raw != "false" {
+		x.Note(nestedSourceNote, true)
+	}
+	return nil
+}
 
 var noteTerminateAfter = []Rule{
 	at(translate.SearchBody, func(x *Exchange, n *Node) error {
