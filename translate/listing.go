@@ -49,12 +49,28 @@ func Counts(crossings []Crossing) (exact, lossy, refused int) {
 // majors are the versions that the documents speak of.
 var majors = []Version{V(5, 6), V(6, 8), V(7, 17), V(8, 17)}
 
+const differencesHead = `# Differences between Elasticsearch versions
+
+Generated from the catalogue by ` + "`go generate ./docs`" + `; do not edit.
+
+An application of one version meets these changes on a cluster of another. Each is
+
+- **exact**: the application cannot tell that the cluster has another version;
+- **lossy**: the request works, but something is approximated or left out, which the answer's header ` + "`X-Esperanto-Lossy`" + ` says by the
+  change's name;
+- **refused**: a clear error, as the cluster has nothing that does the same.
+
+How many changes lie between two versions; ` + "`esperanto changes --from 5.6 --to 8.17`" + ` lists them. A change counts with the worst that it may
+have to do: most requests meet only few of them.
+
+| application | cluster | exact | lossy | refused |
+|---|---|---|---|---|
+`
+
 // WriteDifferences writes docs/differences.md.
 func WriteDifferences(w io.Writer) error {
 	var b strings.Builder
-	b.WriteString("# Differences between Elasticsearch versions\n\nGenerated from the catalogue by `go generate ./docs`; do not edit.\n\n")
-	b.WriteString("What a client of one version meets on a cluster of another: how many changes are exact, lossy, refused.\n")
-	b.WriteString("`esperanto changes --from 5.6 --to 8.17` lists them for one pair.\n\n| client | cluster | exact | lossy | refused |\n|---|---|---|---|---|\n")
+	b.WriteString(differencesHead)
 	for _, client := range majors {
 		for _, cluster := range majors {
 			if client == cluster {
@@ -64,14 +80,23 @@ func WriteDifferences(w io.Writer) error {
 			fmt.Fprintf(&b, "| %s | %s | %d | %d | %d |\n", client.Short(), cluster.Short(), exact, lossy, refused)
 		}
 	}
-	b.WriteString("\n*Old client* is an application of an older version on a newer cluster, *new client* the other way round.\n\n")
-	b.WriteString("| row | since | change | old client | new client |\n|---|---|---|---|---|\n")
+	b.WriteString("\nIn the tables, *older application* is one from before the change on a cluster with it, *newer application* the other way round; " +
+		"– means that nothing has to be done.\n")
+	section := -1
 	for _, c := range registered {
+		if major := c.Since.Major; major != section {
+			section = major
+			title := "What the gateway always does"
+			if major > 0 {
+				title = fmt.Sprintf("What came with %d.x", major)
+			}
+			b.WriteString("\n## " + title + "\n\n| since | change | older application | newer application | id |\n|---|---|---|---|---|\n")
+		}
 		since := "always"
 		if !c.Since.IsZero() {
 			since = c.Since.Short()
 		}
-		fmt.Fprintf(&b, "| %s | %s | **%s**: %s | %s | %s |\n", c.ID, since, c.Name, cell(c.Doc), direction(c.OldClient), direction(c.NewClient))
+		fmt.Fprintf(&b, "| %s | **%s**: %s | %s | %s | %s |\n", since, c.Name, cell(c.Doc), direction(c.OldClient), direction(c.NewClient), c.ID)
 	}
 	_, err := io.WriteString(w, b.String())
 	return err
