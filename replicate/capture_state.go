@@ -2,6 +2,7 @@ package replicate
 
 import (
 	"context"
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -27,6 +28,9 @@ const (
 type touched struct {
 	stateRef
 	deleted bool
+
+	// Of an index that may be deleted: what found it, and which one it is.
+	expression, uuid string
 }
 
 // state captures a change of what indices are made of: which things it touches
@@ -59,6 +63,11 @@ func (c *capture) state(ctx context.Context, req *esapi.Request, e esapi.Endpoin
 		c.settle(t, o)
 		return c.reply(ctx, t, res, answer, err)
 	}
+	things, err = c.reached(context.WithoutCancel(ctx), things)
+	if err != nil {
+		c.settle(t, outcomeUnparsed)
+		return c.reply(ctx, t, res, answer, nil)
+	}
 	records := make([]*record, len(things))
 	for i, thing := range things {
 		records[i] = &record{Kind: kindState, What: thing.What, Name: thing.Name, Deleted: thing.deleted}
@@ -73,9 +82,9 @@ func (c *capture) touches(ctx context.Context, req *esapi.Request, e esapi.Endpo
 	case "indices.create":
 		return one(whatIndex, e.Index, false), nil
 	case "indices.delete":
-		return c.eachIndex(ctx, e.Index, true)
+		return c.deletedBy(ctx, e.Index)
 	case "indices.open", "indices.close", "indices.put_mapping", "indices.put_settings", "indices.add_block":
-		return c.eachIndex(ctx, e.Index, false)
+		return c.eachIndex(ctx, e.Index)
 	case "indices.put_alias", "indices.delete_alias":
 		index := e.Index
 		if b := gjson.GetBytes(req.Body, "index"); index == "" && b.Exists() {
@@ -110,7 +119,7 @@ func (c *capture) touches(ctx context.Context, req *esapi.Request, e esapi.Endpo
 }
 
 func one(what, name string, deleted bool) []touched {
-	return []touched{{stateRef{what, name}, deleted}}
+	return []touched{{stateRef: stateRef{what, name}, deleted: deleted}}
 }
 
 // expand resolves an expression at the master to concrete indices.
@@ -118,13 +127,66 @@ func (c *capture) expand(ctx context.Context, expression string) ([]string, erro
 	return c.lease.roles.master.Facts().Expand(ctx, expression)
 }
 
-func (c *capture) eachIndex(ctx context.Context, expression string, deleted bool) ([]touched, error) {
+func (c *capture) eachIndex(ctx context.Context, expression string) ([]touched, error) {
 	names, err := c.expand(ctx, expression)
-	things := make([]touched, len(names))
-	for i, name := range names {
-		things[i] = touched{stateRef{whatIndex, name}, deleted}
+	var things []touched
+	for _, name := range names {
+		things = append(things, one(whatIndex, name, false)...)
 	}
 	return things, err
+}
+
+// deletedBy finds the indices that a deletion may reach.
+func (c *capture) deletedBy(ctx context.Context, expression string) ([]touched, error) {
+	uuids, err := c.uuids(ctx, expression)
+	var things []touched
+	for _, name := range slices.Sorted(maps.Keys(uuids)) {
+		things = append(things, touched{stateRef{whatIndex, name}, true, expression, uuids[name]})
+	}
+	return things, err
+}
+
+// reached leaves out the indices that a deletion has not reached after all: its
+// pattern may match no aliases, or no closed indices.
+func (c *capture) reached(ctx context.Context, things []touched) ([]touched, error) {
+	left := map[string]map[string]string{} // by expression
+	var changed []touched
+	for _, thing := range things {
+		if thing.expression != "" && left[thing.expression] == nil {
+			uuids, err := c.uuids(ctx, thing.expression)
+			if err != nil {
+				return nil, err
+			}
+			left[thing.expression] = uuids
+		}
+		if uuid, there := left[thing.expression][thing.Name]; there && uuid == thing.uuid {
+			continue
+		}
+		changed = append(changed, thing)
+	}
+	return changed, nil
+}
+
+// uuids says which indices of the master an expression stands for.
+func (c *capture) uuids(ctx context.Context, expression string) (map[string]string, error) {
+	master := c.lease.roles.master
+	status, answer, err := master.Do(ctx, http.MethodGet,
+		cluster.Path(expression, "_settings", "index.uuid")+"?expand_wildcards=open,closed&ignore_unavailable=true&allow_no_indices=true", nil)
+	if err != nil {
+		return nil, err
+	}
+	found := map[string]string{}
+	if status == http.StatusNotFound {
+		return found, nil
+	}
+	if err := master.Failed(status, answer); err != nil {
+		return nil, err
+	}
+	gjson.ParseBytes(answer).ForEach(func(name, o gjson.Result) bool {
+		found[name.String()] = o.Get("settings.index.uuid").String()
+		return true
+	})
+	return found, nil
 }
 
 // aliasesPerRecord bounds the indices of one record about aliases.
@@ -135,7 +197,7 @@ const aliasesPerRecord = 200
 func aliasesOf(names []string) []touched {
 	var things []touched
 	for chunk := range slices.Chunk(names, aliasesPerRecord) {
-		things = append(things, touched{stateRef{whatAliases, strings.Join(chunk, ",")}, false})
+		things = append(things, one(whatAliases, strings.Join(chunk, ","), false)...)
 	}
 	return things
 }
@@ -167,7 +229,7 @@ func (c *capture) aliasActions(ctx context.Context, body []byte) ([]touched, err
 	})
 	var things []touched
 	if len(removed) > 0 {
-		gone, err := c.eachIndex(ctx, strings.Join(removed, ","), true)
+		gone, err := c.deletedBy(ctx, strings.Join(removed, ","))
 		if err != nil {
 			return nil, err
 		}
@@ -201,7 +263,7 @@ func (c *capture) eachNamed(ctx context.Context, what, name string) ([]touched, 
 	}
 	var things []touched
 	for _, n := range namesIn(what, answer) {
-		things = append(things, touched{stateRef{what, n}, true})
+		things = append(things, one(what, n, true)...)
 	}
 	return things, nil
 }

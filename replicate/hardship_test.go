@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -15,6 +16,7 @@ import (
 	"github.com/esperanto-es/esperanto/internal/cluster"
 	"github.com/esperanto-es/esperanto/internal/esapi"
 	"github.com/esperanto-es/esperanto/internal/estest"
+	"github.com/esperanto-es/esperanto/replicate/journal"
 )
 
 // An odd cluster answers some requests otherwise than the fake does. answer gets
@@ -265,3 +267,147 @@ func TestTooLongStream(t *testing.T) {
 type failing struct{ err error }
 
 func (f failing) Read([]byte) (int, error) { return 0, f.err }
+
+// A pattern can reach fewer indices in a deletion than elsewhere: those behind
+// aliases, or closed ones, stay. The follower must not lose them.
+func TestDeletionByPatternKeepsWhatTheMasterKeeps(t *testing.T) {
+	g := newRig(t, v717, v87)
+	g.must("PUT", "/foo-1/_doc/1", `{"n":1}`)
+	g.must("PUT", "/bar/_doc/1", `{"n":1}`)
+	g.oddly(func(r *esapi.Request, status int, answer []byte) (int, []byte) {
+		if r.Method == "GET" && strings.HasPrefix(r.Path, cluster.Path("foo*")+"/_settings") {
+			res, err := g.a.Send(t.Context(), esapi.NewRequest("GET", "/foo-1,bar/_settings", nil)) // bar has an alias foo
+			if err != nil {
+				t.Error(err)
+			}
+			answer, _ = cluster.ReadBody(res, 1<<20)
+			return res.Status, answer
+		}
+		return status, answer
+	})
+	g.must("DELETE", "/foo*", "")
+	g.drained()
+	if docs := g.b.Docs(); len(docs) != 1 || docs[0].Index != "bar" {
+		t.Errorf("%+v", docs)
+	}
+	if indices := g.b.Indices(); len(indices) != 1 {
+		t.Errorf("%v", indices)
+	}
+}
+
+// faulty is a journal of which one thing does not work.
+type faulty struct {
+	journal.Journal
+	unplaced atomic.Bool // it does not tell where a record is
+	table    *faultyTable
+}
+
+func (f *faulty) Append(r journal.Record, done func(journal.Position, error)) error {
+	return f.Journal.Append(r, func(at journal.Position, err error) {
+		if f.unplaced.Load() {
+			at.Offset = -1
+		}
+		done(at, err)
+	})
+}
+
+func (f *faulty) Table(name string) journal.Table {
+	t := f.Journal.Table(name)
+	if name == "control" {
+		f.table.Table = t
+		return f.table
+	}
+	return t
+}
+
+// A faultyTable puts what it is given, but does not tell; nor can it be read.
+type faultyTable struct {
+	journal.Table
+	mute atomic.Bool
+}
+
+func (f *faultyTable) Put(ctx context.Context, key string, value []byte) error {
+	err := f.Table.Put(ctx, key, value)
+	if f.mute.Load() {
+		return errors.New("it is not known whether it was put")
+	}
+	return err
+}
+
+func (f *faultyTable) Get(ctx context.Context, key string) ([]byte, error) {
+	if f.mute.Load() {
+		return nil, errors.New("it cannot be read")
+	}
+	return f.Table.Get(ctx, key)
+}
+
+func newFaultyRig(t *testing.T) (*rig, *faulty) {
+	f := &faulty{table: &faultyTable{}}
+	g := newRig(t, v717, v87, func(c *Config) { c.GateWait = 100 * time.Millisecond })
+	g.beforeOpen = func(c *Config) { f.Journal = c.Journal; c.Journal = f }
+	g.restart()
+	return g, f
+}
+
+// A sentinel of which nobody knows where it is proves nothing.
+func TestSentinelWithoutAPlace(t *testing.T) {
+	g, f := newFaultyRig(t)
+	g.must("PUT", "/books/_doc/1", `{"n":1}`)
+	f.unplaced.Store(true)
+	if res, err := g.r.Switchover(t.Context(), SwitchRequest{Master: "b"}); err == nil {
+		t.Fatalf("%+v", res)
+	}
+	f.unplaced.Store(false)
+	if _, err := g.r.Switchover(t.Context(), SwitchRequest{Master: "b"}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// While nobody knows which master the journal keeps, no cluster takes writes:
+// after a restart it could be the other one.
+func TestUnknownWhichMasterIsKept(t *testing.T) {
+	g, f := newFaultyRig(t)
+	g.must("PUT", "/books/_doc/1", `{"n":1}`)
+	f.table.mute.Store(true)
+	if res, err := g.r.Switchover(t.Context(), SwitchRequest{Master: "b"}); err == nil {
+		t.Fatalf("%+v", res)
+	}
+	g.fails(503, "PUT", "/books/_doc/2", `{"n":2}`)
+	f.table.mute.Store(false)
+	for range 100 {
+		if res, _, err := g.send("PUT", "/books/_doc/2", `{"n":2}`); err == nil && res.Status == 201 {
+			break
+		}
+	}
+	master := g.r.gate.now().master.Name()
+	g.equal()
+	g.restart()
+	if now := g.r.gate.now().master.Name(); now != master || len(g.a.Docs()) != 2 {
+		t.Errorf("%s was the master, now %s is", master, now)
+	}
+}
+
+// A configuration that is taken back is not followed any more.
+func TestConfigurationTakenBack(t *testing.T) {
+	g := newRig(t, v717, v87)
+	g.b.Down(true)
+	g.cfg.Master = "b"
+	g.restart()
+	if err := g.r.SetConfiguredMaster(t.Context(), "b"); err != nil {
+		t.Errorf("the configuration says what it said before, but: %v", err)
+	}
+	if err := g.r.SetConfiguredMaster(t.Context(), "a"); err != nil {
+		t.Fatal(err)
+	}
+	g.b.Down(false)
+	time.Sleep(500 * time.Millisecond)
+	if s := g.r.Status(t.Context()); s.Master != "a" || s.ConfiguredReason != "" {
+		t.Errorf("%s is the master, %q", s.Master, s.ConfiguredReason)
+	}
+	if err := g.r.SetConfiguredMaster(t.Context(), "b"); err != nil {
+		t.Fatal(err)
+	}
+	if now := g.r.gate.now().master.Name(); now != "b" {
+		t.Errorf("%s is the master", now)
+	}
+}

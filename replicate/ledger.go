@@ -11,7 +11,6 @@ import (
 type ledger struct {
 	mu   sync.Mutex
 	open map[string]ledgerEntry
-	wake chan struct{} // has a token after a change that the applier wants to know
 }
 
 type ledgerEntry struct {
@@ -31,7 +30,7 @@ const (
 )
 
 func newLedger() *ledger {
-	return &ledger{open: map[string]ledgerEntry{}, wake: make(chan struct{}, 1)}
+	return &ledger{open: map[string]ledgerEntry{}}
 }
 
 func (l *ledger) begin(id string, until time.Time) {
@@ -46,10 +45,6 @@ func (l *ledger) set(id string, s intentState, readAt time.Time) {
 	e.state, e.readAt = s, readAt
 	l.open[id] = e
 	l.mu.Unlock()
-	select {
-	case l.wake <- struct{}{}:
-	default:
-	}
 }
 
 // end forgets an intent: its done mark is durable, or the applier has resolved

@@ -32,8 +32,13 @@ type Replicator struct {
 	switching  sync.Mutex             // held during a switchover
 	pending    atomic.Pointer[string] // why the configured master is not the master yet
 
-	stop    context.CancelFunc
-	running sync.WaitGroup
+	configuring sync.Mutex
+	configured  string // the master that the configuration names
+	unfollow    func() // ends moving the master to it in the background; nil if nobody does
+
+	background context.Context // of what runs until Close
+	stop       context.CancelFunc
+	running    sync.WaitGroup
 }
 
 // New makes a Replicator. It neither asks a cluster nor reads the journal.
@@ -50,6 +55,8 @@ func New(cfg Config) (*Replicator, error) {
 		instance: hex.EncodeToString(instance[:]),
 		ids:      newIDMaker(),
 		ledger:   newLedger(),
+
+		configured: cfg.Master,
 	}
 	r.gate.waitLimit, r.gate.maxWaiters = cfg.GateWait, cfg.GateWaiters
 	r.gate.roles = r.rolesOf(cfg.Master, 1)
@@ -100,7 +107,7 @@ func (r *Replicator) Start(ctx context.Context) error {
 		return nil
 	}
 	background, stop := context.WithCancel(context.WithoutCancel(ctx))
-	r.stop = stop
+	r.background, r.stop = background, stop
 	ctx, cancel := context.WithTimeout(ctx, r.cfg.JournalTimeout)
 	defer cancel()
 	state, err := r.readControl(ctx)
@@ -155,7 +162,9 @@ func (r *Replicator) begin(ctx context.Context, state controlState) {
 	r.run(func() { r.applier.restoreMemory(ctx) })
 	r.run(func() { r.applier.run(ctx) })
 	if state.Configured != r.cfg.Master {
-		r.run(func() { r.followConfiguration(ctx, r.cfg.Master) })
+		r.configuring.Lock()
+		defer r.configuring.Unlock()
+		r.follow(r.cfg.Master)
 	}
 }
 

@@ -154,9 +154,13 @@ func (r *Replicator) cutOver(ctx context.Context, now, next roles, also func(*co
 	defer cancel()
 	r.gate.close("the master is being moved")
 	began := time.Now()
-	after := now
+	after, sure := now, true
 	defer func() {
-		r.gate.open(after)
+		if sure {
+			r.gate.open(after)
+		} else {
+			r.keepMaster(now)
+		}
 		pause = time.Since(began)
 	}()
 	if left, err := r.gate.quiet(ctx); err != nil {
@@ -173,30 +177,37 @@ func (r *Replicator) cutOver(ctx context.Context, now, next roles, also func(*co
 		return 0, r.givenUp(ctx, "since the follower could not be refreshed", err)
 	}
 	next.master.Facts().ForgetAll()
-	err = r.storeMaster(ctx, next, func(s *controlState) {
+	err = r.control.change(ctx, func(s *controlState) {
 		s.Master, s.Epoch = next.master.Name(), next.epoch
 		also(s)
 	})
 	if err != nil {
+		sure = false
 		return 0, r.givenUp(ctx, "since the new master could not be kept", err)
 	}
 	after = next
 	return 0, nil
 }
 
-// storeMaster makes the new master durable. An error of the journal means
-// "unknown", so it is read what stands there.
-func (r *Replicator) storeMaster(ctx context.Context, next roles, change func(*controlState)) error {
-	err := r.control.change(ctx, change)
-	if err == nil {
-		return nil
-	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
-	defer cancel()
-	if kept, readErr := r.control.load(ctx); readErr == nil && kept.Master == next.master.Name() && kept.Epoch == next.epoch {
-		return nil
-	}
-	return err
+// keepMaster makes the journal keep the master of the moment. An error of the
+// journal means "unknown": it may keep the other cluster as the master, and a
+// gateway that starts would believe it. So writes wait until this one is kept.
+func (r *Replicator) keepMaster(now roles) {
+	r.known.Store(false)
+	r.gate.close(notKnown().Error())
+	r.run(func() {
+		for attempt := 0; r.background.Err() == nil; attempt++ {
+			ctx, cancel := context.WithTimeout(r.background, r.cfg.JournalTimeout)
+			err := r.control.change(ctx, func(*controlState) {})
+			cancel()
+			if err == nil {
+				r.gate.open(now)
+				r.known.Store(true)
+				return
+			}
+			pause(r.background, attempt)
+		}
+	})
 }
 
 // drain sends a sentinel through every partition and waits until everything
@@ -234,6 +245,8 @@ func (r *Replicator) drain(ctx context.Context, limit time.Duration) error {
 
 var errNotDrained = errors.New("the applier did not get to the journal's end in time")
 
+var errUnplaced = errors.New("it does not tell where the record is")
+
 // sendSentinels appends one record to each partition and returns their offsets.
 func (r *Replicator) sendSentinels(ctx context.Context) (map[int32]int64, error) {
 	type landed struct {
@@ -256,6 +269,9 @@ func (r *Replicator) sendSentinels(ctx context.Context) (map[int32]int64, error)
 		case l := <-results:
 			if l.err != nil {
 				return nil, l.err
+			}
+			if l.at.Offset < 0 {
+				return nil, errUnplaced
 			}
 			offsets[l.at.Partition] = l.at.Offset
 		case <-ctx.Done():
@@ -285,11 +301,44 @@ func (r *Replicator) SetConfiguredMaster(ctx context.Context, name string) error
 	if r.clusterNamed(name) == nil {
 		return fmt.Errorf("%q: %w", name, ErrUnknownCluster)
 	}
-	if !r.replicating() || r.control.now().Configured == name {
-		return nil
+	r.configuring.Lock()
+	defer r.configuring.Unlock()
+	if !r.replicating() || r.configured == name {
+		return nil // it was followed, or is in the background
 	}
+	if r.unfollow != nil {
+		r.unfollow()
+	}
+	if r.control.now().Configured != name {
+		if err := r.moveAsConfigured(ctx, name); err != nil {
+			if r.unfollow != nil {
+				r.follow(r.configured)
+			}
+			return err
+		}
+	}
+	r.configured, r.unfollow = name, nil
+	return nil
+}
+
+func (r *Replicator) moveAsConfigured(ctx context.Context, name string) error {
 	_, err := r.switchover(ctx, SwitchRequest{Master: name}, func(s *controlState) { s.Configured = name })
 	return err
+}
+
+// follow has the master moved to the configured one in the background, until
+// that works or unfollow is called. The caller holds configuring.
+func (r *Replicator) follow(name string) {
+	ctx, stop := context.WithCancel(r.background)
+	ended := make(chan struct{})
+	r.unfollow = func() {
+		stop()
+		<-ended
+	}
+	r.run(func() {
+		defer close(ended)
+		r.followConfiguration(ctx, name)
+	})
 }
 
 // followConfiguration moves the master to the configured one as soon as that
@@ -297,7 +346,7 @@ func (r *Replicator) SetConfiguredMaster(ctx context.Context, name string) error
 func (r *Replicator) followConfiguration(ctx context.Context, name string) {
 	defer r.pending.Store(nil)
 	for attempt := 0; ctx.Err() == nil; attempt++ {
-		err := r.SetConfiguredMaster(ctx, name)
+		err := r.moveAsConfigured(ctx, name)
 		if err == nil {
 			return
 		}
