@@ -83,6 +83,43 @@ func member(o gjson.Result, key string) (found gjson.Result) {
 	return found
 }
 
+// edit changes what stands under a member of n.
+func edit(n *Node, key string, do func(inner *Node)) {
+	v := n.Get(key)
+	if !v.Exists() {
+		return
+	}
+	inner := translate.NewNode(v.Raw)
+	if do(inner); inner.Changed() {
+		n.Set(key, inner.Raw())
+	}
+}
+
+// editEach changes the elements of a list under a member of n, or the one that
+// stands there without a list.
+func editEach(n *Node, key string, do func(inner *Node)) {
+	v := n.Get(key)
+	if !v.IsArray() {
+		edit(n, key, do)
+		return
+	}
+	var b strings.Builder
+	changed := false
+	v.ForEach(func(_, e gjson.Result) bool {
+		inner := translate.NewNode(e.Raw)
+		do(inner)
+		changed = changed || inner.Changed()
+		if b.Len() > 0 {
+			b.WriteByte(',')
+		}
+		b.WriteString(inner.Raw())
+		return true
+	})
+	if changed {
+		n.Set(key, "["+b.String()+"]")
+	}
+}
+
 // maxHeld bounds what a rule reads of an answer, in bytes.
 const maxHeld = 16 << 20
 
