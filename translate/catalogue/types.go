@@ -129,6 +129,11 @@ func foreignType(x *Exchange, known, t string) error {
 		x.Note(foreignDocumentNote, true)
 		answerInstead(x, http.StatusNotFound, `{"_index":`+translate.Quote(x.Endpoint.Index)+`,"_type":`+translate.Quote(t)+
 			`,"_id":`+translate.Quote(x.Endpoint.ID)+`,"found":false}`)
+	case "explain":
+		answerInstead(x, http.StatusNotFound, `{"_index":`+translate.Quote(x.Endpoint.Index)+`,"_id":`+translate.Quote(x.Endpoint.ID)+`,"matched":false}`)
+	case "termvectors":
+		answerInstead(x, http.StatusOK, `{"_index":`+translate.Quote(x.Endpoint.Index)+`,"_id":`+translate.Quote(x.Endpoint.ID)+
+			`,"_version":0,"found":false,"took":0}`)
 	case "delete":
 		answerInstead(x, http.StatusNotFound, `{"_index":`+translate.Quote(x.Endpoint.Index)+`,"_id":`+translate.Quote(x.Endpoint.ID)+
 			`,"_version":1,"result":"not_found","_shards":{"total":1,"successful":1,"failed":0}}`)
