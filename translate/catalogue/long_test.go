@@ -15,7 +15,7 @@ import (
 // length is worth.
 func TestLongObjects(t *testing.T) {
 	var keys, fields strings.Builder
-	for i := range 100_000 {
+	for i := range 50_000 {
 		fmt.Fprintf(&keys, `"key%d":1,`, i)
 		fmt.Fprintf(&fields, `"key%d":{"query":"x","type":"phrase"},`, i)
 	}
