@@ -133,6 +133,14 @@ func (g *Gateway) serve(w *answer, r *http.Request, o *Outcome) error {
 	e := esapi.ParseEndpoint(r.Method, path, dialect)
 	o.API, o.Write = e.API, !reads(e)
 
+	var req *esapi.Request
+	if g.Target != nil && o.Write {
+		// The master cannot be moved while a write is let in, so the write must
+		// not have to wait for a slow client then.
+		if req, err = g.wholeRequest(w, r); err != nil {
+			return err
+		}
+	}
 	lease, err := g.Enter(r.Context(), o.Write)
 	if err != nil {
 		return err
@@ -148,9 +156,10 @@ func (g *Gateway) serve(w *answer, r *http.Request, o *Outcome) error {
 		return g.forward(w, r, to)
 	}
 
-	req, err := g.request(w, r)
-	if err != nil {
-		return err
+	if req == nil {
+		if req, err = g.request(w, r); err != nil {
+			return err
+		}
 	}
 	x := &exchange{asked: r, dialect: dialect}
 	x.take(req, e.API)

@@ -419,3 +419,36 @@ func FuzzServe(f *testing.F) {
 		r.ServeHTTP(w, req)
 	})
 }
+
+// A client that sends slowly must not keep the master from being moved: a write
+// is let in when its body is there.
+func TestWritesAreLetInWithTheirBodies(t *testing.T) {
+	for _, length := range []int{100, 3 << 20} {
+		g := newRig(t, "", "7.17.28", "8.7.1")
+		g.MaxBody = 10 << 20
+		body := &watched{Reader: strings.NewReader(`{"t":"` + strings.Repeat("x", length) + `"}`), ended: func() {
+			if len(g.entered) > 0 {
+				t.Errorf("%d bytes: it was let in before", length)
+			}
+		}}
+		w := httptest.NewRecorder()
+		g.ServeHTTP(w, httptest.NewRequest("PUT", "/books/_doc/1", body))
+		if w.Code != 200 || len(g.source.sent) != 1 || len(g.source.sent[0].Body) != length+8 || len(g.entered) != 1 || g.left != 1 {
+			t.Errorf("%d bytes: %d %s, %v", length, w.Code, w.Body, g.entered)
+		}
+	}
+}
+
+// watched tells when it was read to its end.
+type watched struct {
+	io.Reader
+	ended func()
+}
+
+func (b *watched) Read(p []byte) (int, error) {
+	n, err := b.Reader.Read(p)
+	if err == io.EOF {
+		b.ended()
+	}
+	return n, err
+}

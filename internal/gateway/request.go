@@ -66,6 +66,23 @@ func (g *Gateway) request(w http.ResponseWriter, r *http.Request) (*esapi.Reques
 	return req, nil
 }
 
+// wholeRequest is request with all of the body in memory.
+func (g *Gateway) wholeRequest(w http.ResponseWriter, r *http.Request) (*esapi.Request, error) {
+	req, err := g.request(w, r)
+	if err != nil || req.Stream == nil {
+		return req, err
+	}
+	body, err := io.ReadAll(req.Stream)
+	if own := new(esapi.Error); errors.As(err, &own) {
+		return nil, own // it is too large
+	}
+	if err != nil {
+		return nil, badRequest("the body cannot be read: " + err.Error())
+	}
+	req.Body, req.Stream, req.Length = body, nil, int64(len(body))
+	return req, nil
+}
+
 // limited reads a body and fails with an answer when it is too large.
 type limited struct {
 	from      io.Reader
