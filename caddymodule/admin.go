@@ -155,8 +155,8 @@ func adminDeadLetters(r *http.Request, on *running) (any, error) {
 	limit := 100
 	if text := r.URL.Query().Get("limit"); text != "" {
 		var err error
-		if limit, err = strconv.Atoi(text); err != nil || limit < 1 {
-			return nil, apiError(http.StatusBadRequest, fmt.Errorf("limit %s is no positive number", text))
+		if limit, err = strconv.Atoi(text); err != nil || limit < 1 || limit > replicate.MaxDeadList {
+			return nil, apiError(http.StatusBadRequest, fmt.Errorf("limit %s is no number from 1 to %d", text, replicate.MaxDeadList))
 		}
 	}
 	letters, err := on.replication.replicator.DeadLetters(r.Context(), r.URL.Query().Get("after"), limit)

@@ -176,7 +176,7 @@ func (c *capture) uuids(ctx context.Context, expression string) (map[string]stri
 		return nil, err
 	}
 	found := map[string]string{}
-	if status == http.StatusNotFound {
+	if cluster.NoIndex(status, answer) {
 		return found, nil
 	}
 	if err := master.Failed(status, answer); err != nil {

@@ -141,8 +141,8 @@ func (a *applier) bury(ctx context.Context, d DeadLetter) error {
 	return err
 }
 
-// maxDeadList bounds one answer of DeadLetters.
-const maxDeadList = 10_000
+// MaxDeadList bounds one answer of DeadLetters.
+const MaxDeadList = 10_000
 
 // DeadLetters lists dead letters in the order of their keys, from the one
 // behind after on ("" for the first), at most limit. If limit is zero, 10,000.
@@ -151,8 +151,8 @@ func (r *Replicator) DeadLetters(ctx context.Context, after string, limit int) (
 	if !r.replicating() {
 		return letters, nil
 	}
-	if limit <= 0 || limit > maxDeadList {
-		limit = maxDeadList
+	if limit <= 0 || limit > MaxDeadList {
+		limit = MaxDeadList
 	}
 	for _, key := range r.applier.dead.list(after, limit) {
 		d, ok, err := r.applier.dead.get(ctx, key)

@@ -411,3 +411,28 @@ func TestConfigurationTakenBack(t *testing.T) {
 		t.Errorf("%s is the master", now)
 	}
 }
+
+// Only Elasticsearch's own word for a missing index counts: what stands in front
+// of a cluster may say 404 too, and then nothing is to be deleted or left out.
+func TestMissingByAnotherWord(t *testing.T) {
+	g := newRig(t, v717, v87)
+	g.must("PUT", "/books/_doc/1", `{"n":1}`)
+	g.drained()
+	var lost atomic.Bool
+	g.oddly(func(r *esapi.Request, status int, answer []byte) (int, []byte) {
+		if lost.Load() && r.Method == "GET" && r.Path == "/books" {
+			return 404, []byte("<html>default backend - 404</html>")
+		}
+		return status, answer
+	})
+	lost.Store(true)
+	g.r.cfg.Source.Facts().ForgetAll()
+	g.must("PUT", "/books/_mapping", `{"properties":{"x":{"type":"long"}}}`)
+	g.must("PUT", "/books/_doc/2", `{"n":2}`)
+	time.Sleep(300 * time.Millisecond)
+	if docs := g.b.Docs(); len(docs) != 1 {
+		t.Errorf("%+v", docs)
+	}
+	lost.Store(false)
+	g.equal()
+}

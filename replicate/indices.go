@@ -176,7 +176,7 @@ func (x *indices) read(ctx context.Context, names []string) (map[string]indexSta
 	if err != nil {
 		return nil, err
 	}
-	if status == http.StatusNotFound {
+	if cluster.NoIndex(status, answer) {
 		return nil, nil
 	}
 	if err := x.from.Failed(status, answer); err != nil {

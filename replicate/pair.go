@@ -115,13 +115,15 @@ type written struct {
 func (p *pair) write(ctx context.Context, docs []cluster.Doc) (w written, err error) {
 	results, err := p.to.WriteExternal(ctx, docs)
 	if err != nil {
-		if whole := new(cluster.StatusError); errors.As(err, &whole) && len(docs) > 1 && permanent(whole.Status, whole.Type) {
+		whole := new(cluster.StatusError)
+		foreign := !errors.As(err, &whole) || (whole.Status == http.StatusNotFound && whole.Type == "") // of a proxy
+		if foreign || !permanent(whole.Status, whole.Type) {
+			return written{}, err
+		}
+		if len(docs) > 1 {
 			return p.writeSingly(ctx, docs)
 		}
-		if whole := new(cluster.StatusError); errors.As(err, &whole) && len(docs) == 1 && permanent(whole.Status, whole.Type) {
-			return written{rejected: []rejection{{docs[0], whole.Error()}}}, nil
-		}
-		return written{}, err
+		return written{rejected: []rejection{{docs[0], whole.Error()}}}, nil
 	}
 	for i, r := range results {
 		switch {

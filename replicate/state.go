@@ -321,7 +321,7 @@ func (p *pair) applyNamed(ctx context.Context, ref stateRef) (problem, err error
 		return nil, err
 	}
 	body := ""
-	if status != http.StatusNotFound {
+	if status != http.StatusNotFound || !gjson.ValidBytes(answer) {
 		if err := p.from.Failed(status, answer); err != nil {
 			return nil, err
 		}

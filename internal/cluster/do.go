@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"net/url"
 	"strings"
 	"time"
@@ -87,6 +88,13 @@ func (c *Cluster) Failed(status int, answer []byte) error {
 		e.Reason = clip(string(answer), 300)
 	}
 	return e
+}
+
+// NoIndex reports whether an answer says that there is no such index. What
+// stands in front of a cluster may answer 404 for reasons of its own; that says
+// nothing about indices.
+func NoIndex(status int, answer []byte) bool {
+	return status == http.StatusNotFound && gjson.GetBytes(answer, "error.type").String() == "index_not_found_exception"
 }
 
 // reason reads the error object of an answer or of an item. The innermost

@@ -223,6 +223,9 @@ func (c *Cluster) writeOne(ctx context.Context, v esapi.Version, d *Doc) (Result
 	if err != nil {
 		return Result{}, err
 	}
+	if status >= 300 && !gjson.ValidBytes(answer) {
+		return Result{}, c.Failed(status, answer)
+	}
 	r := Result{Status: status}
 	if e := gjson.GetBytes(answer, "error"); e.Exists() {
 		r.Type, r.Reason = reason(e)

@@ -165,7 +165,7 @@ func (f *Facts) ask(ctx context.Context, name string) (Index, bool, error) {
 	if err != nil {
 		return Index{}, false, err
 	}
-	if status == http.StatusNotFound {
+	if NoIndex(status, answer) {
 		return Index{}, false, nil
 	}
 	if err := f.c.Failed(status, answer); err != nil {
@@ -268,7 +268,7 @@ func (f *Facts) Expand(ctx context.Context, expression string) ([]string, error)
 	if err != nil {
 		return nil, err
 	}
-	if status == http.StatusNotFound {
+	if NoIndex(status, answer) {
 		return nil, nil
 	}
 	if err := f.c.Failed(status, answer); err != nil {
