@@ -121,7 +121,10 @@ func (r *Replicator) Start(ctx context.Context) error {
 		r.run(func() {
 			for attempt := 0; err != nil && background.Err() == nil; attempt++ {
 				pause(background, attempt)
-				state, err = r.readControl(background)
+				before := err.Error()
+				if state, err = r.readControl(background); err != nil && err.Error() != before && background.Err() == nil {
+					r.log.Warn("writes still wait until the journal tells who the master is", "reason", err)
+				}
 			}
 			if err == nil {
 				r.begin(background, state)
