@@ -212,9 +212,19 @@ func (r *Replicator) keepMaster(now roles) {
 
 // drain sends a sentinel through every partition and waits until everything
 // before it is applied, with all intents resolved.
+// If that takes longer than limit the error is errNotDrained, whatever it was
+// that took so long.
 func (r *Replicator) drain(ctx context.Context, limit time.Duration) error {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
+	err := r.passThrough(ctx)
+	if err != nil && ctx.Err() != nil && !errors.Is(err, errNotDrained) {
+		return fmt.Errorf("%w: %v", errNotDrained, err)
+	}
+	return err
+}
+
+func (r *Replicator) passThrough(ctx context.Context) error {
 	sentinels, err := r.sendSentinels(ctx)
 	if err != nil {
 		return fmt.Errorf("the journal does not take a record: %w", err)

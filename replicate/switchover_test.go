@@ -116,6 +116,41 @@ func TestSwitchWhileTheApplierIsSlower(t *testing.T) {
 	g.noDeadLetters()
 }
 
+// slowBounds is a journal that does not tell its bounds in time, once.
+type slowBounds struct {
+	journal.Journal
+	slow *atomic.Bool
+}
+
+func (j slowBounds) Bounds(ctx context.Context) ([]journal.Bounds, error) {
+	if _, limited := ctx.Deadline(); limited && j.slow.Swap(false) {
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}
+	return j.Journal.Bounds(ctx)
+}
+
+func TestSwitchWithASlowJournal(t *testing.T) {
+	var slow atomic.Bool
+	g := newRig(t, v717, v87, func(c *Config) { c.SwitchTimeout = 400 * time.Millisecond })
+	g.beforeOpen = func(c *Config) { c.Journal = slowBounds{c.Journal, &slow} }
+	g.restart()
+	g.must("PUT", "/books/_doc/0", `{"n":1}`)
+	g.drained()
+	now := g.r.gate.now()
+	slow.Store(true)
+	if err := g.r.drain(context.Background(), 50*time.Millisecond); !errors.Is(err, errNotDrained) {
+		t.Errorf("%v", err)
+	}
+	slow.Store(true)
+	if err := g.r.approach(context.Background()); err != nil || slow.Load() {
+		t.Errorf("%v", err)
+	}
+	if g.r.gate.now() != now {
+		t.Error("the roles have changed")
+	}
+}
+
 func TestSwitchRefused(t *testing.T) {
 	g := newRig(t, v717, v87, func(c *Config) { c.DrainTimeout = 300 * time.Millisecond; c.SwitchTimeout = 300 * time.Millisecond })
 	ctx := context.Background()
