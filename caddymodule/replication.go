@@ -17,6 +17,7 @@ import (
 type replication struct {
 	journal    journal.Journal // nil without a target: nothing is replicated
 	replicator *replicate.Replicator
+	log        *slog.Logger
 }
 
 // startWait bounds how long the journal may take to say who the master is.
@@ -38,7 +39,7 @@ func openReplication(h *Handler, j *Journal, on *running) (*replication, error) 
 		SwitchTimeout:  time.Duration(h.SwitchTimeout),
 		Logger:         log,
 	}
-	r := new(replication)
+	r := &replication{log: log}
 	var err error
 	if h.Target != "" {
 		if r.journal, err = j.open(h.Name, time.Duration(h.JournalTimeout), log); err != nil {
@@ -86,6 +87,10 @@ func (r *replication) enter(ctx context.Context, write bool) (gateway.Lease, err
 func (r *replication) close() error {
 	ctx, cancel := context.WithTimeout(context.Background(), closeWait)
 	defer cancel()
+	if s := r.replicator.Status(ctx); s.Backlog > 0 {
+		// Most of all for a configuration that names another journal or target.
+		r.log.Warn("the gateway ends with records that are not applied yet; they are as soon as one with the same name, clusters and journal runs again", "backlog", s.Backlog)
+	}
 	err := r.replicator.Close(ctx)
 	if r.journal != nil {
 		err = errors.Join(err, r.journal.Close(ctx))
