@@ -93,11 +93,18 @@ func (k *Kafka) startConsumer(ctx context.Context, h Handler) (*kafkaConsumer, e
 		kgo.FetchMaxPartitionBytes(fetchBytes/4),
 		kgo.FetchMaxWait(time.Second),
 	)
-	if c.cl, err = kgo.NewClient(opts...); err != nil {
-		return nil, fmt.Errorf("consuming topic %s: %w", k.opts.Topic, err)
-	}
+	// The client calls back from its own goroutines as soon as it is made: what
+	// they use is there before, and the lock keeps them from using c.cl early.
 	c.ctx, c.fail = context.WithCancelCause(ctx)
 	c.free = context.AfterFunc(k.down, func() { c.fail(context.Cause(k.down)) })
+	c.mu.Lock()
+	c.cl, err = kgo.NewClient(opts...)
+	c.mu.Unlock()
+	if err != nil {
+		c.free()
+		c.fail(err)
+		return nil, fmt.Errorf("consuming topic %s: %w", k.opts.Topic, err)
+	}
 	k.consumer = c
 	k.owned.Add(1)
 	return c, nil
