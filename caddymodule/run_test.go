@@ -181,6 +181,9 @@ func request(method, url, body string) (int, string, error) {
 	if body != "" {
 		r.Header.Set("Content-Type", "application/json")
 	}
+	// A reload closes idle connections; with this key, which is not sent, the
+	// client sends a request again that it sent on one of them.
+	r.Header["Idempotency-Key"] = nil
 	res, err := client.Do(r)
 	if err != nil {
 		return 0, "", err

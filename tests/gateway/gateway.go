@@ -285,6 +285,9 @@ func Send(ctx context.Context, method, url, body string) (int, []byte, error) {
 	if body != "" {
 		r.Header.Set("Content-Type", "application/json")
 	}
+	// A reload closes idle connections; with this key, which is not sent, the
+	// client sends a request again that it sent on one of them.
+	r.Header["Idempotency-Key"] = nil
 	a, err := http.DefaultClient.Do(r)
 	if err != nil {
 		return 0, nil, err
