@@ -36,7 +36,7 @@ func TestBadInput(t *testing.T) {
 		}{
 			{"a document that is no JSON", "PUT", "/book/1", `{"n":`, 400},
 			{"a document of the wrong type", "PUT", "/book/1", `{"n":"no number"}`, 400},
-			{"a broken search", "POST", "/_search", `{"query":{"match_all":{}`, 500}, // as all of 5.x to 8.x answer
+			{"a broken search", "POST", "/_search", `{"query":{"match_all":{}`, 500}, // what 5.6.16 and 8.7.1 themselves answer
 			{"an unknown query", "POST", "/_search", `{"query":{"no_such_query":{}}}`, 400},
 			{"a bulk whose action line is broken", "POST", "/book/_bulk", "{\"index\":{\"_id\":\"1\"}\n{\"n\":9}\n", 400},
 			{"a bulk with an unknown action", "POST", "/book/_bulk", "{\"insert\":{\"_id\":\"1\"}}\n{\"n\":9}\n", 400},
