@@ -4,13 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
-	"github.com/esperanto-es/esperanto/internal/esapi"
 	"github.com/esperanto-es/esperanto/internal/gateway"
 	"github.com/esperanto-es/esperanto/replicate"
 	"github.com/esperanto-es/esperanto/translate"
@@ -59,9 +59,9 @@ func counted(name string) func(gateway.Outcome) {
 }
 
 // changed counts which changes a gateway's exchanges needed.
-func changed(name string) func(esapi.Endpoint, []*translate.Change) {
-	return func(_ esapi.Endpoint, fired []*translate.Change) {
-		for _, c := range fired {
+func changed(name string) func(translate.Fired) {
+	return func(f translate.Fired) {
+		for _, c := range slices.Concat(f.Request, f.Answer) {
 			changes.WithLabelValues(name, c.ID).Inc()
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/esperanto-es/esperanto/internal/esapi"
@@ -52,6 +53,8 @@ type Exchange struct {
 	notes      map[string]any
 	steps      []Step
 	fired      []*Change
+	mayLose    []*Change // lossy ones that a large answer may need: it has not been translated yet
+	trace      func(c *Change, p Place, was, becomes []byte)
 	types      map[string]string // of TypeOf, by index
 	askedTypes map[string]string
 	edits      int
@@ -198,11 +201,12 @@ func (x *Exchange) fire(c *Change) {
 // Fired returns the changes that had something to do, in order.
 func (x *Exchange) Fired() []*Change { return x.fired }
 
-// lossyNames lists the lossy changes that fired, for the answer's header.
+// lossyNames lists the lossy changes that fired, or may yet, for the answer's
+// header.
 func (x *Exchange) lossyNames() string {
 	var names []string
-	for _, c := range x.fired {
-		if d := c.Between(x.Client, x.Cluster); d != nil && d.Fidelity == Lossy {
+	for _, c := range slices.Concat(x.fired, x.mayLose) {
+		if d := c.Between(x.Client, x.Cluster); d != nil && d.Fidelity == Lossy && !slices.Contains(names, c.Name) {
 			names = append(names, c.Name)
 		}
 	}

@@ -3,11 +3,14 @@ package translate
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"strconv"
 	"strings"
+	"sync"
+	"sync/atomic"
 
 	"github.com/tidwall/gjson"
 	"github.com/tidwall/sjson"
@@ -34,9 +37,18 @@ type Sender struct {
 	facts Facts
 	next  esapi.Sender
 
-	// OnFired, if not nil, is told after each exchange which changes had
-	// something to do.
-	OnFired func(asked esapi.Endpoint, fired []*Change)
+	// OnFired, if not nil, is told once for each exchange what it needed: as soon
+	// as the answer's body has come to its end, or there is no answer. A body
+	// that is not read to its end is told of when it is closed.
+	OnFired func(Fired)
+}
+
+// Fired says which changes had something to do in an exchange.
+type Fired struct {
+	Asked   esapi.Endpoint
+	Request []*Change // in the request, also if they refused it
+	Answer  []*Change // in the answer alone
+	Refused string    // why the translation refused the request; "" if it did not
 }
 
 // NewSender returns a Sender for clients of one version in front of next, which
@@ -52,19 +64,68 @@ func NewSender(client, cluster Version, facts Facts, next esapi.Sender) *Sender 
 func (s *Sender) Send(ctx context.Context, r *esapi.Request) (*esapi.Response, error) {
 	x := s.exchange(ctx, r)
 	sent, err := s.request(x, r)
-	if s.OnFired != nil {
-		defer func() { s.OnFired(x.Asked, x.fired) }()
-	}
 	if err != nil {
+		s.tell(x, len(x.fired), err)
 		return nil, err
 	}
 	forget := s.forgets(ctx, x)
-	answer, err := chain(x.steps, s.next).Send(ctx, sent)
+	below := &refusals{next: s.next}
+	answer, err := chain(x.steps, below).Send(ctx, sent)
 	forget() // even without an answer: the change may have been made
+	asked := len(x.fired)
 	if err != nil {
+		if below.seen.Load() {
+			s.tell(x, asked, nil) // it is not the translation that refuses
+		} else {
+			s.tell(x, asked, err)
+		}
 		return nil, err
 	}
-	return s.answer(x, r, answer)
+	out, err := s.answer(x, r, answer)
+	if err != nil {
+		s.tell(x, asked, err)
+		return nil, err
+	}
+	if streamed, ok := out.Body.(*streamedBody); ok {
+		streamed.ended = sync.OnceFunc(func() { s.tell(x, asked, nil) })
+	} else {
+		s.tell(x, asked, nil)
+	}
+	return out, nil
+}
+
+// tell tells what an exchange needed; the first of the changes that fired belong
+// to the request.
+func (s *Sender) tell(x *Exchange, asked int, err error) {
+	if s.OnFired == nil {
+		return
+	}
+	s.OnFired(Fired{Asked: x.Asked, Request: x.fired[:asked:asked], Answer: x.fired[asked:], Refused: refusal(err)})
+}
+
+// refusal is the reason of an error that refuses a request as impossible, ""
+// for others.
+func refusal(err error) string {
+	var own *esapi.Error
+	if errors.As(err, &own) && own.Type == esapi.UnsupportedType {
+		return own.Reason
+	}
+	return ""
+}
+
+// refusals is a Sender that notes whether what is behind it refuses a request.
+type refusals struct {
+	next esapi.Sender
+	seen atomic.Bool
+}
+
+// Send implements esapi.Sender.
+func (b *refusals) Send(ctx context.Context, r *esapi.Request) (*esapi.Response, error) {
+	a, err := b.next.Send(ctx, r)
+	if refusal(err) != "" {
+		b.seen.Store(true)
+	}
+	return a, err
 }
 
 // forgets returns what has to be done after a request so that Facts show its
@@ -304,9 +365,7 @@ func (s *Sender) answer(x *Exchange, asked *esapi.Request, a *esapi.Response) (*
 		return s.finish(x, out), nil
 	}
 	if a.Status < 400 {
-		for _, c := range s.plan.mayLose(x.Asked.API, root.name) {
-			x.fire(c)
-		}
+		x.mayLose = s.plan.mayLose(x.Asked.API, root.name)
 	}
 	out.Body = &streamedBody{x: x, root: root, from: a.Body}
 	return s.finish(x, out), nil
@@ -381,10 +440,13 @@ type streamedBody struct {
 	from io.ReadCloser
 	pipe *io.PipeReader
 	done chan struct{}
+
+	ended func() // is called at the end, more than once
 }
 
 // WriteTo translates the whole body into w.
 func (b *streamedBody) WriteTo(w io.Writer) (int64, error) {
+	defer b.ended()
 	c := &countingWriter{w: w}
 	err := translateTo(c, b.x, b.root, b.from)
 	return c.n, err
@@ -399,7 +461,9 @@ func (b *streamedBody) Read(p []byte) (int, error) {
 		b.done = make(chan struct{})
 		go func() {
 			defer close(b.done)
-			w.CloseWithError(translateTo(w, b.x, b.root, b.from))
+			err := translateTo(w, b.x, b.root, b.from)
+			b.ended()
+			w.CloseWithError(err)
 		}()
 	}
 	return b.pipe.Read(p)
@@ -412,6 +476,7 @@ func (b *streamedBody) Close() error {
 		_ = b.pipe.Close()
 		<-b.done
 	}
+	b.ended()
 	return err
 }
 

@@ -1,6 +1,7 @@
 package translate
 
 import (
+	"bytes"
 	"cmp"
 	"errors"
 	"fmt"
@@ -72,8 +73,15 @@ func (w *walker) node(dst []byte, p *place, name string, raw []byte) ([]byte, er
 func (w *walker) run(p *place, n *Node) error {
 	for _, r := range p.rules {
 		edits, marks := n.edits, w.x.marks()
+		var was []byte
+		if w.x.trace != nil {
+			was = bytes.Clone(n.bytes())
+		}
 		if err := r.do(w.x, n); err != nil {
 			w.x.fire(r.change)
+			if w.x.trace != nil {
+				w.x.trace(r.change, p.name, was, nil)
+			}
 			return err
 		}
 		if err := cmp.Or(n.err, w.x.err); err != nil {
@@ -81,6 +89,9 @@ func (w *walker) run(p *place, n *Node) error {
 		}
 		if n.edits != edits || w.x.marks() != marks {
 			w.x.fire(r.change)
+			if w.x.trace != nil {
+				w.x.trace(r.change, p.name, was, bytes.Clone(n.bytes()))
+			}
 		}
 	}
 	return nil

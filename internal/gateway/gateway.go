@@ -53,7 +53,9 @@ type Config struct {
 	// Done is told of every request that was answered, if not nil.
 	Done func(Outcome)
 	// Fired is told which changes a translation needed, if not nil.
-	Fired func(asked esapi.Endpoint, fired []*translate.Change)
+	Fired func(translate.Fired)
+	// Watch is shown requests beside their way, if not nil.
+	Watch Watcher
 	// Logger gets what an operator has to know. If nil, slog.Default().
 	Logger *slog.Logger
 }
@@ -132,6 +134,8 @@ func (g *Gateway) serve(w *answer, r *http.Request, o *Outcome) error {
 	}
 	e := esapi.ParseEndpoint(r.Method, path, dialect)
 	o.API, o.Write = e.API, !reads(e)
+	seen := g.look(r, e, dialect)
+	defer func() { seen.end(w) }()
 
 	var req *esapi.Request
 	if g.Target != nil && o.Write {
@@ -153,6 +157,7 @@ func (g *Gateway) serve(w *answer, r *http.Request, o *Outcome) error {
 	}
 	o.Translated = !dialect.SameDialect(version)
 	if g.untouched(e, r, o) {
+		seen.forwarded(r, to)
 		return g.forward(w, r, to)
 	}
 
@@ -161,11 +166,13 @@ func (g *Gateway) serve(w *answer, r *http.Request, o *Outcome) error {
 			return err
 		}
 	}
+	seen.read(req, to)
 	x := &exchange{asked: r, dialect: dialect}
 	x.take(req, e.API)
 	if g.ids != nil && isScroll(e.API) {
 		if c := g.ids.unwrap(req); c != nil && c != to {
 			to, sender = c, c
+			seen.read(req, to)
 			if version, err = g.version(r.Context(), to); err != nil {
 				return err
 			}
@@ -177,7 +184,7 @@ func (g *Gateway) serve(w *answer, r *http.Request, o *Outcome) error {
 	}
 	if o.Translated || isSniff(e.API) {
 		t := translate.NewSender(dialect, version, to.Facts(), sender)
-		t.OnFired = g.Fired
+		t.OnFired = seen.fired(g.Fired)
 		sender = t
 	}
 	res, err := sender.Send(translate.WithGatewayAddress(r.Context(), gatewayAddress(r)), req)

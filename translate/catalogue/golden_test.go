@@ -165,12 +165,12 @@ func runGolden(t *testing.T, file string) (fired []string) {
 	}
 	stub := &stubCluster{t: t, answers: received}
 	sender := translate.NewSender(client, cluster, facts, stub)
-	sender.OnFired = func(_ esapi.Endpoint, changes []*translate.Change) {
+	sender.OnFired = func(f translate.Fired) {
 		way := "old"
 		if cluster.Before(client) {
 			way = "new"
 		}
-		for _, c := range changes {
+		for _, c := range slices.Concat(f.Request, f.Answer) {
 			if c.Since.IsZero() {
 				fired = append(fired, c.ID+" "+c.Name+" old")
 				continue
