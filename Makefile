@@ -22,5 +22,9 @@ test:
 fast:
 	go test ./...
 
+# Ratios to what is measured in the same run.
+bench:
+	go test -run XXX -bench . ./tests/bench
+
 clean:
 	rm -rf bin
