@@ -11,6 +11,8 @@ import (
 	"testing"
 
 	"golang.org/x/tools/txtar"
+
+	"github.com/esperanto-es/esperanto/internal/esapi"
 )
 
 // touchAll makes a rule set that has a rule at every place, which looks at the
@@ -30,7 +32,7 @@ func touchAll() *ruleSet {
 // The grammar is complete once the package is initialized.
 var everything = sync.OnceValue(touchAll)
 
-func testExchange() *Exchange { return &Exchange{Params: newParams()} }
+func testExchange() *Exchange { return &Exchange{Params: &esapi.Params{}} }
 
 // inMemory walks a body that is in memory as a whole.
 func inMemory(root Place, body []byte) ([]byte, error) {
