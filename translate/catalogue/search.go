@@ -174,9 +174,9 @@ func init() {
 		},
 		&Change{
 			ID: "SRCH-36", Name: "SearchesGotPointsInTime", Since: V(7, 10),
-			Doc:       "A search can run on a point in time.",
+			Doc:       "A search can run on a point in time; see PIT-01 for those that do so alone.",
 			OldClient: nothing,
-			NewClient: Direction{Fidelity: translate.Refused, Loses: "points in time", Request: []Rule{refuseKeys(translate.SearchBody, "pit")}},
+			NewClient: Direction{Fidelity: translate.Refused, Loses: "points in time in msearch, async searches and inner hits", Request: []Rule{refuseKeys(translate.SearchBody, "pit")}},
 		},
 		&Change{
 			ID: "SRCH-36", Name: "SearchesGotRuntimeFields", Since: V(7, 11),
