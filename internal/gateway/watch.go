@@ -13,14 +13,18 @@ import (
 
 // A Watcher looks at requests beside their way to the cluster.
 type Watcher interface {
-	// Wants decides whether a request is shown.
-	Wants(api string) bool
+	// Wants decides what a request is shown for, 0 if it is not.
+	Wants(api string) Purpose
 	// Seen is shown a request once it has been answered. It returns at once.
 	Seen(s Sight)
 }
 
+// A Purpose is what a Watcher wants a request for; it chooses the values.
+type Purpose uint8
+
 // A Sight is what a Watcher sees of a request.
 type Sight struct {
+	For      Purpose
 	Dialect  esapi.Version
 	Endpoint esapi.Endpoint
 	// Request is as the client sent it, but for headers that do not tell what it
@@ -48,11 +52,15 @@ type look struct {
 
 // look begins to look at a request, if anyone wants to see it.
 func (g *Gateway) look(r *http.Request, e esapi.Endpoint, dialect esapi.Version) *look {
-	if g.Watch == nil || !g.Watch.Wants(e.API) {
+	if g.Watch == nil {
+		return nil
+	}
+	purpose := g.Watch.Wants(e.API)
+	if purpose == 0 {
 		return nil
 	}
 	l := &look{to: g.Watch}
-	l.Dialect, l.Endpoint = dialect, e
+	l.For, l.Dialect, l.Endpoint = purpose, dialect, e
 	l.Request = &esapi.Request{Method: r.Method, Path: r.URL.EscapedPath(), Params: esapi.ParseParams(r.URL.RawQuery), Header: http.Header{}}
 	for _, name := range []string{"Accept", "Content-Type", "Content-Encoding"} {
 		if v := r.Header.Get(name); v != "" {
