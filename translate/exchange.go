@@ -52,6 +52,7 @@ type Exchange struct {
 	answer     *esapi.Response
 	notes      map[string]any
 	steps      []Step
+	quiet      int // of the steps
 	fired      []*Change
 	mayLose    []*Change // lossy ones that a large answer may need: it has not been translated yet
 	trace      func(c *Change, p Place, was, becomes []byte)
@@ -88,6 +89,13 @@ func (x *Exchange) TranslateRequest(p Place, raw []byte) ([]byte, error) {
 // Via adds a step. Steps run in the order in which they were added, each around
 // the next.
 func (x *Exchange) Via(s Step) { x.steps = append(x.steps, s) }
+
+// ViaPerhaps is Via for a step that seldom has something to do: adding it is
+// nothing that the change counts for.
+func (x *Exchange) ViaPerhaps(s Step) {
+	x.steps = append(x.steps, s)
+	x.quiet++
+}
 
 // AnswerBody is the cluster's answer, for rules of AnswerHead that cannot decide
 // by status and headers alone: they look only at what they must, such as errors.
@@ -235,7 +243,7 @@ type marks struct {
 }
 
 func (x *Exchange) marks() marks {
-	return marks{x.Params.Mods(), len(x.steps), x.edits, x.Status, x.Replacement != nil}
+	return marks{x.Params.Mods(), len(x.steps) - x.quiet, x.edits, x.Status, x.Replacement != nil}
 }
 
 // Edited tells that a rule has changed the endpoint or a header, so that the

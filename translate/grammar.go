@@ -66,6 +66,15 @@ const (
 	ProcessorBody     Place = "processor body"
 	SimulateBody      Place = "simulate body" // of ingest.simulate
 	SimulateDoc       Place = "simulated document"
+	RankEvalBody      Place = "rank eval body"
+	RankEvalRequest   Place = "rank eval request"
+	RestoreBody       Place = "restore body"
+	WatchBody         Place = "watch body"
+	WatchInput        Place = "watch input" // of a watch, its transform, or a chain of inputs
+	WatchRequest      Place = "watch search request"
+	RollupDates       Place = "date histogram of a rollup job"
+	PolicyActions     Place = "lifecycle actions" // of one phase: {"delete": …}
+	PolicyAction      Place = "lifecycle action"
 	Body              Place = "body" // any other request body
 )
 
@@ -135,6 +144,12 @@ const (
 	SimulateAnswer Place = "simulate answer"
 	SimulateResult Place = "simulate result" // of a document, or of one processor on it
 	SimulatedDoc   Place = "simulated document in an answer"
+	RankEvalAnswer Place = "rank eval answer"
+	Segment        Place = "segment"         // of _segments
+	SnapshotInfo   Place = "snapshot"        // of get and create snapshot
+	Snapshots      Place = "snapshots"       // {"snapshots": [SnapshotInfo]} or {"snapshot": …}
+	SnapshotStatus Place = "snapshot status" // of one snapshot
+	SnapshotStats  Place = "snapshot statistics"
 	Answer         Place = "answer" // any other answer
 )
 
@@ -359,6 +374,25 @@ var grammar = map[Place]shape{
 	SimulateDoc:      {Members: map[string]Place{"_source": Opaque}},
 	Body:             {},
 
+	RankEvalBody:    {Members: map[string]Place{"requests": RankEvalRequest}},
+	RankEvalRequest: {Members: map[string]Place{"request": SearchBody, "params": Opaque}},
+	RestoreBody:     {Members: map[string]Place{"index_settings": Settings}},
+	WatchBody:       {Members: map[string]Place{"input": WatchInput, "transform": WatchInput}},
+	WatchInput:      {Members: map[string]Place{"search": "watch search", "chain": "watch chain"}},
+	"watch search":  {Members: map[string]Place{"request": WatchRequest}},
+	"watch chain":   {Members: map[string]Place{"inputs": "watch inputs"}},
+	"watch inputs":  {Each: WatchInput},
+	WatchRequest:    {Members: map[string]Place{"body": SearchBody}},
+	"rollup job":    {Members: map[string]Place{"groups": "rollup groups"}},
+	"rollup groups": {Members: map[string]Place{"date_histogram": RollupDates}},
+	RollupDates:     {},
+	"policy body":   {Members: map[string]Place{"policy": "policy"}},
+	"policy":        {Members: map[string]Place{"phases": "policy phases"}},
+	"policy phases": {Each: "policy phase"},
+	"policy phase":  {Members: map[string]Place{"actions": PolicyActions}},
+	PolicyActions:   {Each: PolicyAction},
+	PolicyAction:    {},
+
 	Mappings:         {Members: mappingMembers, Each: MappingBody, Too: MappingBody, IsToo: typeless},
 	MappingBody:      {Members: mappingMembers},
 	Properties:       {Each: FieldMapping},
@@ -425,6 +459,29 @@ var grammar = map[Place]shape{
 	SimulatedDoc:   {Members: map[string]Place{"_source": Opaque}},
 	ClusterMeta:    {Members: map[string]Place{"indices": IndicesAnswer, "templates": TemplatesState}},
 	Answer:         {Members: answer(nil)},
+
+	RankEvalAnswer:                {Members: answer(map[string]Place{"details": "rank eval details", "failures": "rank eval failures"})},
+	"rank eval details":           {Each: "rank eval detail"},
+	"rank eval failures":          {Each: "rank eval failure"},
+	"rank eval failure":           {Members: map[string]Place{"error": Error}},
+	"rank eval detail":            {Members: map[string]Place{"hits": "rank eval hit"}},
+	"rank eval hit":               {Members: map[string]Place{"hit": Hit}},
+	"segments answer":             {Members: answer(map[string]Place{"indices": "segments of indices"})},
+	"segments of indices":         {Each: "segments of an index"},
+	"segments of an index":        {Members: map[string]Place{"shards": "segments of shards"}},
+	"segments of shards":          {Each: "segments of a shard"},
+	"segments of a shard":         {Members: map[string]Place{"segments": "segments"}},
+	"segments":                    {Each: Segment},
+	Segment:                       {},
+	Snapshots:                     {Members: answer(map[string]Place{"snapshots": SnapshotInfo, "snapshot": SnapshotInfo})},
+	SnapshotInfo:                  {},
+	"snapshots status":            {Members: answer(map[string]Place{"snapshots": SnapshotStatus})},
+	SnapshotStatus:                {Members: map[string]Place{"stats": SnapshotStats, "indices": "snapshot status of indices"}},
+	"snapshot status of indices":  {Each: "snapshot status of an index"},
+	"snapshot status of an index": {Members: map[string]Place{"stats": SnapshotStats, "shards": "snapshot status of shards"}},
+	"snapshot status of shards":   {Each: "snapshot status of a shard"},
+	"snapshot status of a shard":  {Members: map[string]Place{"stats": SnapshotStats}},
+	SnapshotStats:                 {},
 }
 
 func init() {
@@ -470,6 +527,8 @@ var requestRoots = map[string]Place{
 	"indices.put_mapping": Mappings, "indices.put_settings": Settings, "cluster.put_settings": "cluster settings body",
 	"indices.put_template": TemplateBody, "indices.put_index_template": IndexTemplateBody, "cluster.put_component_template": IndexTemplateBody,
 	"indices.update_aliases": AliasActions, "indices.put_alias": Alias, "indices.analyze": AnalyzeBody,
+	"rank_eval": RankEvalBody, "snapshot.restore": RestoreBody, "watcher.put_watch": WatchBody, "ilm.put_lifecycle": "policy body",
+	"rollup.rollup_search": SearchBody, "rollup.put_job": "rollup job",
 	"put_script": StoredScriptBody, "ingest.put_pipeline": PipelineBody, "ingest.simulate": SimulateBody,
 }
 
@@ -502,6 +561,8 @@ func bulkLine(head []byte) (body Place, follows bool) {
 var answerRoots = map[string]Place{
 	"search": SearchAnswer, "scroll": SearchAnswer, "search_template": SearchAnswer, "async_search.submit": SearchAnswer, "async_search.get": SearchAnswer,
 	"msearch": MsearchAnswer, "msearch_template": MsearchAnswer,
+	"rollup.rollup_search": SearchAnswer, "rank_eval": RankEvalAnswer, "indices.segments": "segments answer",
+	"snapshot.get": Snapshots, "snapshot.create": Snapshots, "snapshot.status": "snapshots status",
 	"index": WriteResult, "create": WriteResult, "update": WriteResult, "delete": WriteResult, "bulk": BulkAnswer,
 	"get": Doc, "explain": Doc, "termvectors": Doc, "mget": MgetAnswer, "mtermvectors": MgetAnswer,
 	"get_source":      Opaque,

@@ -249,6 +249,7 @@ cluster.allocation_explain       GET,POST /_cluster/allocation/explain          
 cluster.remote_info              GET      /_remote/info                                    5.4  -
 cluster.info                     GET      /_info/{metric}                                  8.9  -
 cluster.post_voting_config_exclusions POST     /_cluster/voting_config_exclusions               7.0  -
+cluster.post_voting_config_exclusions POST     /_cluster/voting_config_exclusions/{node_id}     7.0  8.0
 cluster.delete_voting_config_exclusions DELETE   /_cluster/voting_config_exclusions               7.0  -
 health_report                    GET      /_health_report                                  8.7  -
 health_report                    GET      /_health_report/{feature}                        8.7  -

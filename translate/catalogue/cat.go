@@ -16,8 +16,8 @@ import (
 func init() {
 	translate.Register(
 		catColumns("IsWriteIndex", V(7, 4), "cat.aliases", "alias,index,filter,routing.index,routing.search", "is_write_index"),
-		catColumns("Repository", V(7, 0), "cat.snapshots",
-			"id,status,start_epoch,start_time,end_epoch,end_time,duration,indices,successful_shards,failed_shards,total_shards", "repository"),
+		withoutNewClient(catColumns("Repository", V(7, 0), "cat.snapshots", // for newer clients it is part of CAT-08
+			"id,status,start_epoch,start_time,end_epoch,end_time,duration,indices,successful_shards,failed_shards,total_shards", "repository")),
 		catColumns("ComposedOf", V(7, 8), "cat.templates", "name,index_patterns,order,version", "composed_of"),
 		catColumns("DatasetSize", V(8, 11), "cat.indices",
 			"health,status,index,uuid,pri,rep,docs.count,docs.deleted,store.size,pri.store.size", "dataset.size"),
@@ -127,6 +127,11 @@ func catColumns(name string, since Version, api, before, column string) *Change 
 		})}},
 		NewClient: addedColumn(api, column),
 	}
+}
+
+func withoutNewClient(c *Change) *Change {
+	c.NewClient = nothing
+	return c
 }
 
 // lastColumns are the columns that stand behind all others and have one value

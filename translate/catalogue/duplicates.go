@@ -1,0 +1,235 @@
+package catalogue
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"slices"
+
+	"github.com/tidwall/gjson"
+
+	"github.com/esperanto-es/esperanto/internal/esapi"
+	"github.com/esperanto-es/esperanto/translate"
+)
+
+// Repeated keys: 5.x takes the last of them. Looking for them in every body would
+// cost each request of a 5.x client; so a request is sent again, with each key
+// once, when the cluster has said that one was repeated. It says so while it
+// reads the body, before anything is changed.
+
+func init() {
+	translate.Register(&Change{
+		ID: "HTTP-14", Name: "RepeatedKeysAreRefused", Since: V(6, 0),
+		Doc: "A key that an object has twice is an error; in 5.x the last one counts.",
+		OldClient: Direction{Fidelity: translate.Exact,
+			Request: []Rule{at(translate.RequestEnd, func(x *Exchange, _ *Node) error {
+				if len(x.RequestBody) > 0 {
+					x.ViaPerhaps(func(ctx context.Context, r *esapi.Request, next esapi.Sender) (*esapi.Response, error) {
+						return sendWithoutRepetitions(ctx, x, r, next)
+					})
+				}
+				return nil
+			})},
+			Response: []Rule{at(translate.AnswerHead, func(x *Exchange, _ *Node) error {
+				if x.Noted(repeatedNote) != nil {
+					x.Edited()
+				}
+				return nil
+			})}},
+		NewClient: nothing,
+	})
+}
+
+// repeated is what all versions from 6.0 on say of a repeated key.
+var repeated = []byte("Duplicate field '")
+
+const repeatedNote = "keys were repeated"
+
+func sendWithoutRepetitions(ctx context.Context, x *Exchange, r *esapi.Request, next esapi.Sender) (*esapi.Response, error) {
+	a, err := next.Send(ctx, r)
+	if err != nil {
+		return nil, err
+	}
+	beginning, err := hold(a, maxHeld)
+	switch {
+	case err != nil:
+		return nil, err
+	case beginning == nil || !bytes.Contains(beginning, repeated):
+		return a, nil
+	case a.Status >= 400:
+		again := *r
+		if again.Body = withoutRepetitions(r.Body); bytes.Equal(again.Body, r.Body) {
+			return a, nil
+		}
+		_ = a.Body.Close()
+		x.Note(repeatedNote, true)
+		return next.Send(ctx, &again)
+	}
+	return sendItemsAgain(ctx, x, r, a, beginning, next)
+}
+
+// hold reads the body of an answer that is an error, or of a bulk with errors,
+// and puts it back. It gives nil for all others, and for what is longer.
+func hold(a *esapi.Response, limit int) ([]byte, error) {
+	head := make([]byte, 64)
+	if a.Status >= 400 {
+		head = head[:0]
+	} else {
+		n, err := io.ReadFull(a.Body, head)
+		head = head[:n]
+		if err != nil && err != io.ErrUnexpectedEOF && err != io.EOF {
+			return nil, err
+		}
+		if !bytes.Contains(head, []byte(`"errors":true`)) {
+			putBack(a, head)
+			return nil, nil
+		}
+	}
+	rest, err := io.ReadAll(io.LimitReader(a.Body, int64(limit)))
+	if err != nil {
+		return nil, err
+	}
+	body := slices.Concat(head, rest)
+	putBack(a, body)
+	if len(rest) == limit {
+		return nil, nil
+	}
+	return body, nil
+}
+
+func putBack(a *esapi.Response, read []byte) {
+	a.Body = struct {
+		io.Reader
+		io.Closer
+	}{io.MultiReader(bytes.NewReader(read), a.Body), a.Body}
+}
+
+// sendItemsAgain sends the items of a bulk that had repeated keys once more, and
+// puts what becomes of them in their places.
+func sendItemsAgain(ctx context.Context, x *Exchange, r *esapi.Request, a *esapi.Response, body []byte, next esapi.Sender) (*esapi.Response, error) {
+	answer := gjson.ParseBytes(body)
+	var items []string
+	var places []int
+	answer.Get("items").ForEach(func(_, item gjson.Result) bool {
+		if bytes.Contains([]byte(item.Raw), repeated) {
+			places = append(places, len(items))
+		}
+		items = append(items, item.Raw)
+		return true
+	})
+	rest, from := r.Body, 0
+	again := *r
+	again.Body = nil
+	for i := 0; len(rest) > 0 && from < len(places); i++ {
+		head, source, after := cutItem(rest)
+		rest = after
+		if i == places[from] {
+			again.Body = append(append(again.Body, withoutRepetitions(head)...), withoutRepetitions(source)...)
+			if !bytes.HasSuffix(again.Body, []byte("\n")) {
+				again.Body = append(again.Body, '\n')
+			}
+			from++
+		}
+	}
+	if len(places) == 0 || from < len(places) {
+		return a, nil
+	}
+	second, err := next.Send(ctx, &again)
+	if err != nil {
+		return nil, err
+	}
+	got, err := readAll(second)
+	if err != nil {
+		return nil, err
+	}
+	results := gjson.GetBytes(got, "items").Array()
+	if second.Status >= 400 || len(results) != len(places) {
+		return a, nil // what the first answer says of these items is still true
+	}
+	_ = a.Body.Close()
+	x.Note(repeatedNote, true)
+	for i, p := range places {
+		items[p] = results[i].Raw
+	}
+	failed := false
+	merged := []byte(`{"took":` + answer.Get("took").Raw)
+	var list []byte
+	for i, item := range items {
+		if i > 0 {
+			list = append(list, ',')
+		}
+		list = append(list, item...)
+		gjson.Parse(item).ForEach(func(_, result gjson.Result) bool {
+			failed = failed || result.Get("error").Exists()
+			return false
+		})
+	}
+	merged = append(append(append(merged, `,"errors":`+jsonBool(failed)+`,"items":[`...), list...), "]}"...)
+	return esapi.NewResponse(second.Status, merged), nil
+}
+
+// withoutRepetitions leaves the last of repeated keys in each object of a text of
+// one or more JSON values. What is not JSON stays as it is.
+func withoutRepetitions(text []byte) []byte {
+	if gjson.ValidBytes(text) { // one value, over one line or several
+		once := appendOnce(make([]byte, 0, len(text)), gjson.ParseBytes(text), 0)
+		if bytes.HasSuffix(text, []byte("\n")) {
+			once = append(once, '\n')
+		}
+		return once
+	}
+	out := make([]byte, 0, len(text))
+	for line := range bytes.Lines(text) {
+		if gjson.ValidBytes(line) {
+			line = withoutRepetitions(line)
+		}
+		out = append(out, line...)
+	}
+	return out
+}
+
+// maxOnce is down to which depth repeated keys are looked for.
+const maxOnce = 200
+
+// appendOnce appends a value, each key of its objects once.
+func appendOnce(dst []byte, v gjson.Result, depth int) []byte {
+	if !v.IsObject() && !v.IsArray() || depth > maxOnce {
+		return append(dst, v.Raw...)
+	}
+	if v.IsArray() {
+		dst = append(dst, '[')
+		first := true
+		v.ForEach(func(_, e gjson.Result) bool {
+			if !first {
+				dst = append(dst, ',')
+			}
+			first = false
+			dst = appendOnce(dst, e, depth+1)
+			return true
+		})
+		return append(dst, ']')
+	}
+	last := map[string]int{}
+	i := 0
+	v.ForEach(func(k, _ gjson.Result) bool {
+		last[k.String()] = i
+		i++
+		return true
+	})
+	dst = append(dst, '{')
+	i = 0
+	first := true
+	v.ForEach(func(k, m gjson.Result) bool {
+		if last[k.String()] == i {
+			if !first {
+				dst = append(dst, ',')
+			}
+			first = false
+			dst = append(append(dst, k.Raw...), ':')
+			dst = appendOnce(dst, m, depth+1)
+		}
+		i++
+		return true
+	})
+	return append(dst, '}')
+}
