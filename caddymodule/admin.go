@@ -29,6 +29,8 @@ func init() {
 //	GET  /esperanto/dead_letters         ?after=<key>&limit=<number>
 //	POST /esperanto/dead_letters/retry   {"ids":["<key>"]} or {"all":true}
 //	POST /esperanto/dead_letters/drop    {"ids":["<key>"]} or {"all":true}
+//	GET  /esperanto/readiness
+//	POST /esperanto/readiness/reset
 type adminAPI struct{}
 
 // CaddyModule returns the Caddy module information.
@@ -52,6 +54,8 @@ func (adminAPI) Routes() []caddy.AdminRoute {
 		{http.MethodGet, "/esperanto/dead_letters", adminDeadLetters},
 		{http.MethodPost, "/esperanto/dead_letters/retry", adminRetry},
 		{http.MethodPost, "/esperanto/dead_letters/drop", adminDrop},
+		{http.MethodGet, "/esperanto/readiness", adminReadiness},
+		{http.MethodPost, "/esperanto/readiness/reset", adminReadinessReset},
 	} {
 		routes = append(routes, caddy.AdminRoute{
 			Pattern: r.path,

@@ -80,7 +80,7 @@ func (a *App) add(h *Handler) error {
 
 func (h *Handler) sameGateway(o *Handler) bool {
 	return h.Source == o.Source && h.Target == o.Target && h.Master == o.Master && h.Dialect == o.Dialect &&
-		h.sameTimes(o) && reflect.DeepEqual(h.Clusters, o.Clusters)
+		h.sameTimes(o) && h.Readiness == o.Readiness && h.CompareReads == o.CompareReads && reflect.DeepEqual(h.Clusters, o.Clusters)
 }
 
 func (h *Handler) sameTimes(o *Handler) bool {
@@ -141,6 +141,7 @@ func (a *App) attach(h *Handler) error {
 		MaxBody: h.MaxBody,
 		Done:    counted(h.Name),
 		Fired:   changed(h.Name),
+		Watch:   r.readiness,
 		Logger:  h.log,
 	})
 	return nil

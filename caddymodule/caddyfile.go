@@ -111,6 +111,9 @@ func parseHandler(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
 //	    switch_timeout  <duration>
 //	    journal_timeout <duration>
 //	    grace           <duration>
+//
+//	    readiness     on|off|<percentage>
+//	    compare reads <percentage>
 //	}
 func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	d.Next() // the directive's name
@@ -164,7 +167,7 @@ func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 func (h *Handler) unmarshalOption(option string, d *caddyfile.Dispenser) error {
 	var value string
 	switch option {
-	case "source", "target", "master", "dialect", "max_body", "write_timeout", "switch_timeout", "journal_timeout", "grace":
+	case "source", "target", "master", "dialect", "max_body", "write_timeout", "switch_timeout", "journal_timeout", "grace", "readiness":
 		if !d.AllArgs(&value) {
 			return d.Errf("%s takes exactly one value", option)
 		}
@@ -195,8 +198,12 @@ func (h *Handler) unmarshalOption(option string, d *caddyfile.Dispenser) error {
 		return duration(d, option, value, &h.JournalTimeout)
 	case "grace":
 		return duration(d, option, value, &h.Grace)
+	case "readiness":
+		h.Readiness = value
+	case "compare":
+		return h.unmarshalCompare(d)
 	default:
-		return d.Errf("unknown option %s; the options are: cluster, source, target, master, dialect, max_body, write_timeout, switch_timeout, journal_timeout, grace", option)
+		return d.Errf("unknown option %s; the options are: cluster, source, target, master, dialect, max_body, write_timeout, switch_timeout, journal_timeout, grace, readiness, compare", option)
 	}
 	return nil
 }

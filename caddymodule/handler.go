@@ -75,6 +75,15 @@ type Handler struct {
 	// target. Default: 5s.
 	Grace caddy.Duration `json:"grace,omitempty"`
 
+	// Which requests are looked at, beside their way, for the readiness report:
+	// `on`, `off` or a share such as `10%`. At most some hundred are in a second.
+	// Default: on, if there is a target or a dialect.
+	Readiness string `json:"readiness,omitempty"`
+
+	// The share of the reads that are asked again at both clusters to compare
+	// the answers, such as `1%`. Only used with a target. Default: `off`.
+	CompareReads string `json:"compare_reads,omitempty"`
+
 	app     *App
 	log     *slog.Logger
 	ups     map[string]*upstream
@@ -254,7 +263,7 @@ func (h *Handler) check() error {
 			return &flaw{option: o.option, err: fmt.Errorf("%s has no use without a target", o.option)}
 		}
 	}
-	return nil
+	return h.checkReadiness()
 }
 
 func (h *Handler) clusterNames() []string {

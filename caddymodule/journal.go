@@ -131,7 +131,12 @@ func (j *Journal) identity(gateway string) string {
 	if path == "" {
 		path = filepath.Join(caddy.AppDataDir(), "esperanto")
 	}
-	return filepath.Join(path, strings.NewReplacer("/", "_", `\`, "_", "..", "_").Replace(gateway))
+	return filepath.Join(path, fileName(gateway))
+}
+
+// fileName makes a name of a file of a gateway's name.
+func fileName(gateway string) string {
+	return strings.NewReplacer("/", "_", `\`, "_", "..", "_").Replace(gateway)
 }
 
 func (j *Journal) topic(gateway string) string {

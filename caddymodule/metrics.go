@@ -112,6 +112,8 @@ func (stateCollector) Describe(to chan<- *prometheus.Desc) {
 		to <- g.desc
 	}
 	to <- clusterUp
+	to <- lookedAt
+	to <- comparedReads
 }
 
 // Collect implements prometheus.Collector.
@@ -128,6 +130,7 @@ func (stateCollector) Collect(to chan<- prometheus.Metric) {
 			}
 			to <- prometheus.MustNewConstMetric(clusterUp, prometheus.GaugeValue, up, r.key.name, c.Name, c.Role)
 		}
+		r.collectReadiness(to)
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 
 	"github.com/esperanto-es/esperanto/internal/cluster"
+	"github.com/esperanto-es/esperanto/internal/readiness"
 )
 
 // gateways are the running gateways of this process. They outlive the
@@ -41,6 +42,7 @@ type running struct {
 	versions    map[string]string // as configured
 	replication *replication
 	sample      sample
+	readiness   *readiness.Watch
 	log         relay
 
 	mu     sync.Mutex
@@ -64,6 +66,7 @@ func newRunning(h *Handler, a *App) (*running, error) {
 		r.closeClusters()
 		return nil, err
 	}
+	r.readiness = r.newReadiness(h)
 	return r, nil
 }
 
@@ -109,6 +112,7 @@ func (r *running) detach(h *Handler) {
 // use sends to the clusters through a configuration's ways, and logs to its log.
 func (r *running) use(h *Handler) {
 	r.log.set(h.app.slog.Handler())
+	r.readiness.Set(h.shares())
 	for name, c := range r.clusters {
 		c.SetSender(h.ups[name])
 	}
@@ -124,6 +128,7 @@ func (r *running) names() []string {
 
 // Destruct implements caddy.Destructor.
 func (r *running) Destruct() error {
+	r.readiness.Close()
 	err := r.replication.close()
 	r.closeClusters()
 	return err

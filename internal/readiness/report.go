@@ -98,12 +98,9 @@ func (w *Watch) Report() Report {
 	defer w.mu.Unlock()
 	s := w.now()
 	r := Report{
-		From: s.From, To: s.To, Share: float64(w.share.Load()) / 1e6, Since: s.Since,
+		From: s.From, To: s.To, Cluster: w.To.Name(), Share: float64(w.share.Load()) / 1e6, Since: s.Since,
 		Requests:    Requests{s.Looked, s.Needing, s.Skipped, s.Dropped, s.TooLarge, s.Unknown, s.Uncounted},
 		Application: []Need{}, Library: []Need{}, Answers: []Need{},
-	}
-	if w.To != nil {
-		r.Cluster = w.To.Name()
 	}
 	if !s.Last.IsZero() {
 		last := s.Last
@@ -204,11 +201,8 @@ func (w *Watch) nextSteps(r *Report) []string {
 	steps := []string{}
 	step := func(format string, args ...any) { steps = append(steps, fmt.Sprintf(format, args...)) }
 	switch {
-	case w.To == nil:
-		step("name the cluster that the application is to use as target, or the application's version as dialect: a report needs both")
-		return steps
 	case w.share.Load() == 0 && r.Requests.LookedAt == 0:
-		step("the report is off: write readiness on in the esperanto directive")
+		step("the report is off: it needs a target, or the application's version as dialect, and readiness on in the esperanto directive")
 		return steps
 	case r.Requests.LookedAt == 0:
 		step("no request has been looked at yet: let the application run through everything that it does, also what it does once a month")

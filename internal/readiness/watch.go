@@ -38,8 +38,7 @@ const (
 
 // Config is what a Watch is made of.
 type Config struct {
-	// To is the cluster that the application is to use. If nil, nothing is
-	// looked at.
+	// To is the cluster that the application is to use.
 	To *cluster.Cluster
 	// Pair are both clusters, the source first, if there are two: reads can be
 	// compared then.
@@ -115,7 +114,7 @@ func chosen(share uint64) bool {
 // Wants implements gateway.Watcher.
 func (w *Watch) Wants(api string) gateway.Purpose {
 	var purpose gateway.Purpose
-	if w.To != nil && chosen(w.share.Load()) {
+	if chosen(w.share.Load()) {
 		if w.limit.allow(api, time.Now()) {
 			purpose |= forReport
 		} else {
