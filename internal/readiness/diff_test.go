@@ -6,7 +6,9 @@ import (
 )
 
 func TestDifferences(t *testing.T) {
-	hit := func(id, score, rest string) string { return `{"_index":"b","_id":"` + id + `","_score":` + score + rest + `}` }
+	hit := func(id, score, rest string) string {
+		return `{"_index":"b","_id":"` + id + `","_score":` + score + rest + `}`
+	}
 	search := func(total string, hits ...string) string {
 		return `{"took":3,"timed_out":false,"_shards":{"total":5},"hits":{"total":` + total + `,"max_score":1,"hits":[` + strings.Join(hits, ",") + `]}}`
 	}

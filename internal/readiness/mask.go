@@ -237,7 +237,7 @@ var words = setOf(`
 	external external_gt external_gte force create index
 	dateOptionalTime date_optional_time strict_date_optional_time epoch_millis epoch_second use_field_mapping basicDate basic_date
 	dateTime date_time dateTimeNoMillis date_time_no_millis dateHourMinuteSecond date_hour_minute_second strictDateOptionalTime
-	AUTO 0 1 2 from to lt lte gt gte within contains intersects disjoint INTERSECTS DISJOINT WITHIN CONTAINS
+	AUTO from to lt lte gt gte within contains intersects disjoint INTERSECTS DISJOINT WITHIN CONTAINS
 	json yaml cbor smile open closed hidden
 	before_query_match none_query zero_terms greater_equal
 `)

@@ -200,6 +200,9 @@ func (w *Watch) comparison(s *state) *Comparison {
 func (w *Watch) nextSteps(r *Report) []string {
 	steps := []string{}
 	step := func(format string, args ...any) { steps = append(steps, fmt.Sprintf(format, args...)) }
+	if r.Compare != nil && r.Compare.Different > 0 {
+		step("%d reads were answered differently by the two clusters: see compare; documents that differ have to be repaired first", r.Compare.Different)
+	}
 	switch {
 	case w.share.Load() == 0 && r.Requests.LookedAt == 0:
 		step("the report is off: it needs a target, or the application's version as dialect, and readiness on in the esperanto directive")
@@ -227,9 +230,6 @@ func (w *Watch) nextSteps(r *Report) []string {
 	}
 	if len(r.Application)+len(r.Library) == 0 {
 		step("point the application at %s: nothing that was looked at needs a change of its requests; then take the gateway out", r.Cluster)
-	}
-	if r.Compare != nil && r.Compare.Different > 0 {
-		step("%d reads were answered differently by the two clusters: see compare; documents that differ have to be repaired first", r.Compare.Different)
 	}
 	if n := r.Requests.TooLarge; n > 0 {
 		step("%d requests were too large to be looked at", n)
