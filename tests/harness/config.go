@@ -73,6 +73,9 @@ func (s *server) settings() map[string]string {
 	} else {
 		set["action.destructive_requires_name"] = "false"
 	}
+	if exists(filepath.Join(s.home, "modules", "repository-url")) {
+		set["repositories.url.allowed_urls"] = `["http://snapshot.*"]` // an unknown setting elsewhere
+	}
 	if s.knowsSecurity() {
 		maps.Copy(set, s.securitySettings())
 	}

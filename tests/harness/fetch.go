@@ -15,6 +15,11 @@ func Fetch(ctx context.Context, progress io.Writer) error {
 			return fmt.Errorf("elasticsearch %s: %w", r.Version, err)
 		}
 	}
+	for _, version := range RESTSpecVersions {
+		if _, err := RESTSpec(ctx, version, say); err != nil {
+			return fmt.Errorf("rest-api-spec %s: %w", version, err)
+		}
+	}
 	if _, err := kafkaDistribution(ctx, say); err != nil {
 		return fmt.Errorf("kafka %s: %w", KafkaVersion, err)
 	}

@@ -11,7 +11,6 @@ import (
 	"testing"
 
 	"github.com/esperanto-es/esperanto/tests/harness"
-	_ "github.com/esperanto-es/esperanto/translate/catalogue"
 )
 
 var (
@@ -130,7 +129,7 @@ func runAll(t *testing.T, subjects []*subject) map[run]map[*step]*answer {
 					}
 					base := c.URL()
 					if dialect != l.on {
-						base = newGateway(t, releaseFor(s, dialect), l.release, c.URL())
+						base = newGateway(t, releaseFor(s, dialect), c.URL())
 					}
 					got := newRunner(base).run(context.Background(), s, dialect)
 					mu.Lock()
