@@ -150,6 +150,9 @@ const (
 	Snapshots      Place = "snapshots"       // {"snapshots": [SnapshotInfo]} or {"snapshot": …}
 	SnapshotStatus Place = "snapshot status" // of one snapshot
 	SnapshotStats  Place = "snapshot statistics"
+	HealthAnswer   Place = "health answer"
+	IndexHealth    Place = "health of an index"
+	StatsDocs      Place = "statistics of documents"
 	Answer         Place = "answer" // any other answer
 )
 
@@ -482,6 +485,16 @@ var grammar = map[Place]shape{
 	"snapshot status of shards":   {Each: "snapshot status of a shard"},
 	"snapshot status of a shard":  {Members: map[string]Place{"stats": SnapshotStats}},
 	SnapshotStats:                 {},
+	HealthAnswer:                  {Members: answer(map[string]Place{"indices": "health of indices"})},
+	"health of indices":           {Each: IndexHealth},
+	IndexHealth:                   {},
+	"statistics answer":           {Members: answer(map[string]Place{"_all": "statistics of an index", "indices": "statistics of indices"})},
+	"statistics of indices":       {Each: "statistics of an index"},
+	"statistics of an index":      {Members: map[string]Place{"primaries": "statistics", "total": "statistics", "shards": "statistics of shards"}},
+	"statistics of shards":        {Each: "statistics of a shard"},
+	"statistics of a shard":       {Each: "statistics"},
+	"statistics":                  {Members: map[string]Place{"docs": StatsDocs}},
+	StatsDocs:                     {},
 }
 
 func init() {
@@ -570,6 +583,7 @@ var answerRoots = map[string]Place{
 	"indices.get": IndicesAnswer, "indices.get_mapping": IndicesAnswer, "indices.get_settings": IndicesAnswer,
 	"indices.get_alias": IndicesAnswer, "indices.get_field_mapping": FieldMappings,
 	"indices.get_template": TemplatesState, "indices.get_index_template": TemplatesState,
+	"cluster.health": HealthAnswer, "indices.stats": "statistics answer",
 	"info": InfoAnswer, "nodes.info": NodesAnswer, "nodes.stats": NodesAnswer, "cluster.state": ClusterState,
 	"suggest": SuggestAnswer, "ingest.simulate": SimulateAnswer, "ingest.get_pipeline": Pipelines, "field_caps": FieldCaps,
 }

@@ -16,14 +16,12 @@ func init() {
 		&Change{
 			ID: "CLU-01", Name: "HealthCountsUnassignedPrimaries", Since: V(8, 16),
 			Doc: "_cluster/health counts unassigned_primary_shards.",
-			OldClient: Direction{Fidelity: translate.Exact, Response: []Rule{at(translate.Answer, func(x *Exchange, n *Node) error {
-				if x.Asked.API == "cluster.health" {
-					n.Drop("unassigned_primary_shards")
-				}
+			OldClient: Direction{Fidelity: translate.Exact, Response: []Rule{at(translate.HealthAnswer, func(_ *Exchange, n *Node) error {
+				n.Drop("unassigned_primary_shards")
 				return nil
 			})}},
-			NewClient: Direction{Fidelity: translate.Lossy, Loses: "the number while the status is red", Response: []Rule{at(translate.Answer, func(x *Exchange, n *Node) error {
-				if x.Asked.API == "cluster.health" && n.Has("unassigned_shards") && n.Get("status").String() != "red" {
+			NewClient: Direction{Fidelity: translate.Lossy, Loses: "the number while the status is red", Response: []Rule{at(translate.HealthAnswer, func(_ *Exchange, n *Node) error {
+				if n.Has("unassigned_shards") && n.Get("status").String() != "red" {
 					n.InsertAfter("unassigned_shards", "unassigned_primary_shards", "0")
 				}
 				return nil
