@@ -58,27 +58,6 @@ func init() {
 			NewClient: nothing,
 		},
 		&Change{
-			ID: "BULK-01", Name: "RequireAliasAppeared", Since: V(7, 10),
-			Doc:       "require_alias makes a write fail unless its target is an alias.",
-			OldClient: nothing,
-			NewClient: Direction{Fidelity: translate.Refused, Loses: "require_alias: the older cluster would create an index of that name", Request: []Rule{
-				at(translate.RequestHead, func(x *Exchange, _ *Node) error {
-					if x.Params.Bool("require_alias") {
-						return x.Refuse("require_alias")
-					}
-					x.Params.Drop("require_alias")
-					return nil
-				}),
-				at(translate.BulkMeta, func(x *Exchange, n *Node) error {
-					if n.Get("require_alias").Bool() {
-						return x.Refuse("require_alias")
-					}
-					n.Drop("require_alias")
-					return nil
-				}),
-			}},
-		},
-		&Change{
 			ID: "BULK-01", Name: "DynamicTemplatesOfBulkItemsAppeared", Since: V(7, 13),
 			Doc:       "An action line may choose dynamic templates for new fields.",
 			OldClient: nothing,

@@ -180,8 +180,8 @@ func (s *bulkItem) answer() string {
 		return fmt.Sprintf(`{%s:{"_index":%s,"_id":%s,"_version":1,"result":"not_found","_shards":{"total":1,"successful":1,"failed":0},"status":404}}`,
 			translate.Quote(s.op), translate.Quote(s.index), translate.Quote(s.id))
 	}
-	return fmt.Sprintf(`{%s:{"_index":%s,"_id":%s,"status":%d,"error":{"type":%s,"reason":%s}}}`, translate.Quote(s.op),
-		translate.Quote(s.index), translate.Quote(s.id), s.failure.Status, translate.Quote(s.failure.Type), translate.Quote(s.failure.Reason))
+	return fmt.Sprintf(`{%s:{"_index":%s,"_id":%s,"status":%d,"error":%s}}`, translate.Quote(s.op),
+		translate.Quote(s.index), translate.Quote(s.id), s.failure.Status, s.failure.ObjectJSON())
 }
 
 // compareVersions reads the documents of the items with a version and decides

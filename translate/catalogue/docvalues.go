@@ -16,7 +16,16 @@ import (
 const (
 	docvaluesNote = "docvalue fields that are dates"
 	fieldsNote    = "fields that were asked for"
+
+	// The searches of an msearch are numbered from 1; a search has the number 0.
+	askedSearchNote    = "number of the search that is asked"
+	answeredSearchNote = "number of the search that is answered"
 )
+
+func noted(x *Exchange, note string) int {
+	n, _ := x.Noted(note).(int)
+	return n
+}
 
 // dateForm says how the dates of a field are to be shown; "" are milliseconds as
 // a number.
@@ -111,9 +120,23 @@ func init() {
 			Doc:       `A search with "fields" answers the values of fields as the mapping sees them.`,
 			OldClient: nothing,
 			NewClient: Direction{Fidelity: translate.Lossy,
-				Loses:    "values are taken from the source as they stand there: none of copy_to, aliases and runtime fields; later pages of a scroll have none; refused in msearch",
-				Request:  []Rule{at(translate.SearchBody, askForFields)},
-				Response: []Rule{at(translate.Hit, fieldsFromSource)}},
+				Loses:    "values are taken from the source as they stand there: none of copy_to, aliases and runtime fields; later pages of a scroll have none",
+				Request: []Rule{
+					at(translate.MsearchHeader, func(x *Exchange, _ *Node) error {
+						x.Note(askedSearchNote, noted(x, askedSearchNote)+1)
+						return nil
+					}),
+					at(translate.SearchBody, askForFields),
+				},
+				Response: []Rule{
+					at(translate.SearchAnswer, func(x *Exchange, n *Node) error {
+						if x.Asked.API == "msearch" && n.Name() == "" && n.Part() == translate.Whole {
+							x.Note(answeredSearchNote, noted(x, answeredSearchNote)+1)
+						}
+						return nil
+					}),
+					at(translate.Hit, fieldsFromSource),
+				}},
 		},
 	)
 }
@@ -231,7 +254,7 @@ func askForFields(x *Exchange, n *Node) error {
 	if !list.Exists() || !isSearchRoot(n) {
 		return nil
 	}
-	if x.Asked.API != "search" {
+	if x.Asked.API != "search" && x.Asked.API != "msearch" {
 		return x.Refuse("fields in an %s", x.Asked.API)
 	}
 	mappings, err := searchedMappings(x)
@@ -252,13 +275,13 @@ func askForFields(x *Exchange, n *Node) error {
 		n.Set("_source", "true")
 		wanted.hideSource = true
 	}
-	x.Note(fieldsNote, wanted)
+	x.Note(fieldsNote+itoa(noted(x, askedSearchNote)), wanted)
 	return nil
 }
 
 // fieldsFromSource puts the values of the wanted fields into a hit.
 func fieldsFromSource(x *Exchange, n *Node) error {
-	wanted, ok := x.Noted(fieldsNote).(wantedFields)
+	wanted, ok := x.Noted(fieldsNote + itoa(noted(x, answeredSearchNote))).(wantedFields)
 	if !ok {
 		return nil
 	}
