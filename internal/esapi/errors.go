@@ -153,24 +153,22 @@ func (e *Error) status() int {
 	return e.Status
 }
 
-// ContentType is what a version puts on an answer to a client that sent this
-// Accept header (HTTP-07): 5.x to 7.x say application/json; charset=UTF-8, 8.x
-// application/json, and the vendored type if that was accepted. 7.11 to 7.17 take
-// vendored types and answer plain ones.
-func ContentType(format, accept string, dialect Version) string {
-	if format == "yaml" {
-		if dialect.AtLeast(V(8, 0)) {
-			return "application/yaml"
-		}
-		return "application/yaml; charset=UTF-8"
+// ContentType is what a version puts on an answer in a format, to a client that
+// sent this Accept header (HTTP-07): for JSON 5.x to 7.x say application/json;
+// charset=UTF-8, 8.x application/json, and the vendored type if that was
+// accepted. 7.11 to 7.17 take vendored types and answer plain ones.
+func ContentType(format Format, accept string, dialect Version) string {
+	if format == "" {
+		format = JSON
 	}
 	if dialect.AtLeast(V(8, 0)) {
 		if compatible := vendored(accept); compatible != "" {
-			return "application/vnd.elasticsearch+json;compatible-with=" + compatible
+			return "application/vnd.elasticsearch+" + string(format) + ";compatible-with=" + compatible
 		}
-		return "application/json"
+	} else if format == JSON {
+		return "application/json; charset=UTF-8"
 	}
-	return "application/json; charset=UTF-8"
+	return "application/" + string(format)
 }
 
 // vendored returns the version that an Accept header names in

@@ -18,11 +18,11 @@ type OutputOptions struct {
 	FilterPath []string
 
 	Pretty bool
-	Format string // "yaml", else JSON
+	Format Format // JSON if it is empty
 }
 
-// OutputFrom reads the options filter_path, pretty and format, and YAML from an
-// Accept header. It leaves the parameters in place. changed is false if the
+// OutputFrom reads the options filter_path, pretty and format, and a format from
+// an Accept header. It leaves the parameters in place. changed is false if the
 // answer may go out as it is.
 func OutputFrom(params *Params, accept string) (o OutputOptions, changed bool) {
 	for pattern := range strings.SplitSeq(params.Get("filter_path"), ",") {
@@ -31,12 +31,12 @@ func OutputFrom(params *Params, accept string) (o OutputOptions, changed bool) {
 		}
 	}
 	o.Pretty = params.Bool("pretty")
-	format := params.Get("format")
-	if format == "" {
-		format = accept
+	format := FormatOf("application/" + params.Get("format"))
+	if !params.Has("format") {
+		format = FormatOf(accept)
 	}
-	if format, _, _ = strings.Cut(format, ";"); strings.HasSuffix(strings.TrimSpace(format), "yaml") {
-		o.Format = "yaml"
+	if format != JSON {
+		o.Format = format
 	}
 	return o, len(o.FilterPath) > 0 || o.Pretty || o.Format != ""
 }
@@ -59,8 +59,12 @@ func NewOutput(w io.Writer, o OutputOptions) io.WriteCloser {
 	buffered := bufio.NewWriterSize(w, 8<<10)
 	var to sink
 	switch {
-	case o.Format == "yaml":
+	case o.Format == YAML:
 		to = &yamlPrinter{w: buffered}
+	case o.Format == CBOR:
+		to = newCBORPrinter(buffered)
+	case o.Format == SMILE:
+		to = newSMILEPrinter(buffered)
 	case o.Pretty:
 		to = &prettyPrinter{w: buffered}
 	default:

@@ -56,25 +56,35 @@ type exchange struct {
 	changed bool // the options ask for a form that the answer does not have
 }
 
-// take takes the output options out of a request, as neither the translation
-// nor the capture can work with an answer that lacks parts. What answers text
-// prints itself.
-func (x *exchange) take(r *esapi.Request, api string) {
-	if strings.HasPrefix(api, "cat.") || api == "nodes.hot_threads" || isBinary(r.Params.Get("format")) {
-		return
+// take makes a request's body JSON and takes the output options out of it, as
+// neither the translation nor the capture can work with another form, or with an
+// answer that lacks parts. What answers text prints itself.
+func (x *exchange) take(r *esapi.Request, e esapi.Endpoint, maxBody int64) error {
+	came, err := plainBody(r, e, x.dialect, maxBody)
+	if err != nil {
+		return err
 	}
+	if strings.HasPrefix(e.API, "cat.") {
+		x.takeTable(r)
+		return nil
+	}
+	if e.API == "nodes.hot_threads" {
+		return nil
+	}
+	accept := r.Header.Get("Accept")
 	x.applies = true
-	x.options, x.changed = esapi.OutputFrom(&r.Params, r.Header.Get("Accept"))
+	x.options, x.changed = esapi.OutputFrom(&r.Params, accept)
+	if came != "" && came != esapi.JSON && !r.Params.Has("format") && esapi.FormatOf(accept) == "" {
+		x.options.Format, x.changed = came, true // who asks in a format is answered in it
+	}
 	for _, name := range translate.OutputParams {
 		r.Params.Drop(name)
 	}
-	if x.options.Format == "yaml" && r.Header.Get("Accept") != "" {
+	if x.options.Format != "" && accept != "" {
 		r.Header.Set("Accept", "application/json")
 	}
+	return nil
 }
-
-// isBinary reports whether a format is one that the gateway cannot write.
-func isBinary(format string) bool { return format == "cbor" || format == "smile" }
 
 // write copies the cluster's answer to the client. An error means that nothing
 // was written; an answer that breaks off later panics with

@@ -168,7 +168,9 @@ func (g *Gateway) serve(w *answer, r *http.Request, o *Outcome) error {
 	}
 	seen.read(req, to)
 	x := &exchange{asked: r, dialect: dialect}
-	x.take(req, e.API)
+	if err := x.take(req, e, g.MaxBody); err != nil {
+		return err
+	}
 	if g.ids != nil && isScroll(e.API) {
 		if c := g.ids.unwrap(req); c != nil && c != to {
 			to, sender = c, c
