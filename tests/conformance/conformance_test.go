@@ -96,7 +96,7 @@ func TestConformance(t *testing.T) {
 		}
 		base := *clusterURL
 		if base == "" {
-			base = harness.Shared(t, harness.Options{Version: release(on), Name: "conformance"}).URL()
+			base = harness.Shared(t, harness.Options{Version: release(on), Name: "conformance", Memory: true}).URL()
 		}
 		lanes.Go(func() {
 			for _, p := range pairs {

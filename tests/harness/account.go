@@ -57,13 +57,34 @@ func traversable(path string) bool {
 	}
 }
 
-// makeRunDir makes the folder of one cluster, below TMPDIR or, if other users
-// cannot pass there and have to, below /tmp.
-func makeRunDir(name string) (string, error) {
+// tempDir is TMPDIR or, if other users cannot pass there and have to, /tmp.
+func tempDir() string {
 	base := os.TempDir()
 	if unprivileged() != nil && !traversable(filepath.Join(base, "x")) {
 		base = "/tmp"
 	}
+	return base
+}
+
+// memoryDir is a folder in memory with room for the data of tests; empty if
+// there is none.
+func memoryDir() string {
+	const dir = "/dev/shm"
+	var s syscall.Statfs_t
+	if err := syscall.Statfs(dir, &s); err != nil || s.Bavail*uint64(s.Bsize) < 1<<30 {
+		return ""
+	}
+	if f, err := os.CreateTemp(dir, "esperanto-"); err != nil { // not ours to write
+		return ""
+	} else {
+		f.Close()
+		os.Remove(f.Name())
+	}
+	return dir
+}
+
+// makeRunDir makes the folder of one cluster in base.
+func makeRunDir(base, name string) (string, error) {
 	dir, err := os.MkdirTemp(base, "esperanto-"+name+"-")
 	if err != nil {
 		return "", fmt.Errorf("making a folder for %s: %w", name, err)

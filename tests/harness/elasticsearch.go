@@ -26,6 +26,10 @@ type Options struct {
 	// Settings are lines of elasticsearch.yml; they win over the harness's.
 	Settings map[string]string `json:",omitempty"`
 
+	// Memory keeps data and log in memory if the machine lets us: quick for tests
+	// that make and delete many indices. What is written is safe from nothing.
+	Memory bool `json:",omitempty"`
+
 	// TLS serves HTTPS with a certificate of the harness's own authority (see
 	// Cluster.CAFile). It implies Users. 7.17.28 and 8.7.1 only.
 	TLS bool `json:",omitempty"`

@@ -133,7 +133,7 @@ func newBrokers(o KafkaOptions, home string) (*KafkaCluster, error) {
 	id[0] = 'k' // the text must not start with a dash
 	k := &KafkaCluster{}
 	for i := range o.Brokers {
-		u, err := newUnit(fmt.Sprintf("kafka %s broker %d", KafkaVersion, i+1), cmp.Or(o.StartTimeout, 2*time.Minute), "tmp")
+		u, err := newUnit(tempDir(), fmt.Sprintf("kafka %s broker %d", KafkaVersion, i+1), cmp.Or(o.StartTimeout, 2*time.Minute), "tmp")
 		if err != nil {
 			return nil, errors.Join(err, k.Close())
 		}

@@ -47,7 +47,7 @@ func helperUnit(what string) (*unit, error) {
 		}
 		return c.own.unit, nil
 	}
-	u, err := newUnit("sleep", 10*time.Second)
+	u, err := newUnit(tempDir(), "sleep", 10*time.Second)
 	if err != nil {
 		return nil, err
 	}
@@ -101,7 +101,7 @@ func testEndsWithStarter(t *testing.T, what string) {
 }
 
 func TestUnit(t *testing.T) {
-	u, err := newUnit("sleep", 10*time.Second, "sub")
+	u, err := newUnit(tempDir(), "sleep", 10*time.Second, "sub")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -147,7 +147,7 @@ func TestUnit(t *testing.T) {
 }
 
 func TestStartFailures(t *testing.T) {
-	u, err := newUnit("broken", 300*time.Millisecond)
+	u, err := newUnit(tempDir(), "broken", 300*time.Millisecond)
 	if err != nil {
 		t.Fatal(err)
 	}

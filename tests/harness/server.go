@@ -47,7 +47,11 @@ func newServer(ctx context.Context, o Options) (*server, error) {
 	if s.secured() && !s.knowsSecurity() {
 		return nil, errors.New("this distribution has no security: use 7.17.28 or 8.7.1 for TLS and users")
 	}
-	s.unit, err = newUnit("elasticsearch "+o.Version, cmp.Or(o.StartTimeout, 3*time.Minute), "config", "tmp", "logs", "repo")
+	base := tempDir()
+	if o.Memory {
+		base = cmp.Or(memoryDir(), base)
+	}
+	s.unit, err = newUnit(base, "elasticsearch "+o.Version, cmp.Or(o.StartTimeout, 3*time.Minute), "config", "tmp", "logs", "repo")
 	if err != nil {
 		return nil, err
 	}

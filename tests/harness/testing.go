@@ -129,7 +129,7 @@ func NewKafka(t testing.TB, o KafkaOptions) *KafkaCluster {
 // root starts them.
 func TempDir(t testing.TB) string {
 	t.Helper()
-	dir, err := makeRunDir("test")
+	dir, err := makeRunDir(tempDir(), "test")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -24,8 +24,9 @@ type unit struct {
 	proc *process   // nil if it does not run
 }
 
-func newUnit(label string, timeout time.Duration, folders ...string) (*unit, error) {
-	dir, err := makeRunDir(strings.ReplaceAll(label, " ", "-"))
+// newUnit makes the folder of a unit in base, with folders in it.
+func newUnit(base, label string, timeout time.Duration, folders ...string) (*unit, error) {
+	dir, err := makeRunDir(base, strings.ReplaceAll(label, " ", "-"))
 	if err != nil {
 		return nil, err
 	}
