@@ -70,9 +70,9 @@ var exceptions = map[string]Group{
 	"SearchesInTemplatesChangedIn8": nobody,
 }
 
-// libraryAnswers are what every answer has or lacks: libraries look at it, not
-// applications.
-var libraryAnswers = map[string]bool{
+// headers are what every answer has or lacks: no application looks at it, and
+// libraries take either.
+var headers = map[string]bool{
 	"MediaTypesAreThoseOfTheCluster": true, "ProductHeaderAppeared": true, "AnswersLostTheirCharset": true, "LocationLostItsType": true,
 }
 
@@ -81,7 +81,9 @@ var libraryAnswers = map[string]bool{
 func groupOf(c *translate.Change, request bool) Group {
 	g, known := exceptions[c.Name]
 	switch {
-	case !request && libraryAnswers[c.Name], known && request && g == Library:
+	case !request && headers[c.Name]:
+		return nobody
+	case known && request && g == Library:
 		return Library
 	case c.ID == "HTTP-12":
 		return Application // has no version, but is written by applications

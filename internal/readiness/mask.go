@@ -165,6 +165,9 @@ func (m *masker) value(v gjson.Result, depth int) {
 		m.b.WriteByte('{')
 		first := true
 		v.ForEach(func(key, value gjson.Result) bool {
+			if key.Str == "_meta" && value.Get("esperanto").Exists() {
+				return true // the gateway's own note in a mapping
+			}
 			if !first {
 				m.b.WriteByte(',')
 			}

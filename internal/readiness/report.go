@@ -201,7 +201,7 @@ func (w *Watch) nextSteps(r *Report) []string {
 	steps := []string{}
 	step := func(format string, args ...any) { steps = append(steps, fmt.Sprintf(format, args...)) }
 	if r.Compare != nil && r.Compare.Different > 0 {
-		step("%d reads were answered differently by the two clusters: see compare; documents that differ have to be repaired first", r.Compare.Different)
+		step("%d of the compared reads were answered differently by the two clusters: see compare; documents that differ have to be repaired first", r.Compare.Different)
 	}
 	switch {
 	case w.share.Load() == 0 && r.Requests.LookedAt == 0:
@@ -218,10 +218,10 @@ func (w *Watch) nextSteps(r *Report) []string {
 		}
 	}
 	if refused > 0 {
-		step("%d requests cannot be carried out on %s: change these first, the application gets errors for them", refused, r.Cluster)
+		step("%s cannot carry out %d of the requests: change these first, the application gets errors for them", r.Cluster, refused)
 	}
 	if n := len(r.Application); n > 0 {
-		step("change the application's requests as the %d entries under application say, let it run, and look again: POST /esperanto/readiness/reset (esperanto readiness --reset) begins anew", n)
+		step("change the application's requests as application says (%d changes), let it run, and look again: POST /esperanto/readiness/reset (esperanto readiness --reset) begins anew", n)
 	} else if len(r.Library) > 0 {
 		step("the application's own requests need nothing; use its client library in the version for Elasticsearch %s, and write paths without types where the application writes them itself", r.To)
 	}
@@ -232,7 +232,7 @@ func (w *Watch) nextSteps(r *Report) []string {
 		step("point the application at %s: nothing that was looked at needs a change of its requests; then take the gateway out", r.Cluster)
 	}
 	if n := r.Requests.TooLarge; n > 0 {
-		step("%d requests were too large to be looked at", n)
+		step("%d of the requests were too large to be looked at", n)
 	}
 	return steps
 }

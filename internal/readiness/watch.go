@@ -251,6 +251,9 @@ func (w *Watch) note(s gateway.Sight, f translate.Fired, version esapi.Version, 
 				tried = &t
 			}
 			example := exampleOf(s, c, tried)
+			if group == Answers {
+				example.Sent = "" // would be about something else
+			}
 			w.mu.Lock()
 			r.Example = example
 			w.mu.Unlock()

@@ -254,7 +254,7 @@ func TestAnswersAreToldApart(t *testing.T) {
 		slices.Sort(all)
 		return all
 	}
-	if len(got.Application) != 0 || !slices.Equal(names(got.Library), []string{"AnswersLostTheirCharset"}) ||
+	if len(got.Application) != 0 || len(got.Library) != 0 ||
 		!slices.Equal(names(got.Answers), []string{"HitsTotalBecameAnObject", "TotalHitsAreCountedUpTo10000"}) {
 		t.Errorf("application %v, library %v, answers %v", names(got.Application), names(got.Library), names(got.Answers))
 	}
@@ -298,7 +298,7 @@ func TestSecondLook(t *testing.T) {
 	put(t, r.target, "/a/_doc/1?version=9&version_type=external", `{"n":3}`)
 	get()
 	got := r.until("a difference", func(r Report) bool { return r.Compare.Different == 1 })
-	if len(got.Compare.Where) != 1 || len(got.Compare.Where[0].Samples) != 1 || !strings.Contains(strings.Join(got.NextSteps, ""), "1 reads were answered differently") {
+	if len(got.Compare.Where) != 1 || len(got.Compare.Where[0].Samples) != 1 || !strings.Contains(strings.Join(got.NextSteps, ""), "1 of the compared reads were answered differently") {
 		t.Errorf("told as %+v, %q", got.Compare, got.NextSteps)
 	}
 
