@@ -1,6 +1,6 @@
 # Everything that is downloaded comes through Go modules and Maven; clusters for
 # tests and demo are started by tests/harness.
-.PHONY: build demo test fast bench clean
+.PHONY: build demo test fast conformance bench clean
 
 CLUSTERS = go run ./tests/harness/cmd/clusters exec --
 
@@ -25,6 +25,12 @@ fast:
 # Ratios to what is measured in the same run.
 bench:
 	go test -run XXX -bench . ./tests/bench
+
+# Elasticsearch's own REST tests through the gateway, all of them on all pairs of
+# versions, and the figures for the documentation. Takes long.
+conformance:
+	$(CLUSTERS) go test -timeout 3h ./tests/conformance -v -share 1 -home -figures ../../docs/conformance.json
+	go generate ./docs
 
 clean:
 	rm -rf bin

@@ -5,13 +5,12 @@ import (
 	"os"
 	"testing"
 
-	"github.com/esperanto-es/esperanto/translate"
 	_ "github.com/esperanto-es/esperanto/translate/catalogue"
 )
 
 func TestDifferencesAreUpToDate(t *testing.T) {
 	var want bytes.Buffer
-	if err := translate.WriteDifferences(&want); err != nil {
+	if err := WriteDifferences(&want); err != nil {
 		t.Fatal(err)
 	}
 	got, err := os.ReadFile("differences.md")

@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/esperanto-es/esperanto/docs"
 	"github.com/esperanto-es/esperanto/internal/esapi"
 	"github.com/esperanto-es/esperanto/tests/chain"
 	"github.com/esperanto-es/esperanto/tests/harness"
@@ -30,7 +31,8 @@ var (
 	clusterURL      = flag.String("cluster", "", "URL of a cluster that is up and may be wiped, for the one pair that is run")
 	straight        = flag.Bool("straight", false, "no gateway in between: what a plain proxy would do")
 	trace           = flag.Bool("trace", false, "show all calls of a test that fails, not only the one of the step")
-	outDir          = flag.String("out", "", "write failures (PAIR.txt), and figures (figures.json) into this folder")
+	outDir          = flag.String("out", "", "write failures into this folder, PAIR.txt")
+	figuresFile     = flag.String("figures", "", "write the figures of the pairs into this file")
 	rewriteHome     = flag.Bool("rewrite-home", false, "write home/*.txt by what passes")
 	rewriteExpected = flag.Bool("rewrite-expected", false, "add failures to expected/*.txt as open, and take out what passes")
 )
@@ -115,7 +117,7 @@ func TestConformance(t *testing.T) {
 	if t.Failed() {
 		return
 	}
-	var table []figure
+	var table []docs.Conformance
 	for _, client := range majors {
 		for _, on := range majors {
 			p := pair{client, on}
@@ -216,25 +218,8 @@ func runTest(ctx context.Context, p pair, s *suite, ts *test, base string, clien
 	return (&session{suite: s, base: g.URL, client: client, sent: sent}).run(ctx, ts), nil
 }
 
-// A figure is the result of a pair: of the tests that could pass, how many do.
-type figure struct {
-	Pair            string `json:"pair"`
-	DocumentsPassed int    `json:"documents_passed"`
-	Documents       int    `json:"documents"`
-	AllPassed       int    `json:"all_passed"`
-	All             int    `json:"all"`
-	Cannot          int    `json:"cannot"`
-}
-
-func (f figure) String() string {
-	return fmt.Sprintf("%s  documents and search %4d of %4d %5.1f %%   all %4d of %4d %5.1f %%   cannot %d", f.Pair,
-		f.DocumentsPassed, f.Documents, percent(f.DocumentsPassed, f.Documents), f.AllPassed, f.All, percent(f.AllPassed, f.All), f.Cannot)
-}
-
-func percent(a, b int) float64 { return 100 * float64(a) / float64(max(b, 1)) }
-
 // judge holds what came out of a pair against its list.
-func judge(t *testing.T, p pair, s *suite, outcome map[*test]*failure) figure {
+func judge(t *testing.T, p pair, s *suite, outcome map[*test]*failure) docs.Conformance {
 	known, err := readList(p.listFile())
 	if err != nil {
 		t.Fatal(err)
@@ -249,7 +234,7 @@ func judge(t *testing.T, p pair, s *suite, outcome map[*test]*failure) figure {
 		}
 	}
 	rewrite := *rewriteExpected && p.client != p.cluster || *rewriteHome && p.client == p.cluster
-	figures := figure{Pair: p.String()}
+	figures := docs.Conformance{Pair: p.String()}
 	var failures strings.Builder
 	for _, ts := range s.tests {
 		f, ran := outcome[ts]
@@ -309,18 +294,18 @@ func judge(t *testing.T, p pair, s *suite, outcome map[*test]*failure) figure {
 	return figures
 }
 
-func report(t *testing.T, table []figure) {
+func report(t *testing.T, table []docs.Conformance) {
 	var b strings.Builder
 	for _, f := range table {
 		b.WriteString(f.String() + "\n")
 	}
 	t.Logf("tests that pass\n%s", b.String())
-	if *outDir == "" {
+	if *figuresFile == "" {
 		return
 	}
 	text, err := json.MarshalIndent(table, "", "\t")
 	if err == nil {
-		err = os.WriteFile(filepath.Join(*outDir, "figures.json"), append(text, '\n'), 0o644)
+		err = os.WriteFile(*figuresFile, append(text, '\n'), 0o644)
 	}
 	if err != nil {
 		t.Error(err)

@@ -6,13 +6,13 @@ import (
 	"fmt"
 	"os"
 
-	"github.com/esperanto-es/esperanto/translate"
+	"github.com/esperanto-es/esperanto/docs"
 	_ "github.com/esperanto-es/esperanto/translate/catalogue"
 )
 
 func main() {
 	var b bytes.Buffer
-	if err := translate.WriteDifferences(&b); err != nil {
+	if err := docs.WriteDifferences(&b); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
