@@ -79,7 +79,7 @@ func (a *App) add(h *Handler) error {
 }
 
 func (h *Handler) sameGateway(o *Handler) bool {
-	return h.Source == o.Source && h.Target == o.Target && h.Master == o.Master && h.Dialect == o.Dialect &&
+	return h.Source == o.Source && h.Target == o.Target && h.Master == o.Master && h.Dialect == o.Dialect && h.Types == o.Types &&
 		h.sameTimes(o) && h.Readiness == o.Readiness && h.CompareReads == o.CompareReads && reflect.DeepEqual(h.Clusters, o.Clusters)
 }
 
@@ -136,13 +136,14 @@ func (a *App) attach(h *Handler) error {
 		Forward: func(c *cluster.Cluster) gateway.Forwarder {
 			return h.ups[c.Name()]
 		},
-		Enter:   r.replication.enter,
-		Dialect: h.dialect,
-		MaxBody: h.MaxBody,
-		Done:    counted(h.Name),
-		Fired:   changed(h.Name),
-		Watch:   r.readiness,
-		Logger:  h.log,
+		Enter:      r.replication.enter,
+		Dialect:    h.dialect,
+		MaxBody:    h.MaxBody,
+		MergeTypes: h.Types == mergeTypes,
+		Done:       counted(h.Name),
+		Fired:      changed(h.Name),
+		Watch:      r.readiness,
+		Logger:     h.log,
 	})
 	return nil
 }

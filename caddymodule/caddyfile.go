@@ -105,6 +105,7 @@ func parseHandler(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
 //	    target  <cluster>
 //	    master  <cluster>
 //	    dialect <version>
+//	    types   refuse|merge
 //
 //	    max_body        <size>
 //	    write_timeout   <duration>
@@ -167,7 +168,7 @@ func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 func (h *Handler) unmarshalOption(option string, d *caddyfile.Dispenser) error {
 	var value string
 	switch option {
-	case "source", "target", "master", "dialect", "max_body", "write_timeout", "switch_timeout", "journal_timeout", "grace", "readiness":
+	case "source", "target", "master", "dialect", "types", "max_body", "write_timeout", "switch_timeout", "journal_timeout", "grace", "readiness":
 		if !d.AllArgs(&value) {
 			return d.Errf("%s takes exactly one value", option)
 		}
@@ -184,6 +185,8 @@ func (h *Handler) unmarshalOption(option string, d *caddyfile.Dispenser) error {
 			return d.Errf("dialect: %v", err)
 		}
 		h.Dialect = value
+	case "types":
+		h.Types = value
 	case "max_body":
 		size, err := humanize.ParseBytes(value)
 		if err != nil || size == 0 || size > math.MaxInt64 {
@@ -203,7 +206,7 @@ func (h *Handler) unmarshalOption(option string, d *caddyfile.Dispenser) error {
 	case "compare":
 		return h.unmarshalCompare(d)
 	default:
-		return d.Errf("unknown option %s; the options are: cluster, source, target, master, dialect, max_body, write_timeout, switch_timeout, journal_timeout, grace, readiness, compare", option)
+		return d.Errf("unknown option %s; the options are: cluster, source, target, master, dialect, types, max_body, write_timeout, switch_timeout, journal_timeout, grace, readiness, compare", option)
 	}
 	return nil
 }

@@ -54,6 +54,12 @@ type Handler struct {
 	// or `5` for the last of a major. Default: the source's version, asked of it.
 	Dialect string `json:"dialect,omitempty"`
 
+	// What becomes of an index with several mapping types, which 5.x has and newer
+	// versions do not: `refuse` a second type, or `merge` them into one index of
+	// the newer cluster. Default: refuse. It must stay what it is while there are
+	// such indices.
+	Types string `json:"types,omitempty"`
+
 	// The largest request body in bytes, unpacked. Larger ones are answered 413.
 	// Default: 104857600, which is what Elasticsearch itself takes.
 	MaxBody int64 `json:"max_body,omitempty"`
@@ -227,6 +233,9 @@ func (h *Handler) check() error {
 	if _, err := parseVersion(h.Dialect); err != nil {
 		return &flaw{option: "dialect", err: err}
 	}
+	if err := h.checkTypes(); err != nil {
+		return &flaw{option: "types", err: err}
+	}
 	if h.Source == "" {
 		return &flaw{option: "source", err: fmt.Errorf("which cluster is the source? add \"source <name>\" with one of: %s", strings.Join(names, ", "))}
 	}
@@ -264,6 +273,28 @@ func (h *Handler) check() error {
 		}
 	}
 	return h.checkReadiness()
+}
+
+// mergeTypes is the value of types with which several types share an index.
+const mergeTypes = "merge"
+
+func (h *Handler) checkTypes() error {
+	switch h.Types {
+	case "", "refuse":
+		return nil
+	case "split":
+		return errors.New("types split, an index for each type, is not there yet; write merge, with which types share an index of the newer cluster, or refuse")
+	case mergeTypes:
+	default:
+		return fmt.Errorf("types %s: write refuse or merge", h.Types)
+	}
+	if v, err := parseVersion(h.Dialect); err == nil && !v.IsZero() && v.Major > 5 {
+		return fmt.Errorf("types merge has no use for clients of %s: only 5.x has several types in an index", h.Dialect)
+	}
+	if h.Target != "" {
+		return errors.New("types merge is not there yet for a gateway with a target: documents of a second type would not reach the other cluster; leave out target, or write refuse")
+	}
+	return nil
 }
 
 func (h *Handler) clusterNames() []string {

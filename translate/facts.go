@@ -17,6 +17,13 @@ type Facts interface {
 	// cluster that has no types (7 and later): it is kept in the mapping's
 	// _meta. It returns before that is done.
 	Learn(index, mappingType string)
+
+	// AddType makes sure, before it returns, that an index of a cluster without
+	// types (6 and later) holds documents of a type, beside those of others: the
+	// first type of an index is its Type, others are its Further. An index that is
+	// missing is created. ok is false if that was not possible; the cluster then
+	// says why to whoever writes to it.
+	AddType(ctx context.Context, index, mappingType string) (f IndexFacts, ok bool, err error)
 }
 
 // A Forgetter is a Facts that remembers what it was told. It is to forget when a
@@ -47,6 +54,11 @@ type IndexFacts struct {
 	// Type is the mapping type that the application sees: the real one on 5.x
 	// and 6.x, the remembered one on 7 and later, "" if none is known.
 	Type string
+
+	// Further are the other types that the index holds, sorted; Parents are the
+	// parents of types that have one. On 5.x both are empty.
+	Further []string
+	Parents map[string]string
 
 	// Fields are the mapping's fields by full path ("author.name").
 	Fields map[string]Field

@@ -16,8 +16,11 @@ func (f *forgetful) Index(context.Context, string) (translate.IndexFacts, bool, 
 }
 func (f *forgetful) Expand(context.Context, string) ([]string, error) { return nil, nil }
 func (f *forgetful) Learn(string, string)                             {}
-func (f *forgetful) ForgetAll()                                       { f.forgot++ }
-func (f *forgetful) Forget(names ...string)                           { f.forgot++ }
+func (f *forgetful) AddType(context.Context, string, string) (translate.IndexFacts, bool, error) {
+	return translate.IndexFacts{}, false, nil
+}
+func (f *forgetful) ForgetAll()             { f.forgot++ }
+func (f *forgetful) Forget(names ...string) { f.forgot++ }
 
 type acknowledging struct{}
 

@@ -49,8 +49,9 @@ type Alias struct {
 // Facts implements translate.Facts for one cluster: answers are cached for some
 // seconds, and one question is asked once at a time.
 type Facts struct {
-	c     *Cluster
-	learn learner
+	c      *Cluster
+	learn  learner
+	adding sync.Mutex // of types, one at a time
 
 	mu      sync.Mutex
 	entries map[string]factsEntry
@@ -236,7 +237,26 @@ func (i *Index) readMapping(m gjson.Result) {
 	if t := m.Get("_meta.esperanto.type").String(); t != "" {
 		i.Type = t
 	}
+	i.readOwnFields(m.Get("properties"))
 	readFields(i.Fields, "", m.Get("properties"), 0)
+}
+
+// readOwnFields reads which types share the index.
+func (i *Index) readOwnFields(properties gjson.Result) {
+	properties.Get(translate.TypesField).Get("properties").ForEach(func(name, _ gjson.Result) bool {
+		i.Further = append(i.Further, translate.UnescapeType(name.String()))
+		return true
+	})
+	slices.Sort(i.Further)
+	properties.Get(translate.JoinField).Get("relations").ForEach(func(parent, children gjson.Result) bool {
+		for _, child := range children.Array() {
+			if i.Parents == nil {
+				i.Parents = map[string]string{}
+			}
+			i.Parents[strings.TrimPrefix(child.String(), "#")] = strings.TrimPrefix(parent.String(), "#")
+		}
+		return true
+	})
 }
 
 // readFields flattens properties and multi-fields. The depth is bounded, as the
@@ -247,6 +267,9 @@ func readFields(into map[string]translate.Field, prefix string, properties gjson
 	}
 	properties.ForEach(func(name, field gjson.Result) bool {
 		path := prefix + name.String()
+		if translate.IsOwnField(path) {
+			return true
+		}
 		typ := field.Get("type").String()
 		if typ == "" && field.Get("properties").Exists() {
 			typ = "object"

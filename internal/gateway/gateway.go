@@ -44,6 +44,9 @@ type Config struct {
 
 	// Dialect is the version that clients speak; zero: that of Source.
 	Dialect esapi.Version
+	// MergeTypes lets the mapping types of a 5.x index share one index of a newer
+	// cluster. Else a second type is refused.
+	MergeTypes bool
 	// MaxBody bounds a request's unpacked body in bytes. If zero, 100 MiB.
 	MaxBody int64
 	// VersionWait bounds how long a request waits for the version of a cluster
@@ -189,7 +192,11 @@ func (g *Gateway) serve(w *answer, r *http.Request, o *Outcome) error {
 		t.OnFired = seen.fired(g.Fired)
 		sender = t
 	}
-	res, err := sender.Send(translate.WithGatewayAddress(r.Context(), gatewayAddress(r)), req)
+	ctx := translate.WithGatewayAddress(r.Context(), gatewayAddress(r))
+	if g.MergeTypes {
+		ctx = translate.WithMergedTypes(ctx)
+	}
+	res, err := sender.Send(ctx, req)
 	if err != nil {
 		return err
 	}

@@ -21,6 +21,8 @@ type Options struct {
 	Dialect string // version that its clients speak, "5.6.16"
 	Cluster string // URL of the only node
 
+	MergeTypes bool // "types merge"
+
 	// Wrap, if not nil, is put around what sends to the cluster: a recorder.
 	Wrap func(esapi.Sender) esapi.Sender
 }
@@ -45,10 +47,11 @@ func Start(o Options) (*Gateway, error) {
 	}
 	c := cluster.New("cluster", sender, cluster.Options{})
 	g := gateway.New(gateway.Config{
-		Source:  c,
-		Dialect: dialect,
-		Forward: func(*cluster.Cluster) gateway.Forwarder { return noForwarder{} },
-		Enter:   func(context.Context, bool) (gateway.Lease, error) { return lease{c}, nil },
+		Source:     c,
+		Dialect:    dialect,
+		MergeTypes: o.MergeTypes,
+		Forward:    func(*cluster.Cluster) gateway.Forwarder { return noForwarder{} },
+		Enter:      func(context.Context, bool) (gateway.Lease, error) { return lease{c}, nil },
 	})
 	s := httptest.NewServer(g)
 	return &Gateway{s.URL, s, c}, nil

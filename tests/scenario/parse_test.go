@@ -52,6 +52,8 @@ type subject struct {
 	seven string // the release that stands for major 7, "" for the usual one
 	only  []int  // the majors that take part
 	steps []*step
+
+	mergeTypes bool // "types merge" in the gateway
 }
 
 func readSubjects() ([]*subject, error) {
@@ -96,6 +98,8 @@ func parseSubject(name, text string) (*subject, error) {
 		case strings.HasPrefix(line, "#"):
 		case strings.HasPrefix(line, "seven "):
 			s.seven = strings.TrimPrefix(line, "seven ")
+		case line == "types merge":
+			s.mergeTypes = true
 		case strings.HasPrefix(line, "only "):
 			s.only = parseMajors(strings.TrimPrefix(line, "only "))
 		case strings.HasPrefix(line, "--- "):

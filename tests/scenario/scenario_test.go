@@ -129,7 +129,7 @@ func runAll(t *testing.T, subjects []*subject) map[run]map[*step]*answer {
 					}
 					base := c.URL()
 					if dialect != l.on {
-						base = newGateway(t, releaseFor(s, dialect), c.URL())
+						base = newGateway(t, s, releaseFor(s, dialect), c.URL())
 					}
 					got := newRunner(base).run(context.Background(), s, dialect)
 					mu.Lock()

@@ -68,16 +68,20 @@ func init() {
 		&Change{
 			ID: "MGET-01", Name: "MgetItemsLostUnderscoresAndType", Since: V(7, 0),
 			Doc: `The items of mget write routing, version and version_type without an underscore and name no "_type".`,
-			OldClient: Direction{Fidelity: translate.Exact, Request: []Rule{at(translate.MgetItem, func(x *Exchange, n *Node) error {
-				x.AskedWith(itemIndex(x, n), n.Get("_type").String())
+			OldClient: Direction{Fidelity: translate.Exact, Request: []Rule{at(translate.MgetBody, idsOfForeignType), at(translate.MgetItem, func(x *Exchange, n *Node) error {
+				if err := noteForeignItem(x, n); err != nil {
+					return err
+				}
 				n.Drop("_type")
 				renameAll(n, "routing", "_routing")
 				renameAll(n, "routing", "parent", "_parent")
 				renameAll(n, "version", "_version")
 				renameAll(n, "version_type", "_version_type", "versionType", "_versionType")
-				renameAll(n, "stored_fields", "fields")
+				if x.Asked.API == "mget" { // those of mtermvectors are not stored ones
+					renameAll(n, "stored_fields", "fields")
+				}
 				return nil
-			})}},
+			})}, Response: []Rule{at(translate.Doc, showMgetItem)}},
 			NewClient: Direction{Fidelity: translate.Exact, Request: []Rule{drop(translate.MgetItem, "_type")}},
 		},
 		&Change{
@@ -113,6 +117,44 @@ func itemIndex(x *Exchange, n *Node) string {
 		return i.String()
 	}
 	return x.Endpoint.Index
+}
+
+// idsOfForeignType lets an mget of plain ids below a type that the index does not
+// have find nothing (DOC-04).
+func idsOfForeignType(x *Exchange, n *Node) error {
+	ids := n.Get("ids")
+	if x.Asked.Type == "" || !ids.IsArray() {
+		return nil
+	}
+	known, exists, err := knownType(x, x.Endpoint.Index)
+	if err != nil || !exists || known == "" || !foreign(x, known, x.Asked.Type) {
+		return err
+	}
+	for _, id := range ids.Array() {
+		mgetItemsOf(x).answer(notFound(x.Endpoint.Index, x.Asked.Type, id.String()))
+		mgetItemsOf(x).asked++
+	}
+	return nil
+}
+
+// noteForeignItem does so for an item of an mget.
+func noteForeignItem(x *Exchange, n *Node) error {
+	index, t := itemIndex(x, n), orElse(n.Get("_type").String(), x.Asked.Type)
+	x.AskedWith(index, n.Get("_type").String())
+	items := mgetItemsOf(x)
+	defer func() { items.asked++ }()
+	if t == "" || items.own[items.asked] != "" {
+		return nil
+	}
+	known, exists, err := knownType(x, index)
+	if err == nil && exists && known != "" && foreign(x, known, t) {
+		items.answer(notFound(index, t, n.Get("_id").String()))
+	}
+	return err
+}
+
+func notFound(index, t, id string) string {
+	return `{"_index":` + translate.Quote(index) + `,"_type":` + translate.Quote(t) + `,"_id":` + translate.Quote(id) + `,"found":false}`
 }
 
 func pluralFilter(filter gjson.Result) string {
@@ -174,7 +216,7 @@ func dropBulkType(x *Exchange, n *Node) error {
 	case n.Name() == "delete":
 		items.add(x, n).missing = true
 	default:
-		items.refuse(x, n, secondType(index, known, t).(*esapi.Error))
+		items.refuse(x, n, secondType(x, index, known, t).(*esapi.Error))
 	}
 	return nil
 }

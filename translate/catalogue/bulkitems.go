@@ -27,10 +27,12 @@ type bulkItems struct {
 
 type bulkItem struct {
 	op, index, id, routing string
+	mappingType            string // to be shown, if the cluster shows types
 
 	failure *esapi.Error // the item is answered with this
 	missing bool         // the item deletes what is not there
 	version string       // the item is carried out only at this version
+	placed  *placed      // the document gets members that stand for its type
 }
 
 const bulkItemsNote = "bulk items"
@@ -114,6 +116,9 @@ func (b *bulkItems) rest(body []byte) []byte {
 		case s == nil:
 			rest = append(append(rest, head...), source...)
 		case s.sent():
+			if s.placed != nil {
+				source = append(bytes.Clone(s.placed.inBody(s.op, bytes.TrimRight(source, "\r\n"))), '\n')
+			}
 			rest = append(append(rest, s.conditional(head)...), source...)
 		}
 	}
@@ -176,12 +181,16 @@ func (b *bulkItems) merge(answer gjson.Result) []byte {
 func (s *bulkItem) sent() bool { return s.failure == nil && !s.missing }
 
 func (s *bulkItem) answer() string {
-	if s.missing {
-		return fmt.Sprintf(`{%s:{"_index":%s,"_id":%s,"_version":1,"result":"not_found","_shards":{"total":1,"successful":1,"failed":0},"status":404}}`,
-			translate.Quote(s.op), translate.Quote(s.index), translate.Quote(s.id))
+	typ := ""
+	if s.mappingType != "" {
+		typ = `"_type":` + translate.Quote(s.mappingType) + `,`
 	}
-	return fmt.Sprintf(`{%s:{"_index":%s,"_id":%s,"status":%d,"error":%s}}`, translate.Quote(s.op),
-		translate.Quote(s.index), translate.Quote(s.id), s.failure.Status, s.failure.ObjectJSON())
+	if s.missing {
+		return fmt.Sprintf(`{%s:{"_index":%s,%s"_id":%s,"_version":1,"result":"not_found","_shards":{"total":1,"successful":1,"failed":0},"status":404}}`,
+			translate.Quote(s.op), translate.Quote(s.index), typ, translate.Quote(s.id))
+	}
+	return fmt.Sprintf(`{%s:{"_index":%s,%s"_id":%s,"status":%d,"error":%s}}`, translate.Quote(s.op),
+		translate.Quote(s.index), typ, translate.Quote(s.id), s.failure.Status, s.failure.ObjectJSON())
 }
 
 // compareVersions reads the documents of the items with a version and decides
@@ -237,8 +246,11 @@ func (s *bulkItem) compare(x *Exchange, found gjson.Result) {
 	s.version = `"if_seq_no":` + found.Get("_seq_no").Raw + `,"if_primary_term":` + found.Get("_primary_term").Raw
 }
 
-// conditional is an action line with the condition in it.
+// conditional is an action line with the condition in it, if there is one.
 func (s *bulkItem) conditional(head []byte) []byte {
+	if s.version == "" {
+		return head
+	}
 	line := strings.TrimRight(string(head), " \r\n")
 	line = strings.TrimSuffix(line, "}}")
 	if !strings.HasSuffix(line, "{") {

@@ -32,7 +32,18 @@ func (f *fakeFacts) parse(text string) {
 		}
 		index := translate.IndexFacts{Name: fields[0], Fields: map[string]translate.Field{}}
 		if len(fields) > 1 && fields[1] != "-" {
-			index.Type = fields[1]
+			types := strings.Split(fields[1], ",") // "blog,comment<blog": comment is a child of blog
+			for i, t := range types {
+				t, parent, isChild := strings.Cut(t, "<")
+				if i == 0 {
+					index.Type = t
+				} else {
+					index.Further = append(index.Further, t)
+				}
+				if isChild {
+					index.Parents = map[string]string{t: parent}
+				}
+			}
 		}
 		for _, field := range fields[min(2, len(fields)):] {
 			parts := strings.SplitN(field, ":", 3)
@@ -70,6 +81,20 @@ func (f *fakeFacts) Expand(_ context.Context, expression string) ([]string, erro
 
 func (f *fakeFacts) Learn(index, mappingType string) { f.learned[index] = mappingType }
 
+func (f *fakeFacts) AddType(ctx context.Context, name, mappingType string) (translate.IndexFacts, bool, error) {
+	index, ok, err := f.Index(ctx, name)
+	switch {
+	case !ok:
+		index = translate.IndexFacts{Name: name, Type: mappingType}
+	case index.Type == "":
+		index.Type = mappingType
+	case !index.HasType(mappingType):
+		index.Further = append(slices.Clone(index.Further), mappingType)
+	}
+	f.indices[index.Name] = index
+	return index, true, err
+}
+
 // brokenFacts are those of a cluster that cannot be asked.
 type brokenFacts struct{ *fakeFacts }
 
@@ -78,6 +103,10 @@ func (brokenFacts) Index(context.Context, string) (translate.IndexFacts, bool, e
 }
 
 func (brokenFacts) Expand(context.Context, string) ([]string, error) { return nil, errNotAsked }
+
+func (brokenFacts) AddType(context.Context, string, string) (translate.IndexFacts, bool, error) {
+	return translate.IndexFacts{}, false, errNotAsked
+}
 
 var errNotAsked = errors.New("the cluster cannot be asked")
 

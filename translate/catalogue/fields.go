@@ -41,11 +41,11 @@ func init() {
 		},
 		&Change{
 			ID: "FLD-04", Name: "ParentBecameAJoinField", Since: V(6, 0),
-			Doc: "Parents and children are documents of one index with a join field, in place of two types with _parent.",
-			OldClient: Direction{Fidelity: translate.Refused, Loses: "parent and child types",
+			Doc: "Parents and children are documents of one index with a join field, in place of two types with _parent. (The setting types merge makes one of the other: see AnIndexHoldsOneType.)",
+			OldClient: Direction{Fidelity: translate.Refused, Loses: "parent and child types, without types merge",
 				Request: each(func(x *Exchange, n *Node) error {
 					if n.Get("_parent").IsObject() {
-						return x.Refuse("parent and child types (_parent in a mapping; a join field replaces it)")
+						return x.Refuse("parent and child types (_parent in a mapping) without the setting \"types merge\" of the gateway, with which a join field replaces them")
 					}
 					return nil
 				}, translate.MappingBody)},

@@ -24,9 +24,11 @@ import (
 var rewrite = flag.Bool("rewrite", false, "write the goldens' sent requests and answers anew")
 
 // TestGoldens runs every testdata/ID.way*.txtar through the whole plan of its
-// pair. The comment names the pair, "client 5.6.16 -> cluster 8.7.1". Parts:
+// pair. The comment names the pair, "client 5.6.16 -> cluster 8.7.1", and maybe
+// the setting "types merge". Parts:
 //
-//	facts               lines "index type field:type[:format] …" or "alias -> index"
+//	facts               lines "index type field:type[:format] …" or "alias -> index";
+//	                    several types as "blog,comment<blog", of which the last is a child
 //	request             what the client sends
 //	request.sent        what the cluster gets; repeated if it gets several
 //	response.received   what the cluster answers to each
@@ -192,6 +194,9 @@ func runGolden(t *testing.T, file string) (fired []string) {
 		}
 	}
 	ctx := translate.WithGatewayAddress(context.Background(), "gateway:9200")
+	if strings.Contains(string(archive.Comment), "types merge") {
+		ctx = translate.WithMergedTypes(ctx)
+	}
 	got := roundTrip(t, sender, ctx, r)
 
 	if *rewrite {

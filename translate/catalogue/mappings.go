@@ -157,7 +157,15 @@ func init() {
 		&Change{
 			ID: "ERR-10", Name: "SecondTypeWasRefused", Since: V(6, 0),
 			Doc:       `An index holds one mapping type; a second one is refused: "the final mapping would have more than 1 type".`,
-			OldClient: Direction{Fidelity: translate.Refused, Loses: "several types in one index"},
+			OldClient: Direction{Fidelity: translate.Refused, Loses: "several types in one index, without the setting types merge",
+				Response: []Rule{at(translate.Error, func(x *Exchange, n *Node) error {
+					if reason := n.Get("reason"); reason.Type == gjson.String {
+						if hinted := withTypesHint(x, reason.Str); hinted != reason.Str {
+							n.SetString("reason", hinted)
+						}
+					}
+					return nil
+				})}},
 			NewClient: Direction{Fidelity: translate.Exact, Request: []Rule{at(translate.RequestHead, refuseSecondType), at(translate.Mappings, refuseTypes)}},
 		},
 	)
@@ -231,8 +239,7 @@ func unwrapType(x *Exchange, n *Node) error {
 	case 1:
 		t = types[0]
 	default:
-		return esapi.IllegalArgument("Rejecting mapping update to [" + x.Asked.Index + "] as the final mapping would have more than 1 type: [" +
-			strings.Join(types, ", ") + "]")
+		return secondType(x, x.Asked.Index, types...)
 	}
 	mapping := n.Get(t)
 	if !mapping.IsObject() {
@@ -344,7 +351,8 @@ func putTypelessMapping(x *Exchange, _ *Node) error {
 	if x.Asked.API != "indices.put_mapping" {
 		return nil
 	}
-	if x.Endpoint.Type != "" {
+	t, index := x.Endpoint.Type, x.Asked.Index
+	if t != "" {
 		x.Endpoint.Type = ""
 		x.Edited()
 	}
@@ -352,7 +360,6 @@ func putTypelessMapping(x *Exchange, _ *Node) error {
 		x.Endpoint.Index = "_all"
 		x.Edited()
 	}
-	t, index := x.Asked.Type, x.Asked.Index
 	if t == "" || index == "" || index == "_all" || strings.ContainsAny(index, ",*") {
 		return nil
 	}
@@ -363,7 +370,7 @@ func putTypelessMapping(x *Exchange, _ *Node) error {
 	case known == "":
 		learnAfterwards(x, index, t)
 	case foreign(x, known, t):
-		return secondType(index, known, t)
+		return secondType(x, index, known, t)
 	}
 	return nil
 }
@@ -378,7 +385,7 @@ func refuseSecondType(x *Exchange, _ *Node) error {
 	if known, _, err := knownType(x, index); err != nil {
 		return err
 	} else if known != "" && known != t && t != "_doc" {
-		return secondType(index, known, t)
+		return secondType(x, index, known, t)
 	}
 	return nil
 }
@@ -389,8 +396,7 @@ func refuseTypes(x *Exchange, n *Node) error {
 	}
 	types := slices.DeleteFunc(n.Keys(), func(k string) bool { return k == "_default_" || translate.IsMappingRoot(k) })
 	if slices.Sort(types); len(types) > 1 {
-		return esapi.IllegalArgument("Rejecting mapping update to [" + x.Asked.Index + "] as the final mapping would have more than 1 type: [" +
-			strings.Join(types, ", ") + "]")
+		return secondType(x, x.Asked.Index, types...)
 	}
 	return nil
 }
@@ -601,9 +607,19 @@ func matchesAny(patterns []string, name string) bool {
 	})
 }
 
-// hasType reports whether the mapping of an index, as a cluster without types
-// shows it, is of one of these types. An index without a mapping has none.
+// hasType reports whether the mapping of an index, as the cluster shows it, is
+// of one of these types. An index without a mapping has none.
 func hasType(x *Exchange, index string, mappings gjson.Result, patterns []string) bool {
+	wanted := func(t string) bool { return matchesAny(patterns, t) }
+	if x.Cluster.Before(V(7, 0)) {
+		found := false
+		mappings.ForEach(func(t, mapping gjson.Result) bool {
+			further, _ := furtherTypes(mapping)
+			found = wanted(t.String()) || slices.ContainsFunc(further, wanted)
+			return !found
+		})
+		return found
+	}
 	raw, t := withoutTypeMeta(mappings)
 	if t == "" && raw == "{}" {
 		return false
@@ -615,7 +631,8 @@ func hasType(x *Exchange, index string, mappings gjson.Result, patterns []string
 			t = "_doc"
 		}
 	}
-	return matchesAny(patterns, t)
+	further, _ := furtherTypes(mappings)
+	return wanted(t) || x.MergesTypes() && slices.ContainsFunc(further, wanted)
 }
 
 // typeMissing answers 404 if none of the indices has the type asked for.

@@ -197,20 +197,23 @@ func replaceByTypes(x *Exchange, n *Node, types []string, options string) error 
 		}
 		return nil
 	}
-	known, some, err := indicesWith(x, x.Searched(), func(t string) bool { return slices.Contains(types, t) })
+	filter, err := typesFilter(x, x.Searched(), func(t string) bool { return slices.Contains(types, t) })
 	if err != nil {
 		return err
 	}
-	switch {
-	case len(some) == known:
+	inside := options
+	if options != "" {
+		inside = "," + options
+	}
+	switch indices, isTerms := strings.CutPrefix(filter, `{"terms":{"_index":`); {
+	case filter == "":
 		n.Replace(`{"match_all":{` + options + `}}`)
-	case len(some) == 0:
+	case filter == matchNone:
 		n.Replace(`{"match_none":{` + options + `}}`)
+	case isTerms:
+		n.Replace(`{"terms":{"_index":` + strings.TrimSuffix(indices, "}}") + inside + `}}`)
 	default:
-		if options != "" {
-			options = "," + options
-		}
-		n.Replace(`{"terms":{"_index":` + quoteAll(some) + options + `}}`)
+		n.Replace(`{"constant_score":{"filter":` + filter + inside + `}}`)
 	}
 	return nil
 }

@@ -124,7 +124,7 @@ func foreign(x *Exchange, known, t string) bool {
 func foreignType(x *Exchange, known, t string) error {
 	switch x.Asked.API {
 	case "index", "create", "update":
-		return secondType(x.Endpoint.Index, known, t)
+		return secondType(x, x.Endpoint.Index, known, t)
 	case "get", "exists", "get_source", "exists_source":
 		x.Note(foreignDocumentNote, true)
 		answerInstead(x, http.StatusNotFound, `{"_index":`+translate.Quote(x.Endpoint.Index)+`,"_type":`+translate.Quote(t)+
@@ -142,11 +142,22 @@ func foreignType(x *Exchange, known, t string) error {
 }
 
 // secondType is the error of 6.x for a second type in an index (ERR-10).
-func secondType(index, known, t string) error {
-	types := []string{known, t}
+func secondType(x *Exchange, index string, types ...string) error {
 	slices.Sort(types)
-	return esapi.IllegalArgument("Rejecting mapping update to [" + index + "] as the final mapping would have more than 1 type: [" +
-		strings.Join(types, ", ") + "]")
+	return esapi.IllegalArgument(withTypesHint(x, "Rejecting mapping update to ["+index+"] "+tooManyTypes+": ["+strings.Join(types, ", ")+"]"))
+}
+
+const (
+	tooManyTypes = "as the final mapping would have more than 1 type"
+	typesHint    = "; with the setting \"types merge\" of the gateway they share the index"
+)
+
+// withTypesHint tells the next step to whoever meets the error of a second type.
+func withTypesHint(x *Exchange, reason string) string {
+	if x.Client.Before(V(6, 0)) && x.Cluster.AtLeast(V(6, 0)) && !x.MergesTypes() && strings.Contains(reason, tooManyTypes) && !strings.HasSuffix(reason, typesHint) {
+		return reason + typesHint
+	}
+	return reason
 }
 
 // answerInstead lets the gateway answer without asking the cluster.
@@ -238,42 +249,57 @@ func joined(v gjson.Result) string {
 }
 
 func noteTypes(x *Exchange, expression string, types []string) error {
-	x.Note(typesNote, "")
-	known, matching, err := indicesWith(x, expression, func(t string) bool {
+	filter, err := typesFilter(x, expression, func(t string) bool {
 		return slices.ContainsFunc(types, func(asked string) bool { return !foreign(x, t, asked) || matchesAny([]string{asked}, t) })
 	})
-	switch {
-	case err != nil:
-		return err
-	case len(matching) == known:
-	case len(matching) == 0:
-		x.Note(typesNote, `{"match_none":{}}`)
-	default:
-		x.Note(typesNote, `{"terms":{"_index":`+quoteAll(matching)+`}}`)
-	}
-	return nil
+	x.Note(typesNote, filter)
+	return err
 }
 
-// indicesWith resolves an expression: how many indices it stands for, and those
-// of them whose type is not known or one that is wanted.
-func indicesWith(x *Exchange, expression string, wanted func(t string) bool) (known int, matching []string, err error) {
+const matchNone = `{"match_none":{}}`
+
+// typesFilter is the query that keeps a search to documents of wanted types: of
+// the indices whose type is not known or one of them, and of the documents of
+// such types where several share an index. It is "" if those are all.
+func typesFilter(x *Exchange, expression string, wanted func(t string) bool) (string, error) {
 	if x.Facts == nil {
-		return 0, nil, nil
+		return "", nil
 	}
 	names, err := indicesOf(x, expression)
 	if err != nil {
-		return 0, nil, err
+		return "", err
 	}
+	var whole, parts []string
 	for _, name := range names {
 		f, ok, err := x.Facts.Index(x.Context(), name)
 		if err != nil {
-			return 0, nil, err
+			return "", err
 		}
-		if !ok || f.Type == "" || wanted(f.Type) {
-			matching = append(matching, name)
+		if !ok || f.Type == "" {
+			whole = append(whole, name)
+			continue
+		}
+		switch own := slices.DeleteFunc(slices.Clone(f.Further), func(t string) bool { return !wanted(t) }); {
+		case wanted(f.Type) && len(own) == len(f.Further):
+			whole = append(whole, name)
+		case wanted(f.Type) || len(own) > 0:
+			parts = append(parts, partOfIndex(f, name, len(names) == 1, own, wanted(f.Type)))
 		}
 	}
-	return len(names), matching, nil
+	switch {
+	case len(whole) == len(names):
+		return "", nil
+	case len(whole)+len(parts) == 0:
+		return matchNone, nil
+	case len(parts) == 0:
+		return `{"terms":{"_index":` + quoteAll(whole) + `}}`, nil
+	case len(whole) == 0 && len(parts) == 1:
+		return parts[0], nil
+	}
+	if len(whole) > 0 {
+		parts = append(parts, `{"terms":{"_index":`+quoteAll(whole)+`}}`)
+	}
+	return `{"bool":{"should":[` + strings.Join(parts, ",") + `]}}`, nil
 }
 
 // keepToTypes adds the types to a search's query; the one in the URL goes before
@@ -287,7 +313,7 @@ func keepToTypes(x *Exchange, n *Node) {
 	if x.Params.Has("q") {
 		query = queryOfURL(x.Params)
 	}
-	if filter != `{"match_none":{}}` {
+	if filter != matchNone {
 		filter = `{"bool":{"must":[` + query + `],"filter":[` + filter + `]}}`
 	}
 	n.Set("query", filter)

@@ -1,0 +1,65 @@
+package cluster
+
+import (
+	"context"
+	"net/http"
+
+	"github.com/esperanto-es/esperanto/translate"
+)
+
+// AddType implements translate.Facts. What is added is decided by the cluster,
+// so that gateways beside this one come to the same; here one type is added at a
+// time.
+func (f *Facts) AddType(ctx context.Context, index, mappingType string) (translate.IndexFacts, bool, error) {
+	f.adding.Lock()
+	defer f.adding.Unlock()
+	// Another one may have added it, or made the index.
+	for range 3 {
+		known, exists, err := f.Lookup(ctx, index)
+		if err != nil || exists && known.HasType(mappingType) {
+			return known.IndexFacts, true, err
+		}
+		f.Forget(index)
+		if known, exists, err = f.Lookup(ctx, index); err != nil || exists && known.HasType(mappingType) {
+			return known.IndexFacts, true, err
+		}
+		if err := f.addType(ctx, index, known, exists, mappingType); err != nil {
+			return translate.IndexFacts{}, false, err
+		}
+		f.ForgetAll()
+	}
+	known, exists, err := f.Lookup(ctx, index)
+	return known.IndexFacts, exists && known.HasType(mappingType), err
+}
+
+// addType does it once. That the cluster refuses it is no error: it may be done
+// already, and whoever writes gets the cluster's own words.
+func (f *Facts) addType(ctx context.Context, index string, known Index, exists bool, mappingType string) error {
+	v, err := f.c.Version(ctx)
+	if err != nil {
+		return err
+	}
+	if known.Type == "" && exists && v.Major >= 7 {
+		return f.c.rememberType(ctx, index, mappingType)
+	}
+	target, body := Path(index), `{}` // a template may say which types it has
+	switch {
+	case !exists:
+	case known.Type == "":
+		target = Path(known.Name, "_mapping", mappingType)
+	default:
+		target = Path(known.Name, "_mapping")
+		if v.Major < 7 {
+			target = Path(known.Name, "_mapping", known.Type)
+		}
+		body = `{"properties":{` + translate.OwnProperties([]string{mappingType}, nil) + `}}`
+	}
+	status, answer, err := f.c.Do(ctx, http.MethodPut, target, []byte(body))
+	if err != nil {
+		return err
+	}
+	if status >= http.StatusInternalServerError || status == http.StatusTooManyRequests {
+		return f.c.Failed(status, answer)
+	}
+	return nil
+}
