@@ -137,6 +137,7 @@ func (a *App) attach(h *Handler) error {
 			return h.ups[c.Name()]
 		},
 		Enter:      r.replication.enter,
+		Tasks:      r.tasks,
 		Dialect:    h.dialect,
 		MaxBody:    h.MaxBody,
 		MergeTypes: h.Types == mergeTypes,

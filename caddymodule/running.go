@@ -10,6 +10,7 @@ import (
 
 	"github.com/esperanto-es/esperanto/internal/cluster"
 	"github.com/esperanto-es/esperanto/internal/readiness"
+	"github.com/esperanto-es/esperanto/translate/emulate"
 )
 
 // gateways are the running gateways of this process. They outlive the
@@ -41,6 +42,7 @@ type running struct {
 	clusters    map[string]*cluster.Cluster
 	versions    map[string]string // as configured
 	replication *replication
+	tasks       *emulate.Tasks // jobs that outlive the requests which began them
 	sample      sample
 	readiness   *readiness.Watch
 	log         relay
@@ -51,7 +53,7 @@ type running struct {
 
 // newRunning makes a gateway, and opens its journal if it has a target.
 func newRunning(h *Handler, a *App) (*running, error) {
-	r := &running{key: h.key(a.Journal), made: made.Add(1), clusters: map[string]*cluster.Cluster{}, versions: map[string]string{}, log: newRelay()}
+	r := &running{key: h.key(a.Journal), made: made.Add(1), clusters: map[string]*cluster.Cluster{}, versions: map[string]string{}, tasks: emulate.NewTasks(), log: newRelay()}
 	r.log.set(a.slog.Handler())
 	for name, c := range h.Clusters {
 		v, err := parseVersion(c.Version)
@@ -128,6 +130,7 @@ func (r *running) names() []string {
 
 // Destruct implements caddy.Destructor.
 func (r *running) Destruct() error {
+	r.tasks.Close() // they write
 	r.readiness.Close()
 	err := r.replication.close()
 	r.closeClusters()

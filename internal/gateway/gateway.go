@@ -15,6 +15,7 @@ import (
 	"github.com/esperanto-es/esperanto/internal/esapi"
 	"github.com/esperanto-es/esperanto/translate"
 	_ "github.com/esperanto-es/esperanto/translate/catalogue" // the changes that translate knows
+	"github.com/esperanto-es/esperanto/translate/emulate"
 )
 
 // A Forwarder carries a client's request to a cluster and the answer back
@@ -53,6 +54,11 @@ type Config struct {
 	// that does not answer. If zero, 2 s.
 	VersionWait time.Duration
 
+	// Tasks are the jobs that run without a client waiting for them. They are
+	// shared by the gateways that follow each other. If nil, the gateway has its
+	// own.
+	Tasks *emulate.Tasks
+
 	// Done is told of every request that was answered, if not nil.
 	Done func(Outcome)
 	// Fired is told which changes a translation needed, if not nil.
@@ -75,7 +81,8 @@ type Outcome struct {
 // A Gateway is an http.Handler. It is safe for concurrent use.
 type Gateway struct {
 	Config
-	ids scrollIDs
+	ids    scrollIDs
+	module module
 }
 
 // New makes a Gateway.
@@ -83,12 +90,18 @@ func New(c Config) *Gateway {
 	c.MaxBody = cmp.Or(c.MaxBody, 100<<20)
 	c.VersionWait = cmp.Or(c.VersionWait, 2*time.Second)
 	c.Logger = cmp.Or(c.Logger, slog.Default())
+	if c.Tasks == nil {
+		c.Tasks = emulate.NewTasks()
+	}
 	g := &Gateway{Config: c}
 	if c.Target != nil {
 		g.ids = scrollIDs{c.Source, c.Target}
 	}
 	return g
 }
+
+// Close ends the jobs that run, and waits for them.
+func (g *Gateway) Close() { g.Tasks.Close() }
 
 // ServeHTTP implements http.Handler.
 func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -139,6 +152,18 @@ func (g *Gateway) serve(w *answer, r *http.Request, o *Outcome) error {
 	o.API, o.Write = e.API, !reads(e)
 	seen := g.look(r, e, dialect)
 	defer func() { seen.end(w) }()
+	if g.emulates(e) {
+		req, err := g.wholeRequest(w, r)
+		if err != nil {
+			return err
+		}
+		seen.read(req, nil)
+		x := &exchange{asked: r, dialect: dialect}
+		if err := x.take(req, e, g.MaxBody); err != nil {
+			return err
+		}
+		return g.emulated(w, r, x, req)
+	}
 
 	var req *esapi.Request
 	if g.Target != nil && o.Write {
@@ -153,7 +178,7 @@ func (g *Gateway) serve(w *answer, r *http.Request, o *Outcome) error {
 		return err
 	}
 	defer lease.Exit()
-	to, sender := lease.Master(), lease.Sender()
+	to := lease.Master()
 	version, err := g.version(r.Context(), to)
 	if err != nil {
 		return err
@@ -164,46 +189,85 @@ func (g *Gateway) serve(w *answer, r *http.Request, o *Outcome) error {
 		return g.forward(w, r, to)
 	}
 
+	probed := o.Translated && emulate.Takes(e.API)
 	if req == nil {
-		if req, err = g.request(w, r); err != nil {
+		read := g.request
+		if probed {
+			read = g.wholeRequest // it may have to be sent twice
+		}
+		if req, err = read(w, r); err != nil {
 			return err
 		}
 	}
-	seen.read(req, to)
 	x := &exchange{asked: r, dialect: dialect}
 	if err := x.take(req, e, g.MaxBody); err != nil {
 		return err
 	}
-	if g.ids != nil && isScroll(e.API) {
-		if c := g.ids.unwrap(req); c != nil && c != to {
-			to, sender = c, c
-			seen.read(req, to)
-			if version, err = g.version(r.Context(), to); err != nil {
-				return err
-			}
-			o.Translated = !dialect.SameDialect(version)
+	t, err := g.through(translate.WithGatewayAddress(r.Context(), gatewayAddress(r)), dialect, e, req, lease, seen)
+	o.Translated = t.translated
+	if probed && t.lacksModule {
+		if err == nil {
+			_ = t.answer.Body.Close()
 		}
+		g.module.miss()
+		return g.emulated(w, r, x, req)
 	}
-	if o.Translated {
-		plainTypes(req.Header)
-	}
-	if o.Translated || isSniff(e.API) {
-		t := translate.NewSender(dialect, version, to.Facts(), sender)
-		t.OnFired = seen.fired(g.Fired)
-		sender = t
-	}
-	ctx := translate.WithGatewayAddress(r.Context(), gatewayAddress(r))
-	if g.MergeTypes {
-		ctx = translate.WithMergedTypes(ctx)
-	}
-	res, err := sender.Send(ctx, req)
 	if err != nil {
 		return err
 	}
-	if g.ids != nil && startsScroll(e.API, req.Params) {
-		g.ids.wrap(res, to)
+	return x.write(w, t.answer)
+}
+
+// A trip is a request's way to a cluster and back.
+type trip struct {
+	answer      *esapi.Response
+	to          *cluster.Cluster
+	translated  bool
+	lacksModule bool
+}
+
+// through carries a request in the clients' dialect to the cluster that it is
+// for: the master, or the one that its scroll is open at.
+func (g *Gateway) through(ctx context.Context, dialect esapi.Version, e esapi.Endpoint, req *esapi.Request, lease Lease, seen *look) (t trip, err error) {
+	sender := lease.Sender()
+	t.to = lease.Master()
+	if g.ids != nil && isScroll(e.API) {
+		if c := g.ids.unwrap(req); c != nil && c != t.to {
+			t.to, sender = c, c
+		}
 	}
-	return x.write(w, res)
+	seen.read(req, t.to)
+	version, err := g.version(ctx, t.to)
+	if err != nil {
+		return t, err
+	}
+	var probe *moduleProbe
+	if t.translated = !dialect.SameDialect(version); t.translated {
+		plainTypes(req.Header)
+		if emulate.Takes(e.API) {
+			probe = &moduleProbe{next: sender}
+			sender = probe
+		}
+	}
+	if t.translated || isSniff(e.API) {
+		translator := translate.NewSender(dialect, version, t.to.Facts(), sender)
+		translator.OnFired = seen.fired(g.Fired)
+		sender = translator
+	}
+	if g.MergeTypes {
+		ctx = translate.WithMergedTypes(ctx)
+	}
+	t.answer, err = sender.Send(ctx, req)
+	if probe != nil {
+		t.lacksModule = probe.missing
+	}
+	if err != nil {
+		return t, err
+	}
+	if g.ids != nil && startsScroll(e.API, req.Params) {
+		g.ids.wrap(t.answer, t.to)
+	}
+	return t, nil
 }
 
 // untouched reports whether a request and its answer need nobody to look into
