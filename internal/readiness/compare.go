@@ -110,7 +110,7 @@ func (c *comparer) run(ctx context.Context) {
 func (c *comparer) look(ctx context.Context, d doubt) {
 	defer c.w.survive("comparing a read")
 	s := d.read
-	if d.looks == 0 && !unpack(s.Request) {
+	if d.looks == 0 && !plain(s) {
 		c.count(s, func(r *diffRow) { r.NotComparable++ })
 		return
 	}

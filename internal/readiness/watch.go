@@ -130,7 +130,9 @@ func (w *Watch) Wants(api string) gateway.Purpose {
 // Seen implements gateway.Watcher.
 func (w *Watch) Seen(s gateway.Sight) {
 	if s.For&forCompare != 0 {
-		w.compare.offer(s)
+		c := s
+		c.Request = copied(s.Request) // both make its body plain
+		w.compare.offer(c)
 	}
 	if s.For&forReport == 0 {
 		return
@@ -189,9 +191,12 @@ func (w *Watch) look(s gateway.Sight) {
 		w.count(func(s *state) { s.Looked++ }) // nothing lies between them
 		return
 	}
-	if !s.Whole || !unpack(s.Request) {
+	if !s.Whole || !plain(s) {
 		w.count(func(s *state) { s.TooLarge++ })
 		return
+	}
+	if s.MergeTypes {
+		ctx = translate.WithMergedTypes(ctx)
 	}
 	trial := func() translate.Trial {
 		return translate.Try(ctx, s.Dialect, version, facts(s, w.To), s.Request)
@@ -313,6 +318,32 @@ func exampleOf(s gateway.Sight, c *translate.Change, t *translate.Trial) *Exampl
 		}
 	}
 	return e
+}
+
+func copied(r *esapi.Request) *esapi.Request {
+	c := *r
+	c.Params, c.Header = r.Params.Clone(), r.Header.Clone()
+	return &c
+}
+
+// plain makes a body JSON that came packed or in another format; it reports false
+// if it cannot be, or is too large.
+func plain(s gateway.Sight) bool {
+	r := s.Request
+	if !unpack(r) {
+		return false
+	}
+	format := esapi.BodyFormat(r.Header.Get("Content-Type"), r.Body, s.Dialect)
+	if len(r.Body) == 0 || format == "" || format == esapi.JSON {
+		return true
+	}
+	body, err := esapi.ToJSON(r.Body, format, s.Endpoint.HasBodyNDJSON(), maxUnpacked)
+	if err != nil {
+		return false
+	}
+	r.Body = body
+	r.Header.Set("Content-Type", "application/json")
+	return true
 }
 
 // unpack unpacks a body that came as gzip; it reports false if it cannot be, or

@@ -100,8 +100,15 @@ func TestBodiesThatAreNotThere(t *testing.T) {
 	bomb.Request.Header.Set("Content-Encoding", "gzip")
 	r.Seen(bomb)
 
-	got := r.until("three are too large", func(r Report) bool { return r.Requests.TooLarge == 3 && r.Requests.LookedAt == 1 })
-	if len(got.Application) != 1 || got.Application[0].ID != "AGG-01" {
+	yaml := r.sight(forReport|forCompare, "POST", "/a/_search", "---\naggs:\n  a:\n    terms:\n      field: f\n      order:\n        _term: asc\n")
+	yaml.Request.Header.Set("Content-Type", "application/yaml")
+	r.Seen(yaml)
+	noYAML := r.sight(forReport, "POST", "/a/_search", "{:")
+	noYAML.Request.Header.Set("Content-Type", "application/yaml")
+	r.Seen(noYAML)
+
+	got := r.until("four are too large", func(r Report) bool { return r.Requests.TooLarge == 4 && r.Requests.LookedAt == 2 })
+	if len(got.Application) != 1 || got.Application[0].ID != "AGG-01" || got.Application[0].Count != 2 {
 		t.Errorf("of the packed body: %+v", got.Application)
 	}
 }
