@@ -138,13 +138,21 @@ func passedOn(h http.Header) http.Header {
 const vendorType = "application/vnd.elasticsearch+"
 
 // plainTypes takes the vendored media types out of a request for a cluster of
-// another version. The answer gets the client's again.
+// another version. The answer gets the client's again. What else a client
+// accepts stays: Elasticsearch looks at no list, and prints its tables as text
+// for a client that names text behind JSON.
 func plainTypes(h http.Header) {
 	for _, name := range []string{"Accept", "Content-Type"} {
-		format, found := strings.CutPrefix(strings.ToLower(h.Get(name)), vendorType)
-		if found {
-			format, _, _ = strings.Cut(format, ";")
-			h.Set(name, "application/"+strings.TrimSpace(format))
+		first, others, many := strings.Cut(strings.ToLower(h.Get(name)), ",")
+		format, found := strings.CutPrefix(first, vendorType)
+		if !found {
+			continue
 		}
+		format, _, _ = strings.Cut(format, ";")
+		plain := "application/" + strings.TrimSpace(format)
+		if many {
+			plain += "," + others
+		}
+		h.Set(name, plain)
 	}
 }

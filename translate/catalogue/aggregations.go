@@ -1,6 +1,7 @@
 package catalogue
 
 import (
+	"math"
 	"regexp"
 	"slices"
 	"strconv"
@@ -108,6 +109,18 @@ func init() {
 					n.Set("sum", "0.0")
 				}
 				percentileValues(n, `"NaN"`, "null")
+				return nil
+			})}},
+		},
+		&Change{
+			ID: "AGG-10", Name: "ExtendedStatsGotSampling", Since: V(7, 9),
+			Doc: "extended_stats shows variance and deviation of a population and of a sample, and the bounds of both.",
+			OldClient: Direction{Fidelity: translate.Exact, Response: []Rule{at(translate.AggResult, func(_ *Exchange, n *Node) error {
+				dropSampling(n)
+				return nil
+			})}},
+			NewClient: Direction{Fidelity: translate.Exact, Response: []Rule{at(translate.AggResult, func(_ *Exchange, n *Node) error {
+				addSampling(n)
 				return nil
 			})}},
 		},
@@ -496,4 +509,74 @@ func percentileValues(n *Node, from, to string) {
 		}
 	}
 	editEach(n, "values", replace)
+}
+
+// samplings are the two forms that extended_stats shows of variance and
+// deviation. What has no form is that of the population.
+var samplings = []string{"population", "sampling"}
+
+func isExtendedStats(n *Node) bool {
+	return n.Has("sum_of_squares") && n.Has("variance") && n.Get("std_deviation_bounds").IsObject()
+}
+
+func dropSampling(n *Node) {
+	if !isExtendedStats(n) || !n.Has("variance_population") {
+		return
+	}
+	for _, form := range samplings {
+		n.Drop("variance_" + form)
+		n.Drop("std_deviation_" + form)
+	}
+	var bounds object
+	for _, end := range []string{"upper", "lower"} {
+		bounds.set(end, n.Get("std_deviation_bounds").Get(end).Raw)
+	}
+	n.Set("std_deviation_bounds", bounds.String())
+}
+
+// addSampling computes the sample's forms from the population's: its variance is
+// larger by n/(n-1).
+func addSampling(n *Node) {
+	if !isExtendedStats(n) || n.Has("variance_population") {
+		return
+	}
+	count, variance, avg := n.Get("count").Float(), n.Get("variance"), n.Get("avg")
+	deviation, given := n.Get("std_deviation"), n.Get("std_deviation_bounds")
+	var bounds object
+	bounds.addAll(given)
+	bounds.set("upper_population", given.Get("upper").Raw)
+	bounds.set("lower_population", given.Get("lower").Raw)
+	variances, deviations, upper, lower := "null", "null", "null", "null"
+	switch {
+	case count == 1:
+		variances, deviations, upper, lower = `"NaN"`, `"NaN"`, `"NaN"`, `"NaN"`
+	case count > 1 && variance.Type == gjson.Number:
+		larger := math.Sqrt(count / (count - 1))
+		width := (given.Get("upper").Float() - avg.Float()) * larger
+		variances = javaDouble(variance.Float() * count / (count - 1))
+		deviations = javaDouble(deviation.Float() * larger)
+		upper, lower = javaDouble(avg.Float()+width), javaDouble(avg.Float()-width)
+	}
+	bounds.set("upper_sampling", upper)
+	bounds.set("lower_sampling", lower)
+	n.InsertAfter("variance", "variance_population", variance.Raw)
+	n.InsertAfter("variance_population", "variance_sampling", variances)
+	n.InsertAfter("std_deviation", "std_deviation_population", deviation.Raw)
+	n.InsertAfter("std_deviation_population", "std_deviation_sampling", deviations)
+	n.Set("std_deviation_bounds", bounds.String())
+}
+
+// javaDouble prints a number as Elasticsearch does: with a point.
+func javaDouble(f float64) string {
+	s := strconv.FormatFloat(f, 'f', -1, 64)
+	if abs := math.Abs(f); abs != 0 && (abs < 1e-3 || abs >= 1e7) {
+		s = strings.NewReplacer("e+0", "E", "e+", "E", "e-0", "E-", "e", "E").Replace(strconv.FormatFloat(f, 'e', -1, 64))
+	}
+	if !strings.Contains(s, ".") {
+		if mantissa, exponent, ok := strings.Cut(s, "E"); ok {
+			return mantissa + ".0E" + exponent
+		}
+		return s + ".0"
+	}
+	return s
 }

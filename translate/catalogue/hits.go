@@ -33,22 +33,31 @@ func init() {
 			}},
 			NewClient: Direction{Fidelity: translate.Exact, Request: []Rule{
 				at(translate.RequestHead, func(x *Exchange, _ *Node) error {
-					if t := x.Params.Get("track_total_hits"); x.Params.Has("track_total_hits") {
-						if isNumber(t) {
-							x.Params.Set("track_total_hits", "true")
+					if x.Params.Has("track_total_hits") {
+						limit := x.Params.Get("track_total_hits")
+						totalsOf(x).limit = limit
+						if isNumber(limit) {
+							x.Params.Set("track_total_hits", counted(limit))
 						}
 					}
 					return nil
 				}),
 				at(translate.SearchBody, func(x *Exchange, n *Node) error {
-					if t := n.Get("track_total_hits"); t.Exists() {
-						if t.Type == gjson.Number {
-							n.Set("track_total_hits", "true")
-						}
+					limit := n.Get("track_total_hits")
+					if isSearchRoot(n) {
+						totalsOf(x).limits = append(totalsOf(x).limits, limit.Raw)
+					}
+					if limit.Type == gjson.Number {
+						n.Set("track_total_hits", counted(limit.Raw))
 					}
 					return nil
 				}),
-			}},
+			}, Response: []Rule{at(translate.SearchAnswer, func(x *Exchange, n *Node) error {
+				if isTopLevel(n) {
+					totalsOf(x).answers++
+				}
+				return nil
+			})}},
 		},
 		&Change{
 			ID: "SRCH-03", Name: "HitsTotalBecameAnObject", Since: V(7, 0),
@@ -72,6 +81,9 @@ func init() {
 				switch total := n.Get("total"); {
 				case total.Raw == "-1":
 					n.Drop("total")
+				case total.Type == gjson.Number && isTopLevel(n):
+					value, relation := totalsOf(x).of(x, total)
+					n.Set("total", `{"value":`+value+`,"relation":"`+relation+`"}`)
 				case total.Type == gjson.Number:
 					n.Set("total", `{"value":`+total.Raw+`,"relation":"eq"}`)
 				}
@@ -126,6 +138,52 @@ func init() {
 			}},
 		},
 	)
+}
+
+// totals are what the searches of a request want counted, as they say it.
+type totals struct {
+	limit   string   // in the URL
+	limits  []string // of the searches, in the order of their bodies; "" if one says nothing
+	answers int      // so far
+}
+
+func totalsOf(x *Exchange) *totals {
+	const note = "totals"
+	t, ok := x.Noted(note).(*totals)
+	if !ok {
+		t = &totals{}
+		x.Note(note, t)
+	}
+	return t
+}
+
+// of returns the value and the relation of the total that the client's version
+// shows for the search whose answer is being visited, given an exact one.
+func (t *totals) of(x *Exchange, exact gjson.Result) (value, relation string) {
+	limit := t.limit
+	if i := t.answers - 1; limit == "" && i >= 0 && i < len(t.limits) {
+		limit = t.limits[i]
+	}
+	most := int64(10_000)
+	switch {
+	case !countsHits(x) || x.AskedParams.Has("scroll") || limit == "true":
+		return exact.Raw, "eq"
+	case isNumber(limit):
+		most = gjson.Parse(limit).Int()
+	}
+	if exact.Int() <= most {
+		return exact.Raw, "eq"
+	}
+	return itoa(int(most)), "gte"
+}
+
+// counted is what a limit of track_total_hits means where it is only true or
+// false: Java clients say -1 for hits that are not counted.
+func counted(limit string) string {
+	if limit == "-1" {
+		return "false"
+	}
+	return "true"
 }
 
 // scores tell which searches of a request collect no hits, for max_score.

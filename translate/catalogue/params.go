@@ -38,6 +38,7 @@ indices.clear_cache         recycler -6.0
 indices.close               wait_for_active_shards 7.2-
 indices.create              update_all_types -7.0
 indices.delete              allow_no_indices 6.0-, expand_wildcards 6.0-, ignore_unavailable 6.0-
+indices.exists              include_type_name 6.7-8.0
 indices.forcemerge          operation_threading -6.0, wait_for_merge -6.0, wait_for_completion 8.1-
 indices.get                 master_timeout 6.0-
 indices.get_field_mapping   local -8.0
@@ -57,17 +58,17 @@ indices.validate_query      operation_threading -6.0
 ingest.get_pipeline         summary 7.13-
 ingest.put_pipeline         if_version! 7.16-
 mget                        force_synthetic_source 8.4-
-msearch                     ccs_minimize_roundtrips 7.0-, max_concurrent_shard_requests 6.0-, pre_filter_shard_size 6.0-, rest_total_hits_as_int 7.0-
-msearch_template            ccs_minimize_roundtrips 7.0-, rest_total_hits_as_int 7.0-
+msearch                     ccs_minimize_roundtrips 7.0-, max_concurrent_shard_requests 6.0-, pre_filter_shard_size 6.0-, rest_total_hits_as_int 6.6-
+msearch_template            ccs_minimize_roundtrips 7.0-, rest_total_hits_as_int 6.6-
 nodes.hot_threads           sort 7.16-
 nodes.stats                 include_unloaded_segments 7.2-
 put_script                  context 6.0-, master_timeout 6.0-, timeout 6.0-
 rank_eval                   search_type 7.7-
-reindex                     scroll 7.0-
-scroll                      rest_total_hits_as_int 7.0-
-search                      allow_partial_search_results 6.3-, ccs_minimize_roundtrips 7.0-, fielddata_fields -6.0, force_synthetic_source 8.4-, include_named_queries_score 8.8-, max_concurrent_shard_requests 5.6-, min_compatible_shard_node 7.12-, pre_filter_shard_size 5.6-, rest_total_hits_as_int 7.0-
+reindex                     scroll 6.7-
+scroll                      rest_total_hits_as_int 6.6-
+search                      allow_partial_search_results 6.3-, ccs_minimize_roundtrips 7.0-, fielddata_fields -6.0, force_synthetic_source 8.4-, include_named_queries_score 8.8-, max_concurrent_shard_requests 5.6-, min_compatible_shard_node 7.12-, pre_filter_shard_size 5.6-, rest_total_hits_as_int 6.6-
 search_shards               master_timeout 8.16-
-search_template             ccs_minimize_roundtrips 7.0-, rest_total_hits_as_int 7.0-
+search_template             ccs_minimize_roundtrips 7.0-, rest_total_hits_as_int 6.6-
 snapshot.delete             wait_for_completion 8.3-
 snapshot.get                after 7.14-, from_sort_value 7.16-, include_repository 7.14-, index_details 7.13-, index_names 8.3-, offset 7.15-, order 7.14-, size 7.14-, slm_policy_filter 7.16-, sort 7.14-
 tasks.cancel                wait_for_completion 7.9-

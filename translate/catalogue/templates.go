@@ -81,6 +81,17 @@ func init() {
 				Request: []Rule{at(translate.Alias, noWriteIndex)}},
 		},
 		&Change{
+			ID: "ALI-01", Name: "AliasesLostTheirNulls", Since: V(8, 0),
+			Doc: "An alias of a new index or a template has no members that are null, such as is_write_index; they meant nothing.",
+			OldClient: Direction{Fidelity: translate.Exact, Request: []Rule{at(translate.Alias, func(x *Exchange, n *Node) error {
+				if x.Asked.API != "indices.update_aliases" { // which never took them
+					n.DropIf(func(key string) bool { return n.Get(key).Raw == "null" })
+				}
+				return nil
+			})}},
+			NewClient: nothing,
+		},
+		&Change{
 			ID: "ALI-01", Name: "HiddenAliasesAppeared", Since: V(7, 7),
 			Doc:       "An alias can be hidden from patterns (is_hidden).",
 			OldClient: Direction{Fidelity: translate.Exact, Response: []Rule{drop(translate.Alias, "is_hidden")}},

@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"github.com/tidwall/gjson"
+	"github.com/tidwall/sjson"
 
 	"github.com/esperanto-es/esperanto/internal/esapi"
 	"github.com/esperanto-es/esperanto/translate"
@@ -29,6 +30,15 @@ func init() {
 					}
 					x.Params.Drop("version")
 					x.Params.Drop("version_type")
+					switch version {
+					case anyVersion:
+						return nil
+					case noVersion:
+						if x.Asked.API == "index" || x.Asked.API == "create" {
+							x.Params.Set("op_type", "create")
+							return nil
+						}
+					}
 					x.Via(func(ctx context.Context, r *esapi.Request, next esapi.Sender) (*esapi.Response, error) {
 						return sendAtVersion(ctx, x, version, r, next)
 					})
@@ -39,6 +49,9 @@ func init() {
 						version := v.String()
 						n.Drop("version")
 						n.Drop("version_type")
+						if version == anyVersion || version == noVersion && n.Name() == "create" {
+							return nil
+						}
 						bulkItemsOf(x).add(x, n).version = version
 					}
 					return nil
@@ -85,15 +98,9 @@ func init() {
 			OldClient: nothing,
 			NewClient: Direction{Fidelity: translate.Exact,
 				Request: []Rule{
-					at(translate.SearchBody, func(x *Exchange, n *Node) error {
-						if n.Drop("seq_no_primary_term") {
-							if !n.Has("version") {
-								n.Set("version", "true")
-							}
-							x.Note(seqNoNote, true)
-						}
-						return nil
-					}),
+					at(translate.SearchBody, askForVersions),
+					at(translate.InnerHits, askForVersions),
+					at(translate.Aggregation("top_hits"), askForVersions),
 					at(translate.RequestHead, func(x *Exchange, _ *Node) error {
 						if x.Params.Bool("seq_no_primary_term") {
 							x.Params.Rename("seq_no_primary_term", "version")
@@ -113,9 +120,24 @@ func init() {
 	)
 }
 
+// askForVersions asks for the versions that sequence numbers are made of.
+func askForVersions(x *Exchange, n *Node) error {
+	asked := n.Get("seq_no_primary_term")
+	if !n.Drop("seq_no_primary_term") || !asked.Bool() {
+		return nil
+	}
+	n.Set("version", "true")
+	x.Note(seqNoNote, true)
+	return nil
+}
+
 const (
 	seqNoNote    = "hits show sequence numbers"
 	conflictType = "version_conflict_engine_exception"
+
+	// Java clients of 6.x send these with writes that name no version.
+	anyVersion = "-3"
+	noVersion  = "-4" // the document must not exist
 )
 
 // conditionalAPIs take a version as a condition.
@@ -153,16 +175,44 @@ func sendAtVersion(ctx context.Context, x *Exchange, version string, r *esapi.Re
 		}
 		doc = gjson.Result{}
 	}
-	if v := doc.Get("_version").Raw; v != version {
-		conflict := versionConflict(x, x.Endpoint.Index, x.Endpoint.ID, v, version)
-		return esapi.NewResponse(conflict.Status, []byte(errorBody(conflict.Status, conflict.Type, conflict.Reason))), nil
-	}
 	sent := *r
 	sent.Params = r.Params.Clone()
+	sent.Params.Drop("retry_on_conflict") // not together with a condition (DOC-18)
+	v := doc.Get("_version").Raw
+	if v != version {
+		// The cluster makes the conflict, as it knows the shard.
+		sent.Params.Set("if_seq_no", impossibleSeqNo)
+		sent.Params.Set("if_primary_term", "1")
+		a, err := next.Send(ctx, &sent)
+		if err != nil || a.Status != http.StatusConflict {
+			return a, err
+		}
+		return conflictAtVersion(a, versionConflict(x, x.Endpoint.Index, x.Endpoint.ID, v, version).Reason)
+	}
 	sent.Params.Set("if_seq_no", doc.Get("_seq_no").Raw)
 	sent.Params.Set("if_primary_term", doc.Get("_primary_term").Raw)
-	sent.Params.Drop("retry_on_conflict") // not together with a condition (DOC-18)
 	return next.Send(ctx, &sent)
+}
+
+// impossibleSeqNo is a number that no write gets.
+const impossibleSeqNo = "9223372036854775807"
+
+// conflictAtVersion gives a conflict about sequence numbers the reason that one
+// about versions has.
+func conflictAtVersion(a *esapi.Response, reason string) (*esapi.Response, error) {
+	defer a.Body.Close()
+	data, err := io.ReadAll(a.Body)
+	if err != nil {
+		return nil, fmt.Errorf("reading a version conflict: %w", err)
+	}
+	for _, path := range []string{"error.root_cause.0.reason", "error.reason"} {
+		if gjson.GetBytes(data, path).Exists() {
+			if data, err = sjson.SetBytes(data, path, reason); err != nil {
+				return nil, fmt.Errorf("a version conflict that is no JSON: %w", err)
+			}
+		}
+	}
+	return esapi.NewResponse(a.Status, data), nil
 }
 
 // versionConflict is Elasticsearch's error for a document that has another
