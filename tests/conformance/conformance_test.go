@@ -206,7 +206,7 @@ func runTest(ctx context.Context, p pair, s *suite, ts *test, base string, clien
 		return (&session{suite: s, base: base, client: client}).run(ctx, ts), nil
 	}
 	sent := &recorder{}
-	g, err := chain.Start(chain.Options{Dialect: release(p.client), Cluster: base, Wrap: func(next esapi.Sender) esapi.Sender {
+	g, err := chain.Start(chain.Options{Dialect: release(p.client), Cluster: base, MergeTypes: p.client == 5, Wrap: func(next esapi.Sender) esapi.Sender {
 		sent.next = next
 		return sent
 	}})

@@ -20,6 +20,16 @@ rootLogger.level = info
 rootLogger.appenderRef.console.ref = console
 `
 
+// warnConfig makes deprecations warnings of the answer, which from 7.10 on is a
+// matter of the log's configuration.
+const warnConfig = `appender.header_warning.type = HeaderWarningAppender
+appender.header_warning.name = header_warning
+logger.deprecation.name = org.elasticsearch.deprecation
+logger.deprecation.level = %s
+logger.deprecation.appenderRef.header_warning.ref = header_warning
+logger.deprecation.additivity = false
+`
+
 // writeConfig writes the configuration folder of the cluster: settings, log,
 // and what security needs.
 func (s *server) writeConfig() error {
@@ -30,7 +40,7 @@ func (s *server) writeConfig() error {
 	}
 	files := map[string]string{
 		"elasticsearch.yml": yml.String(),
-		"log4j2.properties": logConfig,
+		"log4j2.properties": logConfig + s.warnConfig(),
 		"jvm.options":       strings.Join(s.jvmOptions(), "\n") + "\n", // read by 8.x
 	}
 	if s.secured() {
@@ -46,6 +56,16 @@ func (s *server) writeConfig() error {
 		}
 	}
 	return nil
+}
+
+func (s *server) warnConfig() string {
+	switch s.release.major() {
+	case 5, 6:
+		return ""
+	case 7:
+		return fmt.Sprintf(warnConfig, "deprecation")
+	}
+	return fmt.Sprintf(warnConfig, "warn")
 }
 
 // settings returns elasticsearch.yml; what the options say wins.
@@ -73,7 +93,7 @@ func (s *server) settings() map[string]string {
 	} else {
 		set["action.destructive_requires_name"] = "false"
 	}
-	if exists(filepath.Join(s.home, "modules", "repository-url")) {
+	if major == 5 || exists(filepath.Join(s.home, "modules", "repository-url")) {
 		set["repositories.url.allowed_urls"] = `["http://snapshot.*"]` // an unknown setting elsewhere
 	}
 	if s.knowsSecurity() {
