@@ -1,6 +1,9 @@
 package catalogue
 
 import (
+	"bytes"
+	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/tidwall/gjson"
@@ -15,7 +18,10 @@ func init() {
 		&Change{
 			ID: "QRY-10", Name: "AllAsDefaultFieldWasRemoved", Since: V(6, 0),
 			Doc: "Without a field, query_string and simple_query_string search all fields; they searched the field _all.",
-			OldClient: Direction{Fidelity: translate.Lossy, Loses: "scores, and words that lie in different fields under the operator and", Request: []Rule{
+			OldClient: Direction{Fidelity: translate.Lossy, Loses: "scores, single words of keyword fields, and include_in_all", Request: []Rule{
+				at(translate.RequestHead, queryOfAllFields),
+				at(translate.SearchBody, queryOfURLToBody),
+				at(translate.Clause("query_string"), queryStringOfAllFields),
 				at(translate.Clause("query_string"), searchAllFields),
 				at(translate.Clause("simple_query_string"), searchAllFields),
 				at(translate.Clause("multi_match"), searchAllFields),
@@ -41,8 +47,12 @@ func init() {
 		&Change{
 			ID: "QRY-11", Name: "AllWasRemoved", Since: V(6, 0),
 			Doc: "The field _all is gone; a query on it becomes a multi_match on all fields.",
-			OldClient: Direction{Fidelity: translate.Lossy, Loses: "scores, analysis by the field's own analyzer, and phrases across fields",
-				Request: []Rule{at(translate.Query, allToMultiMatch)}},
+			OldClient: Direction{Fidelity: translate.Lossy, Loses: "scores, single words of keyword fields, include_in_all, and phrases across fields",
+				Request: []Rule{
+					at(translate.Query, allToMultiMatch),
+					at(translate.Query, allToOtherQueries),
+					at(translate.Clause("more_like_this"), likeAllFields),
+				}},
 			NewClient: nothing,
 		},
 	)
@@ -54,6 +64,9 @@ func searchAllFields(_ *Exchange, n *Node) error {
 		n.Drop("default_field")
 	}
 	fields := n.Get("fields")
+	if isStar(fields) && !n.Has("lenient") {
+		n.Set("lenient", "true") // * holds numbers and dates, too
+	}
 	if !fields.IsArray() || !strings.Contains(fields.Raw, "_all") {
 		return nil
 	}
@@ -116,7 +129,7 @@ func allToMultiMatch(_ *Exchange, n *Node) error {
 			query.SetString("type", "phrase")
 		case clause == "match_phrase_prefix":
 			query.SetString("type", "phrase_prefix")
-		case strings.EqualFold(query.Get("operator").String(), "and"):
+		case strings.EqualFold(query.Get("operator").String(), "and"), query.Has("minimum_should_match"):
 			query.SetString("type", "cross_fields") // words may lie in different fields
 			query.Drop("fuzziness")
 		}
@@ -124,6 +137,152 @@ func allToMultiMatch(_ *Exchange, n *Node) error {
 		query.Set("lenient", "true")
 		n.Replace(`{"multi_match":` + query.Raw() + `}`)
 		return nil
+	}
+	return nil
+}
+
+// allQueryNote says that the query of the URL is on all fields, and has to become
+// one of the body.
+const allQueryNote = "the query of the URL is on all fields"
+
+// queryOfAllFields looks for a query in the URL that searched _all.
+func queryOfAllFields(x *Exchange, _ *Node) error {
+	df := x.Params.Get("df")
+	if !x.Params.Has("q") || df != "" && df != "_all" || !onAPI(x, typedSearchAPIs) {
+		return nil
+	}
+	x.Edited()
+	if !strings.EqualFold(x.Params.Get("default_operator"), "and") && !strings.Contains(x.Params.Get("q"), "_all:") || x.Asked.API == "search_template" {
+		return nil
+	}
+	x.Note(allQueryNote, true)
+	if len(bytes.TrimSpace(x.RequestBody)) == 0 {
+		x.RequestBody = []byte("{}")
+		x.Header.Set("Content-Type", "application/json")
+	}
+	return nil
+}
+
+func queryOfURLToBody(x *Exchange, n *Node) error {
+	if x.Noted(allQueryNote) != nil && isSearchRoot(n) && x.Params.Has("q") {
+		n.Set("query", queryOfURL(x.Params))
+	}
+	return nil
+}
+
+// namesAll finds the field _all in the text of a query.
+var namesAll = regexp.MustCompile(`(^|[\s(+!-])_all:`)
+
+// queryStringOfAllFields lets the words of a query_string that must all be there
+// lie in different fields.
+func queryStringOfAllFields(x *Exchange, n *Node) error {
+	if text := n.Get("query").String(); namesAll.MatchString(text) {
+		n.SetString("query", namesAll.ReplaceAllString(text, `${1}\*:`))
+		if !n.Has("lenient") {
+			n.Set("lenient", "true")
+		}
+	}
+	if field := n.Get("default_field"); n.Has("fields") || field.Exists() && field.String() != "_all" {
+		return nil
+	}
+	x.Edited()
+	if strings.EqualFold(n.Get("default_operator").String(), "and") || n.Has("minimum_should_match") {
+		n.SetString("type", "cross_fields")
+	}
+	return nil
+}
+
+// allToOtherQueries replaces the queries on terms of _all.
+func allToOtherQueries(_ *Exchange, n *Node) error {
+	if exists := n.Get("exists"); exists.Get("field").String() == "_all" {
+		n.Replace(`{"match_all":{` + strings.TrimPrefix(common(translate.NewNode(exists.Raw)), ",") + `}}`)
+		return nil
+	}
+	for _, clause := range []string{"terms", "prefix", "wildcard", "regexp", "fuzzy"} {
+		outer := n.Get(clause)
+		spec := outer.Get("_all")
+		if !outer.IsObject() || !spec.Exists() {
+			continue
+		}
+		options, value := translate.NewNode(outer.Raw), spec
+		if spec.IsObject() {
+			options = translate.NewNode(spec.Raw)
+			for _, key := range []string{"value", clause, "term"} {
+				if v := spec.Get(key); v.Exists() {
+					value = v
+					break
+				}
+			}
+		}
+		n.Replace(onAllFields(clause, value, options))
+		return nil
+	}
+	return nil
+}
+
+// onAllFields is what stands for a query on terms of _all.
+func onAllFields(clause string, value gjson.Result, options *Node) string {
+	multiMatch := func(v gjson.Result, more string) string {
+		return `{"multi_match":{"query":` + translate.Quote(v.String()) + `,"fields":["*"],"lenient":true` + more + `}}`
+	}
+	queryString := func(query string) string {
+		return `{"query_string":{"query":` + translate.Quote(query) + `,"fields":["*"],"lenient":true` + common(options) + `}}`
+	}
+	switch clause {
+	case "terms":
+		var terms []string
+		for _, v := range value.Array() {
+			terms = append(terms, multiMatch(v, ""))
+		}
+		return `{"bool":{"should":[` + strings.Join(terms, ",") + `],"minimum_should_match":1` + common(options) + `}}`
+	case "prefix":
+		return multiMatch(value, `,"type":"phrase_prefix","max_expansions":1024`+common(options))
+	case "fuzzy":
+		more := `,"fuzziness":` + orElse(options.Get("fuzziness").Raw, `"AUTO"`)
+		for _, key := range []string{"prefix_length", "max_expansions"} {
+			if v := options.Get(key); v.Exists() {
+				more += `,"` + key + `":` + v.Raw
+			}
+		}
+		return multiMatch(value, more+common(options))
+	case "wildcard":
+		return queryString(escapeQuery(value.String(), "*?"))
+	}
+	return queryString("/" + strings.ReplaceAll(value.String(), "/", `\/`) + "/")
+}
+
+// escapeQuery writes a word so that a query string takes its characters as they
+// are, but for some.
+func escapeQuery(word, but string) string {
+	var b strings.Builder
+	for _, c := range word {
+		if strings.ContainsRune(`+-=&|><!(){}[]^"~*?:\/ `, c) && !strings.ContainsRune(but, c) {
+			b.WriteByte('\\')
+		}
+		b.WriteRune(c)
+	}
+	return b.String()
+}
+
+// likeAllFields names the fields of a more_like_this that searched _all.
+func likeAllFields(x *Exchange, n *Node) error {
+	if fields := n.Get("fields"); fields.Exists() && !(fields.Get("#").Int() == 1 && fields.Get("0").String() == "_all") {
+		return nil
+	}
+	known, err := searchedMappings(x)
+	if err != nil {
+		return err
+	}
+	var names []string
+	for _, fields := range known {
+		for name, f := range fields {
+			if f.Type == "text" {
+				names = append(names, name)
+			}
+		}
+	}
+	if slices.Sort(names); len(names) > 0 {
+		n.Set("fields", quoteAll(slices.Compact(names)))
 	}
 	return nil
 }
