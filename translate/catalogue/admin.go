@@ -167,6 +167,20 @@ func init() {
 			})}},
 		},
 		&Change{
+			ID: "DOC-07", Name: "ParentParameterWasRemoved", Since: V(7, 0),
+			Doc: "The parameter parent, which only indices of 5.x have a use for, is gone.",
+			OldClient: Direction{Fidelity: translate.Lossy, Loses: "the error that 6.x gives for an index without parents: parent is taken for routing", Request: []Rule{
+				at(translate.RequestHead, func(x *Exchange, _ *Node) error {
+					if x.Params.Has("routing") {
+						x.Params.Drop("parent")
+					} else {
+						x.Params.Rename("parent", "routing")
+					}
+					return nil
+				})}},
+			NewClient: nothing,
+		},
+		&Change{
 			ID: "IDX-25", Name: "DateMathInNamesIsJavaTime", Since: V(7, 0),
 			Doc:       "The format in <logs-{now/d{yyyy.MM.dd}}> is one of java.time: YYYY is the year of the week, it was the year.",
 			OldClient: Direction{Fidelity: translate.Exact, Request: indexNames(func(s string) string { return dateMathFormat(s, javaDateFormat) })},

@@ -141,8 +141,9 @@ func init() {
 			NewClient: nothing,
 		},
 		&Change{
-			ID: "IDX-11", Name: "FeaturesOfAnIndexCameBack", Since: V(7, 13),
-			Doc:       "GET /books?features=settings shows parts of an index.",
+			// 7.17 does not take features, and 8.7 shows the other parts empty.
+			ID: "IDX-11", Name: "FeaturesOfAnIndexCameBack", Since: V(8, 0),
+			Doc:       "GET /books?features=settings shows parts of an index, and the others empty.",
 			OldClient: nothing,
 			NewClient: Direction{Fidelity: translate.Exact,
 				Request: []Rule{at(translate.RequestHead, func(x *Exchange, _ *Node) error {
@@ -730,7 +731,11 @@ func keepFeatures(x *Exchange, n *Node) error {
 			f = strings.TrimPrefix(f, "_")
 			return f == part || f == one
 		}) {
-			n.Drop(part)
+			if x.Client.AtLeast(V(8, 0)) {
+				n.Set(part, "{}")
+			} else {
+				n.Drop(part)
+			}
 		}
 	}
 	return nil

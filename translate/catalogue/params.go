@@ -24,11 +24,13 @@ cat.indices                 expand_wildcards 7.7-, include_unloaded_segments 7.5
 cat.nodes                   include_unloaded_segments 7.16-, local -8.0
 cat.plugins                 include_bootstrap 7.14-
 cat.recovery                active_only 7.0-, detailed 7.0-, index 7.0-, master_timeout -7.0
+cat.shards                  local -8.0
+cat.tasks                   nodes! 7.0-, parent_task_id! 7.0-
 cluster.allocation_explain  master_timeout 8.15-
 cluster.health              expand_wildcards 7.2-, wait_for_no_initializing_shards 6.2-, return_200_for_cluster_health_timeout 7.16-
 cluster.state               wait_for_metadata_version 6.4-, wait_for_timeout 6.4-
 cluster.stats               flat_settings -8.0, include_remotes 8.16-
-delete_by_query             _source -7.0
+delete_by_query             _source -8.0, _source_excludes -8.0, _source_includes -8.0
 delete_script               master_timeout 6.0-, timeout 6.0-
 field_caps                  filters 8.2-, include_empty_fields 8.13-, include_unmapped 7.2-, types 8.2-
 get                         force_synthetic_source 8.4-
@@ -69,12 +71,12 @@ scroll                      rest_total_hits_as_int 6.6-
 search                      allow_partial_search_results 6.3-, ccs_minimize_roundtrips 7.0-, fielddata_fields -6.0, force_synthetic_source 8.4-, include_named_queries_score 8.8-, max_concurrent_shard_requests 5.6-, min_compatible_shard_node 7.12-, pre_filter_shard_size 5.6-, rest_total_hits_as_int 6.6-
 search_shards               master_timeout 8.16-
 search_template             ccs_minimize_roundtrips 7.0-, rest_total_hits_as_int 6.6-
-snapshot.delete             wait_for_completion 8.3-
+snapshot.delete             wait_for_completion 8.15-
 snapshot.get                after 7.14-, from_sort_value 7.16-, include_repository 7.14-, index_details 7.13-, index_names 8.3-, offset 7.15-, order 7.14-, size 7.14-, slm_policy_filter 7.16-, sort 7.14-
 tasks.cancel                wait_for_completion 7.9-
 tasks.get                   timeout 6.0-
 tasks.list                  timeout 6.0-
-update_by_query             _source -7.0
+update_by_query             _source -8.0, _source_excludes -8.0, _source_includes -8.0
 `
 
 // A param is one cell of the table.
