@@ -212,9 +212,7 @@ func (t *Task) isDone() bool {
 }
 
 func (t *Task) cancelNow() {
-	t.setRate(unlimited) // as Elasticsearch does
 	t.mu.Lock()
-	defer t.mu.Unlock()
 	if !t.wasCanceled {
 		t.wasCanceled = true
 		t.progress.mu.Lock()
@@ -222,6 +220,8 @@ func (t *Task) cancelNow() {
 		t.progress.mu.Unlock()
 		close(t.canceled)
 	}
+	t.mu.Unlock()
+	t.setRate(unlimited) // as Elasticsearch does
 }
 
 func (t *Task) rate() float32 {
@@ -303,7 +303,7 @@ func (t *Task) info(detail, running bool) string {
 		t.progress.write(&b, form{updated: true, created: true, running: running})
 		b.WriteString(`},"description":` + quote(t.job.description) + `,`)
 	}
-	fmt.Fprintf(&b, `"start_time_in_millis":%d,"workerstime_in_nanos":%d,"cancellable":true`, t.began.UnixMilli(), time.Since(t.began).Nanoseconds())
+	fmt.Fprintf(&b, `"start_time_in_millis":%d,"running_time_in_nanos":%d,"cancellable":true`, t.began.UnixMilli(), time.Since(t.began).Nanoseconds())
 	if t.job.dialect.AtLeast(esapi.V(7, 12)) {
 		fmt.Fprintf(&b, `,"cancelled":%t`, t.isCanceled())
 	}

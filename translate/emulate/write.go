@@ -27,6 +27,14 @@ func (w *worker) write(ctx context.Context, cluster string, hits []hit) error {
 			return noSource(h)
 		}
 	}
+	if len(hits) > 0 && w.job.bySeqNo() && hits[0].seqNo == "" {
+		// Clusters that have no sequence numbers are said to have some, but not in
+		// the pages of a scroll.
+		var err error
+		if cluster, hits, err = w.readAgain(ctx, hits); err != nil {
+			return err
+		}
+	}
 	for len(hits) > 0 {
 		n, size := 0, 0
 		for n < len(hits) && (n == 0 || size < maxBulk) {
