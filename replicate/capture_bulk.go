@@ -62,6 +62,8 @@ func (c *capture) bulk(ctx context.Context, req *esapi.Request, e esapi.Endpoint
 // client wants to see something else of it.
 func (c *capture) readBulk(req *esapi.Request, e esapi.Endpoint) ([]write, error) {
 	p := &req.Params
+	rest := p.Clone()
+	e.TakeParams(&rest)
 	defaults := write{
 		doc:      recordDoc{Index: e.Index, Type: typeName(e.Type), Routing: p.Get("routing"), Parent: p.Get("parent")},
 		pipeline: p.Get("pipeline"),

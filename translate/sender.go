@@ -148,6 +148,7 @@ func (s *Sender) forgets(ctx context.Context, x *Exchange) func() {
 func (s *Sender) exchange(ctx context.Context, r *esapi.Request) *Exchange {
 	params := r.Params.Clone()
 	asked := esapi.ParseEndpoint(r.Method, r.Path, s.plan.client)
+	asked.TakeParams(&params)
 	return &Exchange{
 		Client: s.plan.client, Cluster: s.plan.cluster, Facts: s.facts, ctx: ctx,
 		Asked: asked, Endpoint: asked, request: s.plan.request, Params: &params, AskedParams: r.Params, Header: r.Header.Clone(),

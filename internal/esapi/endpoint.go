@@ -1,5 +1,7 @@
 package esapi
 
+import "cmp"
+
 // An Endpoint is what a request asks for: the API by the name that
 // Elasticsearch's own API specification gives it ("index", "search",
 // "indices.create", "cat.indices"), and the variable parts of its path,
@@ -44,4 +46,15 @@ func (e Endpoint) HasBodyNDJSON() bool {
 		return true
 	}
 	return false
+}
+
+// TakeParams gives a bulk the index and the type that some clients write as
+// parameters, and takes these out of p. What the path says wins.
+func (e *Endpoint) TakeParams(p *Params) {
+	if e.API != "bulk" || e.Index == "" && p.Get("index") == "" {
+		return
+	}
+	e.Index, e.Type = cmp.Or(e.Index, p.Get("index")), cmp.Or(e.Type, p.Get("type"))
+	p.Drop("index")
+	p.Drop("type")
 }
