@@ -37,6 +37,13 @@ func cacheDir() (string, error) {
 	return dir, nil
 }
 
+// Cached keeps what other tests download beside the distributions: it returns the
+// folder name in the cache. If it is not there, make fills an empty folder, which
+// then takes that name at once or, on an error, not at all.
+func Cached(ctx context.Context, name string, make func(dir string) error) (string, error) {
+	return cached(ctx, name, make)
+}
+
 // cached returns the folder name in the cache. If it is not there, make fills
 // an empty folder, which then takes that name at once or, on an error, not at
 // all. Only one process at a time makes a name.
