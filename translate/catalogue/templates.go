@@ -60,16 +60,13 @@ func init() {
 		},
 		&Change{
 			ID: "TMP-05", Name: "ComposableTemplatesAppeared", Since: V(7, 8),
-			Doc:       "_index_template and _component_template: templates that are put together of parts, of which one wins by its priority. One without parts is kept as a _template.",
+			Doc:       "_index_template and _component_template: templates that are put together of parts, of which one wins by its priority. One is kept as a _template, put together from its parts.",
 			OldClient: nothing,
-			NewClient: Direction{Fidelity: translate.Lossy, Loses: "parts (composed_of) and data streams, which are refused; all templates that match an index apply, in the order of their priority",
-				Request: []Rule{
-					at(translate.RequestHead, useLegacyTemplates),
-					at(translate.IndexTemplateBody, flattenTemplate),
-					at(translate.RequestEnd, putLegacyTemplate),
-				},
+			NewClient: Direction{Fidelity: translate.Lossy, Loses: "data streams, which are refused; all templates that match an index apply, in the order of their priority; _simulate_index knows composable templates only, and no body",
+				Request: []Rule{at(translate.RequestHead, composeTemplates)},
 				Response: []Rule{
 					at(translate.AnswerHead, missingIndexTemplate),
+					at(translate.TemplatesState, showKept),
 					at(translate.TemplatesState, showIndexTemplates),
 				}},
 		},
@@ -191,7 +188,7 @@ func deleteParts(ctx context.Context, x *Exchange, name string, next esapi.Sende
 
 // allParts reads and deletes all parts of a template.
 func allParts(x *Exchange, _ *Node) error {
-	name := x.Asked.Name
+	name := x.Endpoint.Name
 	switch {
 	case name == "" || strings.Contains(name, "*"):
 	case x.Asked.API == "indices.get_template" || x.Asked.API == "indices.get_index_template":
@@ -269,7 +266,7 @@ func wrapTemplate(x *Exchange, n *Node) error {
 
 func unwrapTemplate(x *Exchange, n *Node) error {
 	m := n.Get("mappings")
-	if writesTypes(x) || !m.IsObject() || x.Asked.API == "cluster.state" {
+	if writesTypes(x) || !m.IsObject() || x.Asked.API == "cluster.state" || x.Asked.API == "indices.get_index_template" && hasRootsOnly(m) {
 		return nil
 	}
 	if d := m.Get("_default_"); d.IsObject() && len(m.Map()) == 1 {
@@ -278,6 +275,11 @@ func unwrapTemplate(x *Exchange, n *Node) error {
 	}
 	n.Set("mappings", joinTypes(m))
 	return nil
+}
+
+// hasRootsOnly reports whether a mapping has no types.
+func hasRootsOnly(m gjson.Result) bool {
+	return !slices.ContainsFunc(translate.NewNode(m.Raw).Keys(), func(key string) bool { return !translate.IsMappingRoot(key) })
 }
 
 // noWriteIndex takes is_write_index out where the alias needs none.
@@ -310,58 +312,6 @@ func noWriteIndex(x *Exchange, n *Node) error {
 	return nil
 }
 
-// useLegacyTemplates reads and deletes the template that stands for a composable
-// one.
-func useLegacyTemplates(x *Exchange, _ *Node) error {
-	switch x.Asked.API {
-	case "indices.get_index_template":
-		x.Endpoint.API = "indices.get_template"
-	case "indices.exists_index_template":
-		x.Endpoint.API = "indices.exists_template"
-	case "indices.delete_index_template":
-		x.Endpoint.API = "indices.delete_template"
-	default:
-		return nil
-	}
-	x.Edited()
-	return nil
-}
-
-// flattenTemplate makes a _template of a composable one without parts.
-func flattenTemplate(x *Exchange, n *Node) error {
-	if x.Asked.API != "indices.put_index_template" || !n.IsObject() {
-		return nil
-	}
-	if parts := n.Get("composed_of"); parts.IsArray() && len(parts.Array()) > 0 {
-		return x.Refuse("a template of parts (composed_of)")
-	}
-	if n.Has("data_stream") {
-		return x.Refuse("a template for data streams")
-	}
-	var o object
-	if p := n.Get("index_patterns"); p.Exists() {
-		o.set("index_patterns", p.Raw)
-	}
-	o.set("order", "0")
-	if p := n.Get("priority"); p.Exists() {
-		o.set("order", p.Raw)
-	}
-	if v := n.Get("version"); v.Exists() {
-		o.set("version", v.Raw)
-	}
-	o.addAll(n.Get("template"))
-	n.Replace(o.String())
-	return nil
-}
-
-func putLegacyTemplate(x *Exchange, _ *Node) error {
-	if x.Asked.API == "indices.put_index_template" {
-		x.Endpoint.API = "indices.put_template"
-		x.Params.Drop("cause")
-	}
-	return nil
-}
-
 func missingIndexTemplate(x *Exchange, _ *Node) error {
 	if x.Status != http.StatusNotFound {
 		return nil
@@ -386,9 +336,14 @@ func showIndexTemplates(x *Exchange, n *Node) error {
 		return nil
 	}
 	var list []string
+	wholes, _ := x.Noted(keepsNote).(*kept)
 	for _, name := range n.Keys() {
 		t := n.Get(name)
 		if !t.IsObject() {
+			continue
+		}
+		if wholes != nil && wholes.values[name].Exists() {
+			list = append(list, `{"name":`+translate.Quote(name)+`,"index_template":`+wholes.values[name].Raw+`}`)
 			continue
 		}
 		var whole, template object
