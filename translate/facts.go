@@ -26,6 +26,13 @@ type Facts interface {
 	AddType(ctx context.Context, index, mappingType string) (f IndexFacts, ok bool, err error)
 }
 
+// A Gatherer is a Facts that can ask for many indices at once.
+type Gatherer interface {
+	// Gather asks for the indices that an expression stands for, whose names are
+	// given, unless they are known: Index answers without asking then.
+	Gather(ctx context.Context, expression string, names []string)
+}
+
 // A Forgetter is a Facts that remembers what it was told. It is to forget when a
 // request has changed indices, aliases or mappings, so that the next one sees
 // the change.

@@ -120,7 +120,7 @@ func init() {
 			Doc:       `A search with "fields" answers the values of fields as the mapping sees them.`,
 			OldClient: nothing,
 			NewClient: Direction{Fidelity: translate.Lossy,
-				Loses:    "values are taken from the source as they stand there: none of copy_to, aliases and runtime fields; later pages of a scroll have none",
+				Loses: "values are taken from the source as they stand there: none of copy_to, aliases and runtime fields; later pages of a scroll have none",
 				Request: []Rule{
 					at(translate.MsearchHeader, func(x *Exchange, _ *Node) error {
 						x.Note(askedSearchNote, noted(x, askedSearchNote)+1)

@@ -81,8 +81,12 @@ func indicesOf(x *Exchange, expression string) ([]string, error) {
 		}
 	}
 	names, err := x.Facts.Expand(x.Context(), expression)
-	if err == nil {
-		x.Note(note, names)
+	if err != nil {
+		return nil, err
 	}
-	return names, err
+	x.Note(note, names)
+	if g, ok := x.Facts.(translate.Gatherer); ok {
+		g.Gather(x.Context(), expression, names)
+	}
+	return names, nil
 }
