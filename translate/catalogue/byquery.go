@@ -17,10 +17,34 @@ var byQueryAPIs = []string{"delete_by_query", "update_by_query"}
 func init() {
 	translate.Register(
 		&Change{
+			ID: "BYQ-02", Name: "SizeInABodyBecameThatOfABatch", Since: V(6, 0),
+			// Real clusters, not the documentation: 6.8 and 7.10 change all documents
+			// of {"size":3}, in batches of three.
+			Doc: "size in the body of a delete or update by query was how many documents are changed at most; it is how many are in a batch, as scroll_size.",
+			OldClient: Direction{Fidelity: translate.Exact, Request: []Rule{byQueryBody(func(x *Exchange, n *Node) {
+				size := n.Get("size")
+				if !n.Drop("size") || size.Raw == "-1" { // all (BYQ-14)
+					return
+				}
+				most := "size"
+				if x.Cluster.AtLeast(V(7, 3)) {
+					most = "max_docs"
+				}
+				if !x.Params.Has(most) {
+					x.Params.Set(most, size.Raw)
+				}
+			})}},
+			NewClient: Direction{Fidelity: translate.Exact, Request: []Rule{byQueryBody(func(x *Exchange, n *Node) {
+				size := n.Get("size")
+				if n.Drop("size") && !x.Params.Has("scroll_size") {
+					x.Params.Set("scroll_size", size.Raw)
+				}
+			})}},
+		},
+		&Change{
 			ID: "BYQ-02", Name: "SizeBecameMaxDocs", Since: V(7, 3), Removed: V(8, 0),
-			Doc: "How many documents are changed at most is max_docs; it was size.",
+			Doc: "How many documents are changed at most is max_docs, in the URL or the body; it was size in the URL.",
 			OldClient: Direction{Fidelity: translate.Exact, Request: []Rule{
-				byQueryBody(dropAllDocs), byQueryBody(func(n *Node) { n.Rename("size", "max_docs") }),
 				at(translate.RequestHead, func(x *Exchange, _ *Node) error {
 					if onAPI(x, byQueryAPIs) && x.Params.Has("size") {
 						if x.Params.Get("size") == "-1" { // all (BYQ-14)
@@ -32,7 +56,12 @@ func init() {
 				}),
 			}},
 			NewClient: Direction{Fidelity: translate.Exact, Request: []Rule{
-				byQueryBody(func(n *Node) { n.Rename("max_docs", "size") }),
+				byQueryBody(func(x *Exchange, n *Node) {
+					most := n.Get("max_docs")
+					if n.Drop("max_docs") {
+						x.Params.Set("size", most.Raw)
+					}
+				}),
 				renameParam(byQueryAPIs, "max_docs", "size"),
 			}},
 		},
@@ -128,10 +157,10 @@ func init() {
 }
 
 // byQueryBody makes the rule for the bodies of delete and update by query.
-func byQueryBody(do func(*Node)) Rule {
+func byQueryBody(do func(*Exchange, *Node)) Rule {
 	return at(translate.SearchBody, func(x *Exchange, n *Node) error {
 		if onAPI(x, byQueryAPIs) && isSearchRoot(n) {
-			do(n)
+			do(x, n)
 		}
 		return nil
 	})
