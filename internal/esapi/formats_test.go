@@ -135,11 +135,13 @@ func TestBodiesBecomeJSON(t *testing.T) {
 		{CBOR, false, strings.Repeat("81", 2000) + "00", ""},
 		{CBOR, true, "a0", ""},
 		{YAML, true, "---\na: 1", ""},
-		{YAML, false, "---\na: 1\nb: [yes, on, 2001-01-01, 0.5, 01, '2', ~, true, \"x\\ny\"]\nc:\n  - d: e\n", `{"a":1,"b":["yes","on","2001-01-01",0.5,"01","2",null,true,"x\ny"],"c":[{"d":"e"}]}`},
+		{YAML, false, "---\na: 1\nb: [yes, on, 2001-01-01, 0.5, 010, '2', ~, true, \"x\\ny\"]\nc:\n  - d: e\n", `{"a":1,"b":[true,true,"2001-01-01",0.5,8,"2",null,true,"x\ny"],"c":[{"d":"e"}]}`},
 		{YAML, false, "a: &x [1]\nb: *x", ""},
 		{YAML, false, "a: [", ""},
 		{YAML, false, "", ""},
-		{YAML, false, "a: 1e5\nb: -0.0\nc: 12345678901234567890", `{"a":"1e5","b":-0.0,"c":12345678901234567890}`},
+		// As 8.7.1 has them.
+		{YAML, false, "a: 0x10\nb: +5\nc: 1_000\nd: no\ne: Off\nf: y\ng: .5\nh: 1.\ni: 1.5e+3\nj: 'no'\nk: 1:30\nl: 0xfg\nm: 1_", `{"a":16,"b":5,"c":1000,"d":false,"e":false,"f":"y","g":0.5,"h":1.0,"i":1.5e+3,"j":"no","k":"1:30","l":"0xfg","m":1.0}`},
+		{YAML, false, "a: 1e5\nb: -0.0\nc: 12345678901234567890", `{"a":1e5,"b":-0.0,"c":12345678901234567890}`},
 	} {
 		body := []byte(test.body)
 		if test.format != YAML {

@@ -19,6 +19,10 @@ type OutputOptions struct {
 
 	Pretty bool
 	Format Format // JSON if it is empty
+
+	// PlainNames leaves names such as yes and n without quotes in YAML, as 5.x
+	// and 6.x do.
+	PlainNames bool
 }
 
 // OutputFrom reads the options filter_path, pretty and format, and a format from
@@ -60,7 +64,7 @@ func NewOutput(w io.Writer, o OutputOptions) io.WriteCloser {
 	var to sink
 	switch {
 	case o.Format == YAML:
-		to = &yamlPrinter{w: buffered}
+		to = &yamlPrinter{w: buffered, plain: o.PlainNames}
 	case o.Format == CBOR:
 		to = newCBORPrinter(buffered)
 	case o.Format == SMILE:

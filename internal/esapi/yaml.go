@@ -12,6 +12,7 @@ type yamlPrinter struct {
 	stack []yamlLevel
 	named bool // a name stands on the line, its value does not
 	begun bool
+	plain bool // names that are words of YAML need no quotes
 }
 
 type yamlLevel struct {
@@ -90,7 +91,7 @@ func (y *yamlPrinter) close() {
 
 func (y *yamlPrinter) name(raw []byte) {
 	y.before()
-	if plain := string(raw[1 : len(raw)-1]); isPlainYAML(plain) {
+	if plain := string(raw[1 : len(raw)-1]); isPlainYAML(plain, y.plain) {
 		y.w.WriteString(plain)
 	} else {
 		y.w.Write(raw)
@@ -114,7 +115,7 @@ func (y *yamlPrinter) end() {
 }
 
 // isPlainYAML reports whether a name needs no quotes.
-func isPlainYAML(name string) bool {
+func isPlainYAML(name string, words bool) bool {
 	for i := 0; i < len(name); i++ {
 		c := name[i]
 		switch {
@@ -124,9 +125,9 @@ func isPlainYAML(name string) bool {
 			return false
 		}
 	}
-	switch strings.ToLower(name) {
+	switch lower := strings.ToLower(name); lower {
 	case "", "true", "false", "null", "yes", "no", "on", "off", "y", "n":
-		return false
+		return words && lower != ""
 	}
 	return true
 }

@@ -5,13 +5,15 @@ import (
 	"errors"
 	"io"
 	"regexp"
+	"strconv"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
 )
 
-// yamlToJSON reads the first document. Plain words are what they are in JSON: yes,
-// on and dates are texts.
+// yamlToJSON reads the first document. Plain words are what Elasticsearch takes
+// them for: yes and on are true, dates are texts. 5.x and 6.x take +5, 1_000, 0x10
+// and 010 for texts or decimal; here they are the numbers that they are since 7.x.
 func yamlToJSON(body []byte, limit int) ([]byte, error) {
 	var doc yaml.Node
 	err := yaml.NewDecoder(bytes.NewReader(body)).Decode(&doc)
@@ -70,8 +72,10 @@ func appendYAML(b []byte, n *yaml.Node, depth, limit int) ([]byte, error) {
 }
 
 var (
-	yamlWhole = regexp.MustCompile(`^-?(0|[1-9][0-9]*)$`)
-	yamlFloat = regexp.MustCompile(`^-?(0|[1-9][0-9]*)\.[0-9]+([eE][-+]?[0-9]+)?$`)
+	jsonNumber = regexp.MustCompile(`^-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][-+]?[0-9]+)?$`)
+	yamlWhole  = regexp.MustCompile(`^-?(0|[1-9][0-9]*)$`)
+	yamlFloat  = regexp.MustCompile(`^[-+]?([0-9][0-9_]*(\.[0-9]*)?|\.[0-9]+)([eE][-+]?[0-9]+)?$`)
+	yamlOther  = regexp.MustCompile(`^[-+]?(0[xX][0-9a-fA-F]+|0[0-7]+|[1-9][0-9]*(_[0-9]+)+)$`)
 )
 
 func yamlScalar(n *yaml.Node) []byte {
@@ -81,13 +85,24 @@ func yamlScalar(n *yaml.Node) []byte {
 		switch n.Value {
 		case "", "~", "null", "Null", "NULL":
 			return []byte("null")
-		case "true", "True", "TRUE":
+		case "true", "True", "TRUE", "yes", "Yes", "YES", "on", "On", "ON":
 			return []byte("true")
-		case "false", "False", "FALSE":
+		case "false", "False", "FALSE", "no", "No", "NO", "off", "Off", "OFF":
 			return []byte("false")
 		}
-		if yamlWhole.MatchString(plain) || yamlFloat.MatchString(plain) {
+		if yamlWhole.MatchString(plain) {
 			return []byte(plain)
+		}
+		if i, err := strconv.ParseInt(plain, 0, 64); err == nil && yamlOther.MatchString(n.Value) {
+			return strconv.AppendInt(nil, i, 10)
+		}
+		if yamlFloat.MatchString(n.Value) {
+			if f, err := strconv.ParseFloat(strings.ReplaceAll(plain, "_", ""), 64); err == nil {
+				if jsonNumber.MatchString(plain) {
+					return []byte(plain)
+				}
+				return appendFloat(nil, f, 64)
+			}
 		}
 	}
 	return appendText(nil, []byte(n.Value))

@@ -74,6 +74,7 @@ func (x *exchange) take(r *esapi.Request, e esapi.Endpoint, maxBody int64) error
 	accept := r.Header.Get("Accept")
 	x.applies = true
 	x.options, x.changed = esapi.OutputFrom(&r.Params, accept)
+	x.options.PlainNames = x.dialect.Before(esapi.V(7, 0))
 	if came != "" && came != esapi.JSON && !r.Params.Has("format") && esapi.FormatOf(accept) == "" {
 		x.options.Format, x.changed = came, true // who asks in a format is answered in it
 	}

@@ -66,7 +66,7 @@ func (x *exchange) takeTable(r *esapi.Request) {
 	if options.Format == "" {
 		return // text or JSON, which the cluster prints
 	}
-	x.applies, x.changed, x.options = true, true, esapi.OutputOptions{Format: options.Format}
+	x.applies, x.changed, x.options = true, true, esapi.OutputOptions{Format: options.Format, PlainNames: x.dialect.Before(esapi.V(7, 0))}
 	r.Params.Set("format", "json")
 	r.Header.Del("Accept")
 }

@@ -146,7 +146,7 @@ func parseSubject(name, text string) (*subject, error) {
 // isLines reports whether a target takes lines of JSON.
 func isLines(target string) bool {
 	path, _, _ := strings.Cut(target, "?")
-	return strings.HasSuffix(path, "_bulk") || strings.HasSuffix(path, "_msearch") || strings.HasSuffix(path, "_msearch/template")
+	return strings.HasSuffix(path, "_bulk") || strings.HasSuffix(path, "_msearch") || strings.HasSuffix(path, "_mpercolate") || strings.HasSuffix(path, "_msearch/template")
 }
 
 func parseMajors(s string) (all []int) {

@@ -47,6 +47,17 @@ func init() {
 			})}},
 		},
 		&Change{
+			ID: "CLU-08", Name: "StatesNameTheCluster", Since: V(6, 0),
+			Doc: "The state in the answer of _cluster/reroute shows the cluster's uuid.",
+			OldClient: Direction{Fidelity: translate.Exact, Response: []Rule{at(translate.Answer, func(x *Exchange, n *Node) error {
+				if x.Asked.API == "cluster.reroute" {
+					dropPath(n, "state.cluster_uuid")
+				}
+				return nil
+			})}},
+			NewClient: Direction{Fidelity: translate.Lossy, Loses: "the uuid in the answer"},
+		},
+		&Change{
 			ID: "CLU-11", Name: "ClusterStatisticsShowTheClientsVersion",
 			Doc: "The versions of the nodes in the cluster's statistics are the one that the clients of the gateway speak.",
 			OldClient: Direction{Fidelity: translate.Exact, Response: []Rule{clusterStats(func(x *Exchange, n *Node) {
@@ -181,6 +192,19 @@ func init() {
 			NewClient: nothing,
 		},
 		&Change{
+			ID: "IDX-21", Name: "MissingNamesAreNotResolved", Since: V(8, 0),
+			Doc: "_resolve/index answers 404 to a name that does not exist; 7.x leaves it out.",
+			OldClient: Direction{Fidelity: translate.Lossy, Loses: "the other names, if there are some", Response: []Rule{at(translate.AnswerHead, func(x *Exchange, _ *Node) error {
+				if x.Asked.API == "indices.resolve_index" && x.Status == http.StatusNotFound {
+					x.Status = http.StatusOK
+					x.Replacement = []byte(`{"indices":[],"aliases":[],"data_streams":[]}`)
+					x.Edited()
+				}
+				return nil
+			})}},
+			NewClient: Direction{Fidelity: translate.Exact, Response: []Rule{at(translate.AnswerHead, missingName)}},
+		},
+		&Change{
 			ID: "IDX-25", Name: "DateMathInNamesIsJavaTime", Since: V(7, 0),
 			Doc:       "The format in <logs-{now/d{yyyy.MM.dd}}> is one of java.time: YYYY is the year of the week, it was the year.",
 			OldClient: Direction{Fidelity: translate.Exact, Request: indexNames(func(s string) string { return dateMathFormat(s, javaDateFormat) })},
@@ -292,6 +316,29 @@ func dateMathFormat(expression string, change func(string) string) string {
 	})
 }
 
+// missingName is the answer of 8.x to a name that does not exist.
+func missingName(x *Exchange, _ *Node) error {
+	if x.Asked.API != "indices.resolve_index" || x.Status != http.StatusOK || x.AskedParams.Bool("ignore_unavailable") {
+		return nil
+	}
+	found := gjson.ParseBytes(x.AnswerBody())
+	for _, name := range strings.Split(x.Asked.Name, ",") {
+		known := strings.ContainsAny(name, "*<:") || name == "_all" || strings.HasPrefix(name, "-") || !found.Get("indices").Exists()
+		for _, kind := range []string{"indices", "aliases", "data_streams"} {
+			for _, one := range found.Get(kind).Array() {
+				known = known || one.Get("name").String() == name
+			}
+		}
+		if !known {
+			x.Status = http.StatusNotFound
+			x.Replacement = []byte(missingIndex(name))
+			x.Edited()
+			return nil
+		}
+	}
+	return nil
+}
+
 // resolveIndices answers _resolve/index from the state of the cluster.
 func resolveIndices(ctx context.Context, x *Exchange, next esapi.Sender) (*esapi.Response, error) {
 	state, err := ask(ctx, next, "/_cluster/state/metadata?filter_path=metadata.indices.*.state,metadata.indices.*.aliases")
@@ -325,7 +372,7 @@ func resolveIndices(ctx context.Context, x *Exchange, next esapi.Sender) (*esapi
 		_, isIndex := indices[one]
 		pattern := strings.Contains(one, "*")
 		if !pattern && !isIndex && aliases[one] == nil {
-			if x.AskedParams.Bool("ignore_unavailable") {
+			if x.AskedParams.Bool("ignore_unavailable") || x.Client.Before(V(8, 0)) {
 				continue
 			}
 			return esapi.NewResponse(http.StatusNotFound, []byte(missingIndex(one))), nil

@@ -21,7 +21,7 @@ func init() {
 	translate.Register(&Change{
 		ID: "HTTP-14", Name: "RepeatedKeysAreRefused", Since: V(6, 0),
 		Doc: "A key that an object has twice is an error; in 5.x the last one counts.",
-		OldClient: Direction{Fidelity: translate.Exact,
+		OldClient: Direction{Fidelity: translate.Lossy, Loses: "in documents, the values before the last one, which 5.x indexes, too",
 			Request: []Rule{at(translate.RequestEnd, func(x *Exchange, _ *Node) error {
 				if len(x.RequestBody) > 0 {
 					x.ViaPerhaps(func(ctx context.Context, r *esapi.Request, next esapi.Sender) (*esapi.Response, error) {

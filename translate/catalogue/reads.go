@@ -52,7 +52,7 @@ func init() {
 			ID: "OTH-09", Name: "TermsEnumAppeared", Since: V(7, 14),
 			Doc:       "_terms_enum lists the terms of a field that begin with a text.",
 			OldClient: nothing,
-			NewClient: Direction{Fidelity: translate.Lossy, Loses: "it is an aggregation there, which takes longer; search_after looks at the first 10,000 terms", Request: []Rule{
+			NewClient: Direction{Fidelity: translate.Lossy, Loses: "it is an aggregation there, which takes longer; index_filter, which leaves out shards, is left out; search_after looks at the first 10,000 terms", Request: []Rule{
 				at(translate.RequestHead, func(x *Exchange, _ *Node) error {
 					if x.Asked.API == "terms_enum" {
 						x.Endpoint.API, x.Endpoint.Path = "", "/"
@@ -124,11 +124,7 @@ func termsEnum(ctx context.Context, x *Exchange, r *esapi.Request, next esapi.Se
 	if err != nil {
 		return nil, err
 	}
-	query := `{"match_all":{}}`
-	if f := asked.Get("index_filter"); f.Exists() {
-		query = f.Raw
-	}
-	body, err := x.TranslateRequest(translate.SearchBody, []byte(`{"size":0,"query":`+query+`,"aggs":`+string(aggs)+`}`))
+	body, err := x.TranslateRequest(translate.SearchBody, []byte(`{"size":0,"aggs":`+string(aggs)+`}`))
 	if err != nil {
 		return nil, err
 	}

@@ -127,6 +127,12 @@ func init() {
 			})}},
 		},
 		&Change{
+			ID: "SNAP-04", Name: "SnapshotNamesInUseHaveAnErrorOfTheirOwn", Since: V(8, 0),
+			Doc:       "The error for a snapshot that exists is snapshot_name_already_in_use_exception; it was invalid_snapshot_name_exception.",
+			OldClient: Direction{Fidelity: translate.Exact, Response: []Rule{nameInUse("snapshot_name_already_in_use_exception", "invalid_snapshot_name_exception")}},
+			NewClient: Direction{Fidelity: translate.Exact, Response: []Rule{nameInUse("invalid_snapshot_name_exception", "snapshot_name_already_in_use_exception")}},
+		},
+		&Change{
 			ID: "SNAP-06", Name: "SnapshotsAreDeletedByList", Since: V(7, 8),
 			Doc: "DELETE takes lists and patterns of snapshots; before, each name was that of one snapshot.",
 			OldClient: Direction{Fidelity: translate.Exact, Request: []Rule{at(translate.RequestHead, func(x *Exchange, _ *Node) error {
@@ -148,6 +154,15 @@ func init() {
 }
 
 const repositoryConflict = "repository_conflict_exception"
+
+func nameInUse(from, to string) Rule {
+	return at(translate.Error, func(_ *Exchange, n *Node) error {
+		if n.Get("type").String() == from && strings.Contains(n.Get("reason").String(), "snapshot with the same name") {
+			n.SetString("type", to)
+		}
+		return nil
+	})
+}
 
 func changesRepository(x *Exchange) bool {
 	return x.Asked.API == "snapshot.delete_repository" || x.Asked.API == "snapshot.create_repository"
