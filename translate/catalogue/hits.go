@@ -93,28 +93,8 @@ func init() {
 		&Change{
 			ID: "SRCH-04", Name: "MaxScoreBecameNull", Since: V(7, 0),
 			Doc: "max_score of a search that collects no hits is null; it was 0.0.",
-			OldClient: Direction{Fidelity: translate.Exact, Request: []Rule{
-				at(translate.SearchBody, func(x *Exchange, n *Node) error {
-					if isSearchRoot(n) {
-						collects := n.Get("size").Raw != "0"
-						if n.Has("suggest") && !n.Has("query") && !n.Has("aggs") && !n.Has("aggregations") {
-							collects = false // only suggestions
-						}
-						scoresOf(x).collects = append(scoresOf(x).collects, collects)
-					}
-					return nil
-				}),
-				at(translate.RequestHead, func(x *Exchange, _ *Node) error {
-					scoresOf(x).sizeZero = x.Params.Get("size") == "0"
-					return nil
-				}),
-			}, Response: []Rule{
-				at(translate.SearchAnswer, func(x *Exchange, n *Node) error {
-					if isTopLevel(n) {
-						scoresOf(x).answers++
-					}
-					return nil
-				}),
+			OldClient: Direction{Fidelity: translate.Exact, Request: noteSearchesThatCollect, Response: []Rule{
+				countAnswers,
 				at(translate.Hits, func(x *Exchange, n *Node) error {
 					score := n.Get("max_score")
 					if isTopLevel(n) && score.Exists() && score.Type == gjson.Null && scoresOf(x).collectsNothing() {
@@ -123,14 +103,17 @@ func init() {
 					return nil
 				}),
 			}},
-			NewClient: Direction{Fidelity: translate.Exact, Response: []Rule{
+			NewClient: Direction{Fidelity: translate.Exact, Request: noteSearchesThatCollect, Response: []Rule{
+				countAnswers,
 				at(translate.Shards, func(x *Exchange, n *Node) error {
 					scoresOf(x).noShards = n.Get("total").Raw == "0"
 					return nil
 				}),
 				at(translate.Hits, func(x *Exchange, n *Node) error {
+					// Hits of filters alone have a score of 0.0 in all versions.
 					score := n.Get("max_score")
-					if score.Type == gjson.Number && score.Num == 0 && !scoresOf(x).noShards { // without any shard 7.x says 0.0, too
+					if isTopLevel(n) && score.Type == gjson.Number && score.Num == 0 && scoresOf(x).collectsNothing() &&
+						!scoresOf(x).noShards { // without any shard 7.x says 0.0, too
 						n.Set("max_score", "null")
 					}
 					return nil
@@ -193,6 +176,31 @@ type scores struct {
 	answers  int    // so far
 	noShards bool
 }
+
+// noteSearchesThatCollect finds out which searches collect no hits.
+var noteSearchesThatCollect = []Rule{
+	at(translate.SearchBody, func(x *Exchange, n *Node) error {
+		if isSearchRoot(n) {
+			collects := n.Get("size").Raw != "0"
+			if n.Has("suggest") && !n.Has("query") && !n.Has("aggs") && !n.Has("aggregations") {
+				collects = false // only suggestions
+			}
+			scoresOf(x).collects = append(scoresOf(x).collects, collects)
+		}
+		return nil
+	}),
+	at(translate.RequestHead, func(x *Exchange, _ *Node) error {
+		scoresOf(x).sizeZero = x.Params.Get("size") == "0"
+		return nil
+	}),
+}
+
+var countAnswers = at(translate.SearchAnswer, func(x *Exchange, n *Node) error {
+	if isTopLevel(n) {
+		scoresOf(x).answers++
+	}
+	return nil
+})
 
 func scoresOf(x *Exchange) *scores {
 	const note = "scores"
