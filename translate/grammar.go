@@ -153,6 +153,7 @@ const (
 	HealthAnswer   Place = "health answer"
 	IndexHealth    Place = "health of an index"
 	StatsDocs      Place = "statistics of documents"
+	StatsStore     Place = "statistics of the store"
 	Answer         Place = "answer" // any other answer
 )
 
@@ -493,8 +494,9 @@ var grammar = map[Place]shape{
 	"statistics of an index":      {Members: map[string]Place{"primaries": "statistics", "total": "statistics", "shards": "statistics of shards"}},
 	"statistics of shards":        {Each: "statistics of a shard"},
 	"statistics of a shard":       {Each: "statistics"},
-	"statistics":                  {Members: map[string]Place{"docs": StatsDocs}},
+	"statistics":                  {Members: map[string]Place{"docs": StatsDocs, "store": StatsStore}},
 	StatsDocs:                     {},
+	StatsStore:                    {},
 }
 
 func init() {

@@ -44,6 +44,18 @@ func init() {
 			})}},
 		},
 		&Change{
+			ID: "CLU-12", Name: "NodesTellTheirBuild", Since: V(6, 3),
+			Doc:       "The nodes have build_flavor and build_type.",
+			OldClient: Direction{Fidelity: translate.Exact, Response: []Rule{drop(translate.NodeInfo, "build_flavor", "build_type")}},
+			NewClient: Direction{Fidelity: translate.Lossy, Loses: "the values are those of the usual distribution", Response: []Rule{at(translate.NodeInfo, func(_ *Exchange, n *Node) error {
+				if n.Has("version") && n.Has("build_hash") {
+					n.InsertAfter("version", "build_flavor", `"default"`)
+					n.InsertAfter("build_flavor", "build_type", `"tar"`)
+				}
+				return nil
+			})}},
+		},
+		&Change{
 			ID: "CLU-12", Name: "NodesGotMoreRoles", Since: V(7, 0),
 			Doc: "A node has more roles than master, data and ingest.",
 			OldClient: Direction{Fidelity: translate.Exact, Response: []Rule{at(translate.NodeInfo, func(_ *Exchange, n *Node) error {

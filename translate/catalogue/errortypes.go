@@ -82,6 +82,12 @@ func init() {
 			}},
 		},
 		&Change{
+			ID: "ERR-15", Name: "MissingIndicesOfReadsBecameIndices", Since: V(8, 0),
+			Doc:       "The error for a document of a missing index has the resource.type index_or_alias, as all errors for missing indices; it was index_expression.",
+			OldClient: Direction{Fidelity: translate.Exact, Response: []Rule{missingResource("index_expression")}},
+			NewClient: Direction{Fidelity: translate.Exact, Response: []Rule{missingResource("index_or_alias")}},
+		},
+		&Change{
 			ID: "ERR-07", Name: "ResultWindowBecameABadRequest", Since: V(7, 0),
 			Doc: "A page behind the result window answers 400 with an illegal_argument_exception; it was 500 with a query_phase_execution_exception.",
 			OldClient: Direction{Fidelity: translate.Exact, Response: windowErrors(http.StatusBadRequest, http.StatusInternalServerError,
@@ -102,6 +108,20 @@ func init() {
 			NewClient: Direction{Fidelity: translate.Exact, Response: []Rule{unknownAggregation}},
 		},
 	)
+}
+
+// readAPIs read single documents.
+var readAPIs = []string{"get", "get_source", "explain", "termvectors", "mget", "mtermvectors"}
+
+// missingResource gives the missing index of a read the resource.type of the
+// client's version.
+func missingResource(kind string) Rule {
+	return at(translate.Error, func(x *Exchange, n *Node) error {
+		if slices.Contains(readAPIs, x.Asked.API) && n.Has("resource.type") && n.Get("type").String() == "index_not_found_exception" {
+			n.SetString("resource.type", kind)
+		}
+		return nil
+	})
 }
 
 // inSource stands in the reasons of the JSON parser itself.

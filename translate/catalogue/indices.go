@@ -219,6 +219,33 @@ func init() {
 			NewClient: nothing,
 		},
 		&Change{
+			ID: "OPS-10", Name: "StoreStatisticsLostThrottling", Since: V(6, 0),
+			Doc: "The statistics of the store tell nothing of throttling.",
+			OldClient: Direction{Fidelity: translate.Exact, Response: []Rule{at(translate.StatsStore, func(_ *Exchange, n *Node) error {
+				n.InsertAfter("size_in_bytes", "throttle_time_in_millis", "0")
+				return nil
+			})}},
+			NewClient: Direction{Fidelity: translate.Exact, Response: []Rule{drop(translate.StatsStore, "throttle_time_in_millis")}},
+		},
+		&Change{
+			ID: "OPS-10", Name: "StoreStatisticsTellReservations", Since: V(7, 9),
+			Doc:       "The statistics of the store have reserved_in_bytes, which is for shards on their way here.",
+			OldClient: Direction{Fidelity: translate.Exact, Response: []Rule{drop(translate.StatsStore, "reserved_in_bytes")}},
+			NewClient: Direction{Fidelity: translate.Lossy, Loses: "the number is always 0", Response: []Rule{at(translate.StatsStore, func(_ *Exchange, n *Node) error {
+				n.InsertAfter("size_in_bytes", "reserved_in_bytes", "0")
+				return nil
+			})}},
+		},
+		&Change{
+			ID: "OPS-10", Name: "StoreStatisticsTellTheDataSet", Since: V(7, 13),
+			Doc:       "The statistics of the store have total_data_set_size_in_bytes: with what lies in a snapshot only.",
+			OldClient: Direction{Fidelity: translate.Exact, Response: []Rule{drop(translate.StatsStore, "total_data_set_size_in_bytes")}},
+			NewClient: Direction{Fidelity: translate.Exact, Response: []Rule{at(translate.StatsStore, func(_ *Exchange, n *Node) error {
+				n.InsertAfter("size_in_bytes", "total_data_set_size_in_bytes", n.Get("size_in_bytes").Raw)
+				return nil
+			})}},
+		},
+		&Change{
 			ID: "OPS-13", Name: "FreezeWasRemoved", Since: V(8, 0),
 			Doc: "_freeze is gone: indices need no freezing to take little memory.",
 			OldClient: Direction{Fidelity: translate.Lossy, Loses: "the index is not frozen", Request: []Rule{

@@ -104,10 +104,18 @@ func init() {
 				}), at(translate.RequestHead, func(x *Exchange, _ *Node) error {
 					if x.Endpoint.Type == "_doc" {
 						x.Endpoint.Type = x.ClusterType(x.Endpoint.Index)
+						x.Note(docTypeNote, true)
 						x.Edited()
 					}
 					return nil
-				})}},
+				}), at(translate.BulkMeta, docToClusterType), at(translate.MgetItem, docToClusterType), at(translate.MsearchHeader, func(x *Exchange, n *Node) error {
+					if n.Get("type").String() == "_doc" {
+						n.SetString("type", x.ClusterType(n.Get("index").String()))
+						x.Note(docTypeNote, true)
+					}
+					return nil
+				})},
+				Response: each(showDocType, typedNodes...)},
 		},
 		&Change{
 			ID: "IDX-03", Name: "CreateAnswersWithTheIndex", Since: V(5, 6),
@@ -157,7 +165,7 @@ func init() {
 		},
 		&Change{
 			ID: "ERR-10", Name: "SecondTypeWasRefused", Since: V(6, 0),
-			Doc:       `An index holds one mapping type; a second one is refused: "the final mapping would have more than 1 type".`,
+			Doc: `An index holds one mapping type; a second one is refused: "the final mapping would have more than 1 type".`,
 			OldClient: Direction{Fidelity: translate.Refused, Loses: "several types in one index, without the setting types merge",
 				Response: []Rule{at(translate.Error, func(x *Exchange, n *Node) error {
 					if reason := n.Get("reason"); reason.Type == gjson.String {
@@ -170,6 +178,26 @@ func init() {
 			NewClient: Direction{Fidelity: translate.Exact, Request: []Rule{at(translate.RequestHead, refuseSecondType), at(translate.Mappings, refuseTypes)}},
 		},
 	)
+}
+
+const docTypeNote = "the client calls the type _doc"
+
+// docToClusterType gives an item of a bulk or mget that is of type _doc the type
+// that the cluster has.
+func docToClusterType(x *Exchange, n *Node) error {
+	if n.Get("_type").String() == "_doc" {
+		n.SetString("_type", x.ClusterType(itemIndex(x, n)))
+		x.Note(docTypeNote, true)
+	}
+	return nil
+}
+
+// showDocType gives the type back its name where the request called it so.
+func showDocType(x *Exchange, n *Node) error {
+	if x.Client.Before(V(7, 0)) && x.Noted(docTypeNote) != nil && n.Get("_type").String() == "doc" {
+		n.SetString("_type", "_doc")
+	}
+	return nil
 }
 
 // mappingAPIs take include_type_name.

@@ -111,6 +111,17 @@ func init() {
 				}, translate.PipelineBody, translate.ProcessorBody)},
 		},
 		&Change{
+			ID: "DOC-24", Name: "TermvectorsLostTheirType", Since: V(7, 0),
+			Doc: `The body of _termvectors names no "_type".`,
+			OldClient: Direction{Fidelity: translate.Exact, Request: []Rule{at(translate.Body, func(x *Exchange, n *Node) error {
+				if x.Asked.API == "termvectors" {
+					n.Drop("_type")
+				}
+				return nil
+			})}},
+			NewClient: nothing,
+		},
+		&Change{
 			ID: "DOC-25", Name: "ItemsOfMtermvectorsLostTheirType", Since: V(7, 0),
 			Doc: `The items of _mtermvectors name no "_type", and write routing, version and version_type without an underscore.`,
 			OldClient: Direction{Fidelity: translate.Exact, Request: []Rule{at(translate.MgetItem, func(x *Exchange, n *Node) error {
