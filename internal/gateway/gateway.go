@@ -231,7 +231,7 @@ type trip struct {
 func (g *Gateway) through(ctx context.Context, dialect esapi.Version, e esapi.Endpoint, req *esapi.Request, lease Lease, seen *look) (t trip, err error) {
 	sender := lease.Sender()
 	t.to = lease.Master()
-	if g.ids != nil && isScroll(e.API) {
+	if g.ids != nil && carriesIDs(e) {
 		if c := g.ids.unwrap(req); c != nil && c != t.to {
 			t.to, sender = c, c
 		}
@@ -264,8 +264,8 @@ func (g *Gateway) through(ctx context.Context, dialect esapi.Version, e esapi.En
 	if err != nil {
 		return t, err
 	}
-	if g.ids != nil && startsScroll(e.API, req.Params) {
-		g.ids.wrap(t.answer, t.to)
+	if g.ids != nil && givesID(e, req.Params) {
+		g.ids.wrap(t.answer, e.API, t.to)
 	}
 	return t, nil
 }
@@ -281,11 +281,11 @@ func (g *Gateway) untouched(e esapi.Endpoint, r *http.Request, o *Outcome) bool 
 	case o.Write:
 		return false
 	}
-	if isScroll(e.API) {
+	if carriesIDs(e) {
 		return false
 	}
 	params := esapi.ParseParams(r.URL.RawQuery)
-	return !startsScroll(e.API, params)
+	return !givesID(e, params)
 }
 
 // forward hands a request through.

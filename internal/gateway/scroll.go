@@ -12,7 +12,8 @@ import (
 	"github.com/esperanto-es/esperanto/internal/esapi"
 )
 
-// scrollIDs are the clusters whose scroll ids clients may hold. The id that a
+// scrollIDs are the clusters whose ids of scrolls and points in time clients may
+// hold. The id that a
 // client gets begins with the cluster that it came from, so that a scroll that
 // was open when the master was moved goes on where it began:
 //
@@ -29,16 +30,25 @@ func scrollPrefix(c *cluster.Cluster) string {
 	return scrollMark + base64.RawURLEncoding.EncodeToString([]byte(c.Name())) + "."
 }
 
-// isScroll reports whether an API takes ids of scrolls.
-func isScroll(api string) bool { return api == "scroll" || api == "clear_scroll" }
+// carriesIDs reports whether a request may have the id of a scroll or of a
+// point in time. A search on a point in time names no index.
+func carriesIDs(e esapi.Endpoint) bool {
+	switch e.API {
+	case "scroll", "clear_scroll", "close_point_in_time":
+		return true
+	case "search", "msearch":
+		return e.Index == ""
+	}
+	return false
+}
 
-// startsScroll reports whether the answer to a request has the id of a scroll.
-func startsScroll(api string, p esapi.Params) bool {
-	switch api {
-	case "scroll":
+// givesID reports whether the answer to a request may have one.
+func givesID(e esapi.Endpoint, p esapi.Params) bool {
+	switch e.API {
+	case "scroll", "open_point_in_time":
 		return true
 	case "search", "search_template":
-		return p.Has("scroll")
+		return p.Has("scroll") || e.API == "search" && e.Index == ""
 	}
 	return false
 }
@@ -64,16 +74,16 @@ func (s scrollIDs) unwrap(r *esapi.Request) *cluster.Cluster {
 	return from
 }
 
-// wrap puts the prefix into the id of an answer. Elasticsearch writes
-// _scroll_id first in the answer, so that only its beginning is looked at; an
+// wrap puts the prefix into the id of an answer. Elasticsearch writes it, as
+// _scroll_id, pit_id or id, first in the answer, so that only its beginning is looked at; an
 // answer of another form (YAML, or filtered) goes through as it is.
-func (s scrollIDs) wrap(res *esapi.Response, from *cluster.Cluster) {
+func (s scrollIDs) wrap(res *esapi.Response, api string, from *cluster.Cluster) {
 	if res.Status >= 300 {
 		return
 	}
 	body := bufio.NewReader(res.Body)
 	head, _ := body.Peek(scrollHead)
-	at := scrollIDAt(head)
+	at := idAt(head, api)
 	if at < 0 {
 		res.Body = &joined{body, res.Body}
 		return
@@ -90,11 +100,26 @@ func (s scrollIDs) wrap(res *esapi.Response, from *cluster.Cluster) {
 // indented beginning has.
 const scrollHead = 64
 
-// scrollIDAt finds where the value of _scroll_id begins, -1 if it is not the
-// first key.
-func scrollIDAt(head []byte) int {
+// idAt finds where the value of the id begins in an answer of an API, -1 if it is
+// not the first key.
+func idAt(head []byte, api string) int {
+	keys := []string{`"_scroll_id"`, `"pit_id"`}
+	if api == "open_point_in_time" {
+		keys = []string{`"id"`}
+	}
+	for _, key := range keys {
+		if at := behind(head, "{", key, ":", `"`); at >= 0 {
+			return at
+		}
+	}
+	return -1
+}
+
+// behind is where the text goes on behind some tokens, -1 if it does not begin
+// with them.
+func behind(head []byte, tokens ...string) int {
 	at := 0
-	for _, token := range []string{"{", `"_scroll_id"`, ":", `"`} {
+	for _, token := range tokens {
 		for at < len(head) && strings.IndexByte(" \t\r\n", head[at]) >= 0 {
 			at++
 		}

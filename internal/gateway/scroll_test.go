@@ -60,6 +60,43 @@ func TestScrollsOutliveASwitchover(t *testing.T) {
 	}
 }
 
+// So does a point in time, of the cluster or emulated.
+func TestPointsInTimeOutliveASwitchover(t *testing.T) {
+	for _, pair := range [][2]string{{"7.17.28", "8.7.1"}, {"8.7.1", "8.7.1"}, {"8.7.1", "5.6.16"}} {
+		r := newRig(t, pair[0], pair[1], pair[0])
+		r.source.f = func(q *esapi.Request) (*esapi.Response, error) {
+			switch {
+			case strings.HasSuffix(q.Path, "/_pit"):
+				return esapi.NewResponse(200, []byte(`{"id":"o-a1Aw==","succeeded":true,"num_freed":1}`)), nil
+			case strings.Contains(string(q.Body), "pit"):
+				return esapi.NewResponse(200, []byte(`{"pit_id":"o-a1Aw==","took":1,"hits":{"total":0,"hits":[]}}`)), nil
+			}
+			return esapi.NewResponse(200, []byte(`{"_scroll_id":"DnF1ZXJ5==","took":1,"_shards":{"total":1},"hits":{"total":0,"hits":[]}}`)), nil
+		}
+		id := gjson.GetBytes(r.do(t, "POST", "/i/_pit?keep_alive=1m", "").Body.Bytes(), "id").String()
+		if !strings.HasPrefix(id, "esperanto.") {
+			t.Fatalf("%v: id %q", pair, id)
+		}
+		r.master = r.Target
+		w := r.do(t, "POST", "/_search", `{"pit":{"id":"`+id+`"},"sort":["n"]}`)
+		next := gjson.GetBytes(w.Body.Bytes(), "pit_id").String()
+		if !strings.HasPrefix(next, scrollPrefix(r.Source)) {
+			t.Errorf("%v: the page's id %q; %d %s", pair, next, w.Code, w.Body)
+		}
+		if w := r.do(t, "DELETE", "/_pit", `{"id":"`+next+`"}`); w.Code != 200 {
+			t.Errorf("%v: closing: %d %s", pair, w.Code, w.Body)
+		}
+		for _, s := range r.source.sent {
+			if strings.Contains(string(s.Body), "esperanto.") {
+				t.Errorf("%v: sent %s", pair, s.Body)
+			}
+		}
+		if len(r.target.sent) > 0 {
+			t.Errorf("%v: %d requests to the master, %s the first", pair, len(r.target.sent), r.target.sent[0].Path)
+		}
+	}
+}
+
 func TestScrollIDAt(t *testing.T) {
 	for head, want := range map[string]int{
 		`{"_scroll_id":"x`:             15,
@@ -72,7 +109,7 @@ func TestScrollIDAt(t *testing.T) {
 		`{"_scroll_id`:                 -1,
 		`{"a":1,"_scroll_id":"x"}    `: -1,
 	} {
-		if got := scrollIDAt([]byte(head)); got != want {
+		if got := idAt([]byte(head), "search"); got != want {
 			t.Errorf("%s: %d, not %d", head, got, want)
 		}
 	}
