@@ -37,6 +37,18 @@ func (f *IndexFacts) HasType(mappingType string) bool {
 	return mappingType != "" && (f.Type == mappingType || slices.Contains(f.Further, mappingType))
 }
 
+// WithType are the facts of the index when it holds documents of a type, too.
+func (f IndexFacts) WithType(mappingType string) IndexFacts {
+	switch {
+	case f.Type == "":
+		f.Type = mappingType
+	case !f.HasType(mappingType):
+		f.Further = append(slices.Clone(f.Further), mappingType)
+		slices.Sort(f.Further)
+	}
+	return f
+}
+
 // IDFor is the id on the cluster of a document of one of the index's types.
 func (f *IndexFacts) IDFor(mappingType, id string) string {
 	if slices.Contains(f.Further, mappingType) {

@@ -54,3 +54,12 @@ type deafFacts struct{ Facts }
 
 // Learn implements Facts.
 func (deafFacts) Learn(string, string) {}
+
+// AddType implements Facts: it tells what the index would be.
+func (d deafFacts) AddType(ctx context.Context, index, mappingType string) (IndexFacts, bool, error) {
+	f, exists, err := d.Facts.Index(ctx, index)
+	if !exists {
+		f = IndexFacts{Name: index}
+	}
+	return f.WithType(mappingType), true, err
+}

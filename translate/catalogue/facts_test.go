@@ -83,16 +83,26 @@ func (f *fakeFacts) Learn(index, mappingType string) { f.learned[index] = mappin
 
 func (f *fakeFacts) AddType(ctx context.Context, name, mappingType string) (translate.IndexFacts, bool, error) {
 	index, ok, err := f.Index(ctx, name)
-	switch {
-	case !ok:
-		index = translate.IndexFacts{Name: name, Type: mappingType}
-	case index.Type == "":
-		index.Type = mappingType
-	case !index.HasType(mappingType):
-		index.Further = append(slices.Clone(index.Further), mappingType)
+	if !ok {
+		index.Name = name
 	}
+	index = index.WithType(mappingType)
 	f.indices[index.Name] = index
 	return index, true, err
+}
+
+// TestTriesAddNoTypes: what is only tried leaves the cluster as it is.
+func TestTriesAddNoTypes(t *testing.T) {
+	facts := newFakeFacts()
+	facts.parse("shop book\n")
+	r := esapi.NewRequest("PUT", "/shop/order/1", []byte(`{"n":1}`))
+	trial := translate.Try(translate.WithMergedTypes(t.Context()), esapi.V(5, 6), esapi.V(8, 7), facts, r)
+	if trial.Err != nil || trial.Sent.Path != "/shop/_doc/order%231" {
+		t.Errorf("sent is %+v, the error %v", trial.Sent, trial.Err)
+	}
+	if f, _, _ := facts.Index(t.Context(), "shop"); len(f.Further) > 0 {
+		t.Errorf("the index has got the types %q", f.Further)
+	}
 }
 
 // brokenFacts are those of a cluster that cannot be asked.
