@@ -127,6 +127,9 @@ func WriteError(w http.ResponseWriter, r *http.Request, e *Error, dialect Versio
 	params := ParseParams(r.URL.RawQuery)
 	options, _ := OutputFrom(&params, accept)
 	options.FilterPath = nil
+	if came := FormatOf(r.Header.Get("Content-Type")); came != JSON && !params.Has("format") && FormatOf(accept) == "" {
+		options.Format = came // who asks in a format is answered in it
+	}
 
 	head := w.Header()
 	head.Del("Content-Length")

@@ -74,7 +74,8 @@ var (
 // written. The error is an answer for the client.
 func ToJSON(body []byte, format Format, lines bool, limit int) ([]byte, error) {
 	if lines && (format == YAML || format == CBOR) {
-		return nil, &Error{Status: http.StatusBadRequest, Type: "parse_exception", Reason: string(format) + " does not support stream parsing"}
+		return nil, &Error{Status: http.StatusNotAcceptable,
+			Reason: "Content-Type [" + strings.ToUpper(string(format)) + "] does not support stream parsing. Use JSON or SMILE instead"}
 	}
 	var out []byte
 	var err error
