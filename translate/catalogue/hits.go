@@ -110,10 +110,12 @@ func init() {
 					return nil
 				}),
 				at(translate.Hits, func(x *Exchange, n *Node) error {
-					// Hits of filters alone have a score of 0.0 in all versions.
-					score := n.Get("max_score")
-					if isTopLevel(n) && score.Type == gjson.Number && score.Num == 0 && scoresOf(x).collectsNothing() &&
-						!scoresOf(x).noShards { // without any shard 7.x says 0.0, too
+					// Hits of filters alone have a score of 0.0 in all versions, and
+					// so has a search without any shard. What a template asks for is
+					// not known.
+					score, s := n.Get("max_score"), scoresOf(x)
+					empty := s.collectsNothing() && !s.noShards || !countsHits(x)
+					if isTopLevel(n) && empty && score.Type == gjson.Number && score.Num == 0 {
 						n.Set("max_score", "null")
 					}
 					return nil
