@@ -79,12 +79,64 @@ func (b *bulkItems) send(ctx context.Context, x *Exchange, r *esapi.Request, nex
 		// known: all versions refuse such a bulk as a whole.
 		return nil, esapi.IllegalArgument("Malformed action/metadata line, expected one object with [create], [delete], [index] or [update]")
 	}
-	if err := b.compareVersions(ctx, x, next); err != nil {
+	whole := &bulkAnswer{}
+	for _, round := range b.rounds(r.Body) {
+		failed, err := b.sendRound(ctx, x, r, round, whole, next)
+		if failed != nil || err != nil {
+			return failed, err
+		}
+	}
+	return esapi.NewResponse(http.StatusOK, whole.body()), nil
+}
+
+// A bulkRound is a run of items that are sent together.
+type bulkRound struct {
+	from, to int
+	body     []byte
+}
+
+// maxRounds bounds into how many bulks one is cut.
+const maxRounds = 100
+
+// rounds cuts a bulk in front of the items whose condition is about a document
+// that an earlier item may change: its version is known only then.
+func (b *bulkItems) rounds(body []byte) []bulkRound {
+	rounds := []bulkRound{{body: body}}
+	changed := map[string]bool{}
+	for i, rest := 0, body; len(rest) > 0; i++ {
+		head, _, after := cutItem(rest)
+		id := idOfItem(head)
+		s := b.special[i]
+		if last := &rounds[len(rounds)-1]; s != nil && s.version != "" && changed[id] && len(rounds) < maxRounds {
+			last.to = i
+			last.body = last.body[:len(last.body)-len(rest)]
+			rounds = append(rounds, bulkRound{from: i, body: rest})
+			clear(changed)
+		}
+		changed[id] = id != ""
+		rest = after
+	}
+	rounds[len(rounds)-1].to = b.next
+	return rounds
+}
+
+// idOfItem is the id in an action line, "" if the cluster is to make one.
+func idOfItem(head []byte) (id string) {
+	gjson.ParseBytes(head).ForEach(func(_, meta gjson.Result) bool {
+		id = meta.Get("_id").String()
+		return false
+	})
+	return id
+}
+
+// sendRound sends some of the items. An answer that is given back is that of a
+// bulk that failed as a whole.
+func (b *bulkItems) sendRound(ctx context.Context, x *Exchange, r *esapi.Request, round bulkRound, whole *bulkAnswer, next esapi.Sender) (*esapi.Response, error) {
+	if err := b.compareVersions(ctx, x, round, next); err != nil {
 		return nil, err
 	}
-	body := b.rest(r.Body)
 	var answer gjson.Result
-	if len(body) > 0 {
+	if body := b.rest(round); len(body) > 0 {
 		sent := *r
 		sent.Body = body
 		a, err := next.Send(ctx, &sent)
@@ -101,14 +153,16 @@ func (b *bulkItems) send(ctx context.Context, x *Exchange, r *esapi.Request, nex
 		}
 		answer = gjson.ParseBytes(data)
 	}
-	return esapi.NewResponse(http.StatusOK, b.merge(answer)), nil
+	b.merge(round, answer, whole)
+	return nil, nil
 }
 
 // rest is the body without the items that have failed, and with the condition in
 // those that are compared.
-func (b *bulkItems) rest(body []byte) []byte {
+func (b *bulkItems) rest(round bulkRound) []byte {
 	var rest []byte
-	for i := 0; len(body) > 0; i++ {
+	body := round.body
+	for i := round.from; len(body) > 0; i++ {
 		head, source, after := cutItem(body)
 		body = after
 		s := b.special[i]
@@ -154,27 +208,38 @@ func cutLine(b []byte) (line, rest []byte) {
 	return b, nil
 }
 
-// merge makes the answer of the whole bulk.
-func (b *bulkItems) merge(answer gjson.Result) []byte {
-	sent := answer.Get("items").Array()
-	took, failed := "0", answer.Get("errors").Bool()
-	if t := answer.Get("took"); t.Exists() {
-		took = t.Raw
+// A bulkAnswer is put together from those of the rounds.
+type bulkAnswer struct {
+	took   int64
+	failed bool
+	items  bytes.Buffer
+}
+
+func (a *bulkAnswer) add(item string) {
+	if a.items.Len() > 0 {
+		a.items.WriteByte(',')
 	}
-	var items bytes.Buffer
-	for i := range b.next {
-		if i > 0 {
-			items.WriteByte(',')
-		}
+	a.items.WriteString(item)
+}
+
+func (a *bulkAnswer) body() []byte {
+	return fmt.Appendf(nil, `{"took":%d,"errors":%t,"items":[%s]}`, a.took, a.failed, a.items.Bytes())
+}
+
+// merge adds the answers of a round's items.
+func (b *bulkItems) merge(round bulkRound, answer gjson.Result, whole *bulkAnswer) {
+	sent := answer.Get("items").Array()
+	whole.took += answer.Get("took").Int()
+	whole.failed = whole.failed || answer.Get("errors").Bool()
+	for i := round.from; i < round.to; i++ {
 		if s := b.special[i]; s != nil && !s.sent() {
-			failed = failed || s.failure != nil
-			items.WriteString(s.answer())
+			whole.failed = whole.failed || s.failure != nil
+			whole.add(s.answer())
 		} else if len(sent) > 0 {
-			items.WriteString(sent[0].Raw)
+			whole.add(sent[0].Raw)
 			sent = sent[1:]
 		}
 	}
-	return fmt.Appendf(nil, `{"took":%s,"errors":%t,"items":[%s]}`, took, failed, items.Bytes())
 }
 
 // sent reports whether the item goes to the cluster.
@@ -195,7 +260,7 @@ func (s *bulkItem) answer() string {
 
 // compareVersions reads the documents of the items with a version and decides
 // which of them still have it.
-func (b *bulkItems) compareVersions(ctx context.Context, x *Exchange, next esapi.Sender) error {
+func (b *bulkItems) compareVersions(ctx context.Context, x *Exchange, round bulkRound, next esapi.Sender) error {
 	type doc struct {
 		Index   string `json:"_index"`
 		ID      string `json:"_id"`
@@ -204,7 +269,7 @@ func (b *bulkItems) compareVersions(ctx context.Context, x *Exchange, next esapi
 	}
 	var docs []doc
 	var asked []*bulkItem
-	for i := range b.next {
+	for i := round.from; i < round.to; i++ {
 		if s := b.special[i]; s != nil && s.version != "" && s.sent() {
 			docs = append(docs, doc{Index: s.index, ID: s.id, Routing: s.routing})
 			asked = append(asked, s)
@@ -228,7 +293,7 @@ func (b *bulkItems) compareVersions(ctx context.Context, x *Exchange, next esapi
 	}
 	found := gjson.GetBytes(data, "docs").Array()
 	if len(found) != len(asked) {
-		return esapi.Unavailable("the versions of a bulk's documents could not be read; nothing was written")
+		return esapi.Unavailable("the versions of a bulk's documents could not be read; what stands in front of them in the bulk may have been written")
 	}
 	for i, s := range asked {
 		s.compare(x, found[i])
@@ -246,15 +311,20 @@ func (s *bulkItem) compare(x *Exchange, found gjson.Result) {
 	s.version = `"if_seq_no":` + found.Get("_seq_no").Raw + `,"if_primary_term":` + found.Get("_primary_term").Raw
 }
 
-// conditional is an action line with the condition in it, if there is one.
+// conditional is an action line with the condition in it, if there is one. Of
+// several actions in a line the first counts.
 func (s *bulkItem) conditional(head []byte) []byte {
 	if s.version == "" {
 		return head
 	}
-	line := strings.TrimRight(string(head), " \r\n")
-	line = strings.TrimSuffix(line, "}}")
-	if !strings.HasSuffix(line, "{") {
-		line += ","
-	}
-	return []byte(line + s.version + "}}\n")
+	var line []byte
+	gjson.ParseBytes(head).ForEach(func(op, meta gjson.Result) bool {
+		members := strings.TrimRight(strings.TrimSuffix(meta.Raw, "}"), " \t")
+		if members != "{" {
+			members += ","
+		}
+		line = []byte("{" + op.Raw + ":" + members + s.version + "}}\n")
+		return false
+	})
+	return line
 }
