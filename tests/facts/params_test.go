@@ -81,7 +81,10 @@ type server struct {
 	tells bool // it says which parameters it does not take
 }
 
-var servers = map[string]server{}
+var (
+	servers  = map[string]server{}
+	prefixes = map[string]string{} // of what the requests name, by version
+)
 
 func serverFor(t *testing.T, major byte, api string) server {
 	t.Helper()
@@ -94,12 +97,16 @@ func serverFor(t *testing.T, major byte, api string) server {
 	if err != nil {
 		t.Fatal(err)
 	}
-	e := requestOf(v, api)
+	c := harness.Elasticsearch(t, version)
+	if prefixes[version] == "" {
+		prefixes[version] = c.Prefix(t)
+	}
+	e := requestOf(v, api, prefixes[version]+"missing")
 	method, path, ok := e.RequestFor(v)
 	if !ok {
 		t.Fatalf("%s has no API %s", version, api)
 	}
-	s := server{method: method, target: harness.Elasticsearch(t, version).URL() + path, body: bodies[api]}
+	s := server{method: method, target: c.URL() + path, body: strings.ReplaceAll(bodies[api], "facts-", prefixes[version])}
 	if s.body == "" && (method == http.MethodPost || method == http.MethodPut) {
 		s.body = "{}"
 	}
@@ -130,6 +137,9 @@ func (s server) takes(t *testing.T, name string) bool {
 	if strings.Contains(s.target, "_field_caps") && name != "fields" {
 		target += "&fields=a"
 	}
+	if strings.Contains(s.target, "_cluster/health") {
+		target += "&timeout=1ms"
+	}
 	r, err := http.NewRequest(s.method, target, strings.NewReader(s.body))
 	if err != nil {
 		t.Fatal(err)
@@ -154,8 +164,7 @@ func (s server) takes(t *testing.T, name string) bool {
 
 // requestOf is a request for an API that a version has, about things that do not
 // exist.
-func requestOf(v esapi.Version, api string) esapi.Endpoint {
-	const index = "facts-missing"
+func requestOf(v esapi.Version, api, index string) esapi.Endpoint {
 	for _, method := range []string{"POST", "PUT", "GET", "DELETE", "HEAD"} {
 		if api == "exists" || api == "exists_source" {
 			method = "HEAD"
