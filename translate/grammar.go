@@ -154,6 +154,7 @@ const (
 	IndexHealth    Place = "health of an index"
 	StatsDocs      Place = "statistics of documents"
 	StatsStore     Place = "statistics of the store"
+	StatsRefresh   Place = "statistics of refreshes"
 	Answer         Place = "answer" // any other answer
 )
 
@@ -494,9 +495,10 @@ var grammar = map[Place]shape{
 	"statistics of an index":      {Members: map[string]Place{"primaries": "statistics", "total": "statistics", "shards": "statistics of shards"}},
 	"statistics of shards":        {Each: "statistics of a shard"},
 	"statistics of a shard":       {Each: "statistics"},
-	"statistics":                  {Members: map[string]Place{"docs": StatsDocs, "store": StatsStore}},
+	"statistics":                  {Members: map[string]Place{"docs": StatsDocs, "store": StatsStore, "refresh": StatsRefresh}},
 	StatsDocs:                     {},
 	StatsStore:                    {},
+	StatsRefresh:                  {},
 }
 
 func init() {

@@ -228,6 +228,19 @@ func init() {
 			NewClient: Direction{Fidelity: translate.Exact, Response: []Rule{drop(translate.StatsStore, "throttle_time_in_millis")}},
 		},
 		&Change{
+			ID: "OPS-10", Name: "RefreshStatisticsCountThoseForSearches", Since: V(7, 2),
+			Doc:       "The statistics of refreshes count those that searches see: external_total and external_total_time_in_millis.",
+			OldClient: Direction{Fidelity: translate.Exact, Response: []Rule{drop(translate.StatsRefresh, "external_total", "external_total_time_in_millis")}},
+			NewClient: Direction{Fidelity: translate.Lossy, Loses: "all refreshes are counted", Response: []Rule{at(translate.StatsRefresh, func(_ *Exchange, n *Node) error {
+				total, spent := n.Get("total"), n.Get("total_time_in_millis")
+				if total.Exists() && spent.Exists() {
+					n.InsertAfter("total_time_in_millis", "external_total", total.Raw)
+					n.InsertAfter("external_total", "external_total_time_in_millis", spent.Raw)
+				}
+				return nil
+			})}},
+		},
+		&Change{
 			ID: "OPS-10", Name: "StoreStatisticsTellReservations", Since: V(7, 9),
 			Doc:       "The statistics of the store have reserved_in_bytes, which is for shards on their way here.",
 			OldClient: Direction{Fidelity: translate.Exact, Response: []Rule{drop(translate.StatsStore, "reserved_in_bytes")}},

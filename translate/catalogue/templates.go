@@ -343,7 +343,11 @@ func showIndexTemplates(x *Exchange, n *Node) error {
 			continue
 		}
 		if wholes != nil && wholes.values[name].Exists() {
-			list = append(list, `{"name":`+translate.Quote(name)+`,"index_template":`+wholes.values[name].Raw+`}`)
+			whole := translate.NewNode(wholes.values[name].Raw)
+			if !whole.Has("composed_of") {
+				whole.InsertAfter("template", "composed_of", "[]")
+			}
+			list = append(list, `{"name":`+translate.Quote(name)+`,"index_template":`+whole.Raw()+`}`)
 			continue
 		}
 		var whole, template object
