@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -128,11 +129,14 @@ func (p part) print() []byte {
 // shown are the headers that goldens show.
 var shown = []string{"Content-Type", "Accept", "Location", translate.LossyHeader, "Warning"}
 
+// warningDate is the time at the end of a warning.
+var warningDate = regexp.MustCompile(` "[A-Z][a-z]{2}, [^"]* GMT"$`)
+
 func shownHeaders(h http.Header) http.Header {
 	s := http.Header{}
 	for _, k := range shown {
 		if v := h.Get(k); v != "" {
-			s.Set(k, v)
+			s.Set(k, warningDate.ReplaceAllString(v, ""))
 		}
 	}
 	return s

@@ -79,17 +79,6 @@ func init() {
 			NewClient: Direction{Fidelity: translate.Exact, Response: []Rule{at(translate.AnswerHead, noHandlerJSON)}},
 		},
 		&Change{
-			ID: "HTTP-19", Name: "WarningsAreForTheGateway", Crossing: true,
-			Doc: "A Warning header says that a request uses something deprecated. On the cluster's side that is the gateway's own request.",
-			OldClient: Direction{Fidelity: translate.Exact, Response: []Rule{at(translate.AnswerHead, func(x *Exchange, _ *Node) error {
-				if x.AnswerHeader.Get("Warning") != "" {
-					x.AnswerHeader.Del("Warning")
-					x.Edited()
-				}
-				return nil
-			})}},
-		},
-		&Change{
 			ID: "HTTP-25", Name: "NodesHaveTheGatewaysAddress",
 			Doc:       "Clients that sniff ask the nodes for their addresses; they are told the gateway's.",
 			OldClient: Direction{Fidelity: translate.Exact, Response: []Rule{at(translate.NodeInfo, gatewayAddress)}},
