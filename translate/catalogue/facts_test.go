@@ -120,6 +120,20 @@ func (brokenFacts) AddType(context.Context, string, string) (translate.IndexFact
 
 var errNotAsked = errors.New("the cluster cannot be asked")
 
+// TestNothingIsAskedOfNoIndex: an item that names no index is the cluster's to
+// refuse, in its own words.
+func TestNothingIsAskedOfNoIndex(t *testing.T) {
+	for _, body := range []string{"{\"upsert\":{}}\n{\"n\":1}\n", "{\"index\":{\"_type\":\"a\",\"_id\":\"1\"}}\n{\"n\":1}\n", "{\"index\"\n{\"n\":1}\n"} {
+		stub := &stubCluster{t: t}
+		r := esapi.NewRequest("POST", "/_bulk", []byte(body))
+		for _, ctx := range []context.Context{t.Context(), translate.WithMergedTypes(t.Context())} {
+			if _, err := translate.NewSender(esapi.V(5, 6), esapi.V(8, 7), brokenFacts{newFakeFacts()}, stub).Send(ctx, r); err != nil {
+				t.Errorf("%q: %v", body, err)
+			}
+		}
+	}
+}
+
 // TestUnknownFactsFailRequests: what depends on a mapping is not guessed, for a
 // guess could reach other documents, or make a second type.
 func TestUnknownFactsFailRequests(t *testing.T) {

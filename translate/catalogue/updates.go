@@ -180,7 +180,7 @@ func documentBooleans(x *Exchange, n *Node) error {
 	if !inBulk {
 		index = x.Endpoint.Index
 	}
-	if x.Facts == nil || !n.IsObject() {
+	if x.Facts == nil || !n.IsObject() || index == "" {
 		return nil
 	}
 	f, ok, err := x.Facts.Index(x.Context(), index)
