@@ -19,6 +19,7 @@ type expectation struct {
 	pairs   []string
 	clients []string // none: all of them
 	step    string
+	reason  string
 }
 
 func readExpected() (all []*expectation, err error) {
@@ -30,7 +31,7 @@ func readExpected() (all []*expectation, err error) {
 		if len(parts) != 4 {
 			return nil, fmt.Errorf("expected.txt:%d: not pairs | clients | step | reason", i+1)
 		}
-		e := &expectation{line: i + 1, pairs: strings.Fields(parts[0]), clients: strings.Fields(parts[1]), step: parts[2]}
+		e := &expectation{line: i + 1, pairs: strings.Fields(parts[0]), clients: strings.Fields(parts[1]), step: parts[2], reason: parts[3]}
 		if slices.Equal(e.clients, []string{"*"}) {
 			e.clients = nil
 		}

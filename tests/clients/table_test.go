@@ -39,6 +39,13 @@ var clients = []client{
 	pythonClient(6, 8),
 	pythonClient(7, 5, 6),
 	pythonClient(8, 5, 6),
+	javaClient("java-highlevel-6", "highlevel6", 6, "elasticsearch-rest-high-level-client", "elasticsearch-rest-high-level-client", 8, 5),
+	javaClient("java-highlevel-7", "highlevel7", 7, "elasticsearch-rest-high-level-client", "elasticsearch-rest-high-level-client", 5, 8),
+	javaClient("java-api-8", "api8", 8, "elasticsearch-java", "elasticsearch-java", 5, 6),
+	nodeClient("node-legacy-5", "legacy", 5, "elasticsearch", []string{"5.6"}, 8),
+	nodeClient("node-legacy-6", "legacy", 6, "elasticsearch", []string{"6.8"}, 8),
+	nodeClient("node-7", "elastic7", 7, "@elastic/elasticsearch", nil, 5),
+	nodeClient("node-8", "elastic8", 8, "@elastic/elasticsearch", nil, 5),
 }
 
 // version reads the library's version from its manifest.
@@ -47,7 +54,8 @@ func (c *client) version() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	found := regexp.MustCompile(`(?m)^\s*(?:require )?` + regexp.QuoteMeta(c.module) + `(?:==| v)(\S+?)(?:\+incompatible)?$`).FindSubmatch(text)
+	// go.mod, requirements of pip, pom.xml, package.json
+	found := regexp.MustCompile(regexp.QuoteMeta(c.module) + `(?: v|==|</artifactId>\s*<version>|": ")([^\s"<+]+)`).FindSubmatch(text)
 	if found == nil {
 		return "", fmt.Errorf("%s does not say which version of %s it takes", c.manifest, c.module)
 	}
