@@ -10,6 +10,11 @@ import (
 	"strings"
 )
 
+// A pair is a suite and the major of the cluster that it is run on.
+type pair struct{ client, cluster int }
+
+func (p pair) String() string { return fmt.Sprintf("%d->%d", p.client, p.cluster) }
+
 // A list says why tests do not pass. Its file has a line for each:
 //
 //	file/test name: kind: reason
@@ -23,6 +28,9 @@ const (
 	// tests are not counted. The reason names the row of docs/differences.md that
 	// refuses it, or what is missing.
 	cannot = "cannot"
+	// varies: it passes on some runs, as what the cluster does is not determined.
+	// Such tests are not counted.
+	varies = "varies"
 	// open: it could pass and does not yet. Counted as a failure.
 	open = "open"
 )
@@ -60,7 +68,7 @@ func readList(path string) (list, error) {
 
 // parseEntry finds the kind: names of tests contain colons.
 func parseEntry(line string) (name string, e entry, ok bool) {
-	for _, kind := range []string{atHome, cannot, open} {
+	for _, kind := range []string{atHome, cannot, varies, open} {
 		if name, reason, found := strings.Cut(line, ": "+kind+": "); found && strings.TrimSpace(reason) != "" {
 			return name, entry{kind, strings.TrimSpace(reason)}, true
 		}

@@ -395,3 +395,28 @@ func TestUnknownStepsAreNotIgnored(t *testing.T) {
 		t.Error("a step that the runner does not know is accepted")
 	}
 }
+
+func TestDrafts(t *testing.T) {
+	says := func(status int, target, answer string) []*call {
+		return []*call{{sent: []exchange{{status: status, target: target, answer: answer}}}, {}}
+	}
+	for _, c := range []struct {
+		p    pair
+		f    failure
+		kind string
+		part string
+	}{
+		{pair{6, 5}, failure{calls: []*call{{answer: `{"error":{"type":"esperanto_unsupported_exception","reason":"the \"x\" of y: not possible for a 6.8 client on an Elasticsearch 5.6.16 cluster"}}`}}}, cannot, `refused: the "x" of y`},
+		{pair{6, 7}, failure{calls: says(400, "/a", `No handler for type [geo_shape] declared`)}, cannot, "the 7.x of the tests lacks the module geo"},
+		{pair{5, 6}, failure{calls: says(400, "/a", `No handler for type [geo_shape] declared`), problem: "p"}, open, "line 0: p"},
+		{pair{5, 7}, failure{calls: says(400, "/a", `No handler for type [join] declared`)}, open, "line 0"},
+		{pair{5, 8}, failure{calls: says(400, "/a", `No handler for type [join] declared`)}, cannot, "parent-join"},
+		{pair{5, 8}, failure{calls: says(400, "/_reindex?a=b", `{}`)}, cannot, "module reindex"},
+		{pair{5, 8}, failure{calls: says(200, "/_reindex", `{}`)}, open, "line 0"},
+		{pair{5, 8}, failure{calls: says(400, "/a/_search", `Unknown aggregation type [moving_avg]`)}, open, "line 0"},
+	} {
+		if e := draft(c.p, &c.f); e.kind != c.kind || !strings.Contains(e.reason, c.part) {
+			t.Errorf("%s: %+v, want %s: %s", c.p, e, c.kind, c.part)
+		}
+	}
+}
