@@ -14,6 +14,7 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig"
+	"github.com/tidwall/gjson"
 	"github.com/twmb/franz-go/pkg/kfake"
 )
 
@@ -149,6 +150,36 @@ func TestReloadKeepsAMasterThatWasMovedByHand(t *testing.T) {
 	p.mustLoad(two(a, b, "max_body 1MB"), "")
 	if s := p.status(); s["master"] != "b" {
 		t.Errorf("%v", s)
+	}
+}
+
+// A job by query outlives the configuration under which it was begun, and is
+// known to the next one.
+func TestReloadKeepsJobs(t *testing.T) {
+	a, b := newElasticsearch(t, 5, 6), newElasticsearch(t, 8, 7)
+	p := newProcess(t)
+	p.mustLoad(two(a, b, ""), "")
+	for i := range 30 {
+		p.ask("PUT", fmt.Sprintf("/i/book/%d", i), fmt.Sprintf(`{"n":%d}`, i))
+	}
+	code, answer := p.ask("POST", "/i/_update_by_query?wait_for_completion=false&scroll_size=10&requests_per_second=20", "")
+	task := gjson.Get(answer, "task").String()
+	if code != 200 || task == "" {
+		t.Fatalf("%d %s", code, answer)
+	}
+	p.mustLoad(two(a, b, "max_body 1MB"), "")
+	if _, answer = p.ask("GET", "/_tasks/"+task, ""); gjson.Get(answer, "completed").Raw != "false" {
+		t.Errorf("%s", answer)
+	}
+	_, answer = p.ask("GET", "/_tasks/"+task+"?wait_for_completion=true", "")
+	if gjson.Get(answer, "response.updated").Int() != 30 || gjson.Get(answer, "response.batches").Int() != 3 {
+		t.Errorf("%s", answer)
+	}
+	p.waitApplied()
+	for _, d := range b.Docs() {
+		if d.Version != 2 {
+			t.Errorf("%+v", d)
+		}
 	}
 }
 

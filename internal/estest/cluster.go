@@ -29,6 +29,7 @@ type Cluster struct {
 	fault     func(*esapi.Request) Fault
 	requests  int
 	bulkItems int
+	scrolls   map[string]*scroll
 }
 
 // A Fault is what goes wrong with one request. The zero Fault is that all goes
@@ -44,7 +45,7 @@ type Fault struct {
 
 // New makes an empty cluster.
 func New(v esapi.Version) *Cluster {
-	return &Cluster{Version: v, now: time.Now, indices: map[string]*index{}, named: map[string]map[string]json.RawMessage{}, state: 1}
+	return &Cluster{Version: v, now: time.Now, indices: map[string]*index{}, named: map[string]map[string]json.RawMessage{}, scrolls: map[string]*scroll{}, state: 1}
 }
 
 // Faults has f decide what goes wrong with each request; nil: nothing.
@@ -189,7 +190,9 @@ func (c *Cluster) answer(r *esapi.Request, body []byte) (int, any, *failure) {
 	case "mget":
 		return c.mget(e, r, body)
 	case "search", "count":
-		return c.search(e)
+		return c.search(e, r, body)
+	case "scroll", "clear_scroll":
+		return c.scroll(e, body)
 	case "indices.refresh":
 		return 200, map[string]any{"_shards": map[string]any{"failed": 0}}, nil
 	case "indices.create":

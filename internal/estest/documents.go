@@ -427,17 +427,66 @@ func (c *Cluster) read(name, id, routing string, source bool) []byte {
 	return []byte(b + `}`)
 }
 
-func (c *Cluster) search(e esapi.Endpoint) (int, any, *failure) {
+// search finds all documents, whatever the query. With a scroll it gives them
+// page by page.
+func (c *Cluster) search(e esapi.Endpoint, r *esapi.Request, body []byte) (int, any, *failure) {
 	hits := []any{}
 	for _, i := range c.resolve(e.Index) {
-		for _, d := range i.docs {
-			if d.deleted.IsZero() {
-				hits = append(hits, map[string]any{"_index": i.name, "_id": d.id, "_source": json.RawMessage(d.source)})
+		for _, key := range slices.Sorted(maps.Keys(i.docs)) {
+			d := i.docs[key]
+			if !d.deleted.IsZero() {
+				continue
 			}
+			hit := map[string]any{"_index": i.name, "_id": d.id, "_version": d.version, "_source": json.RawMessage(d.source)}
+			if i.typ != "" {
+				hit["_type"] = i.typ
+			}
+			if d.routing != "" {
+				hit["_routing"] = d.routing
+			}
+			hits = append(hits, hit)
 		}
 	}
 	if e.API == "count" {
 		return 200, map[string]any{"count": len(hits)}, nil
 	}
-	return 200, map[string]any{"hits": map[string]any{"total": len(hits), "hits": hits}}, nil
+	if !r.Params.Has("scroll") {
+		return 200, map[string]any{"hits": map[string]any{"total": len(hits), "hits": hits}}, nil
+	}
+	size, err := strconv.Atoi(r.Params.Get("size"))
+	if err != nil {
+		size = 10
+	}
+	c.uuids++
+	id := fmt.Sprintf("scroll%d", c.uuids)
+	c.scrolls[id] = &scroll{size: size, total: len(hits), left: hits}
+	return c.page(id)
+}
+
+// A scroll is what is left of a search.
+type scroll struct {
+	size, total int
+	left        []any
+}
+
+// scroll gives the next page of a search, or ends searches.
+func (c *Cluster) scroll(e esapi.Endpoint, body []byte) (int, any, *failure) {
+	if e.API == "clear_scroll" {
+		for _, id := range gjson.GetBytes(body, "scroll_id").Array() {
+			delete(c.scrolls, id.String())
+		}
+		return 200, map[string]any{"succeeded": true}, nil
+	}
+	return c.page(gjson.GetBytes(body, "scroll_id").String())
+}
+
+func (c *Cluster) page(id string) (int, any, *failure) {
+	s := c.scrolls[id]
+	if s == nil {
+		return 0, nil, &failure{404, "search_context_missing_exception", "No search context found for id [" + id + "]"}
+	}
+	n := min(s.size, len(s.left))
+	hits := s.left[:n]
+	s.left = s.left[n:]
+	return 200, []byte(`{"_scroll_id":"` + id + `","timed_out":false,"hits":` + string(encode(map[string]any{"total": s.total, "hits": hits})) + `}`), nil
 }

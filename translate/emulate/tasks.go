@@ -93,7 +93,11 @@ func (t *Tasks) start(e *Emulator, j *job) (*Task, error) {
 	}
 	t.last++
 	task := &Task{job: j, node: t.node, number: t.last, began: time.Now(), done: make(chan struct{}), canceled: make(chan struct{}), perSecond: j.rate, rateChanged: make(chan struct{})}
-	task.progress.divide(1, j.rate, j.sliceID())
+	rate := j.rate
+	if j.dialect.AtLeast(v6) {
+		rate = 0 // until the search begins
+	}
+	task.progress.divide(1, rate, j.sliceID())
 	t.active[task.id()] = task
 	t.workers.Add(1)
 	go func() {
