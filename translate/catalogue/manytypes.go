@@ -122,6 +122,9 @@ type placed struct {
 // place finds out where a document lies; nil if it is in an index that does not
 // have its type. A write adds the type to the index.
 func place(x *Exchange, index, t, id, routing, parent string, writes bool) (*placed, error) {
+	if writes && x.MergesTypes() && t != "" && strings.HasPrefix(index, "<") {
+		return nil, x.Refuse("a document of a type in an index that is named by date math, with types merge")
+	}
 	if t == "" || t == "_all" || !isOneIndex(index) {
 		return nil, nil
 	}
@@ -488,6 +491,7 @@ func sharedAnew(x *Exchange, index string, f *translate.IndexFacts) *translate.I
 type mgetItems struct {
 	asked, answered int
 	own             map[int]string
+	typed           map[string]bool // indices that items name with a type
 }
 
 const mgetItemsNote = "mget items"
@@ -496,7 +500,7 @@ func mgetItemsOf(x *Exchange) *mgetItems {
 	if m, ok := x.Noted(mgetItemsNote).(*mgetItems); ok {
 		return m
 	}
-	m := &mgetItems{own: map[int]string{}}
+	m := &mgetItems{own: map[int]string{}, typed: map[string]bool{}}
 	x.Note(mgetItemsNote, m)
 	return m
 }
