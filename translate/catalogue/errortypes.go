@@ -89,11 +89,23 @@ func init() {
 		},
 		&Change{
 			ID: "ERR-07", Name: "ResultWindowBecameABadRequest", Since: V(7, 0),
-			Doc: "A page behind the result window answers 400 with an illegal_argument_exception; it was 500 with a query_phase_execution_exception.",
+			Doc: "A page behind the result window, and one that is larger than other limits of an index, answers 400 with an illegal_argument_exception; it was 500 with a query_phase_execution_exception.",
 			OldClient: Direction{Fidelity: translate.Exact, Response: windowErrors(http.StatusBadRequest, http.StatusInternalServerError,
 				"illegal_argument_exception", "query_phase_execution_exception")},
 			NewClient: Direction{Fidelity: translate.Exact, Response: windowErrors(http.StatusInternalServerError, http.StatusBadRequest,
 				"query_phase_execution_exception", "illegal_argument_exception")},
+		},
+		&Change{
+			ID: "ERR-14", Name: "SearchErrorsLostTheContext", Since: V(7, 0),
+			Doc:       "The error for a search whose parts do not go together is search_exception; it was search_context_exception.",
+			OldClient: Direction{Fidelity: translate.Exact, Response: []Rule{renameError("search_exception", "search_context_exception", nil)}},
+			NewClient: Direction{Fidelity: translate.Exact, Response: []Rule{renameError("search_context_exception", "search_exception", nil)}},
+		},
+		&Change{
+			ID: "ERR-14", Name: "AliasesOfSeveralIndicesAreSpeltRight", Since: V(7, 0),
+			Doc:       `The reason for an alias of several indices where one is wanted is "alias [a] has more than one index associated with it [b, c], can't execute a single index op".`,
+			OldClient: Direction{Fidelity: translate.Exact, Response: []Rule{severalIndices("Alias [$1] has more than one indices associated with it [[$2]], $3")}},
+			NewClient: Direction{Fidelity: translate.Exact, Response: []Rule{severalIndices("alias [$1] has more than one index associated with it [$2], $3")}},
 		},
 		&Change{
 			ID: "ERR-14", Name: "UnknownAggregationsGotAnotherError", Since: V(6, 0),
@@ -226,19 +238,20 @@ func newerBrokenJSON(_ *Exchange, n *Node) error {
 	return nil
 }
 
-const windowReason = "Result window is too large"
+// windowReason matches the errors about limits of a search: of pages, of pages of
+// a scroll, of slices, and of what is scored again.
+var windowReason = regexp.MustCompile(`^(?:Result window is too large|Batch size is too large|The number of slices \[\d+\] is too large|Rescore window \[\d+\] is too large)`)
 
-// windowErrors changes status and type of the error for a page behind the result
-// window.
+// windowErrors changes status and type of the errors about limits of a search.
 func windowErrors(fromStatus, toStatus int, from, to string) []Rule {
 	return []Rule{
 		at(translate.AnswerHead, func(x *Exchange, _ *Node) error {
-			if x.Status == fromStatus && strings.HasPrefix(gjson.GetBytes(x.AnswerBody(), "error.root_cause.0.reason").String(), windowReason) {
+			if x.Status == fromStatus && windowReason.MatchString(gjson.GetBytes(x.AnswerBody(), "error.root_cause.0.reason").String()) {
 				x.Status = toStatus
 			}
 			return nil
 		}),
-		renameError(from, to, func(_ *Exchange, n *Node) bool { return strings.HasPrefix(n.Get("reason").String(), windowReason) }),
+		renameError(from, to, func(_ *Exchange, n *Node) bool { return windowReason.MatchString(n.Get("reason").String()) }),
 	}
 }
 
@@ -262,3 +275,17 @@ var unknownAggregation = at(translate.Error, func(x *Exchange, n *Node) error {
 	n.SetString("reason", reason)
 	return nil
 })
+
+// severalIndicesReason is about an alias where one index is wanted.
+var severalIndicesReason = regexp.MustCompile(`^[aA]lias \[([^\]]*)\] has more than one (?:indices|index) associated with it \[?\[([^\]]*)\]\]?, (can't execute a single index op)$`)
+
+// severalIndices writes the error as the client's version does.
+func severalIndices(words string) Rule {
+	return at(translate.Error, func(_ *Exchange, n *Node) error {
+		reason := n.Get("reason").String()
+		if changed := severalIndicesReason.ReplaceAllString(reason, words); changed != reason {
+			n.SetString("reason", changed)
+		}
+		return nil
+	})
+}

@@ -20,6 +20,47 @@ import (
 func init() {
 	translate.Register(
 		&Change{
+			ID: "VER-01", Name: "ForcedVersionsWereRemoved", Since: V(6, 0),
+			Doc: "version_type=force, which writes whatever version a document has, is gone.",
+			OldClient: Direction{Fidelity: translate.Lossy, Loses: "a forced version that is lower than the document's is a conflict (external_gte)", Request: []Rule{
+				at(translate.RequestHead, func(x *Exchange, _ *Node) error {
+					if x.Params.Get("version_type") == "force" && slices.Contains(conditionalAPIs, x.Asked.API) {
+						x.Params.Set("version_type", "external_gte")
+					}
+					return nil
+				}),
+				at(translate.BulkMeta, func(_ *Exchange, n *Node) error {
+					if key := forcedVersion(n); key != "" {
+						n.SetString(key, "external_gte")
+					}
+					return nil
+				}),
+			}},
+			NewClient: nothing,
+		},
+		&Change{
+			ID: "VER-01", Name: "ForcedVersionsOfReadsWereRemoved", Since: V(6, 0),
+			Doc: "version_type=force, which reads whatever version a document has, is gone.",
+			OldClient: Direction{Fidelity: translate.Exact, Request: []Rule{
+				at(translate.RequestHead, func(x *Exchange, _ *Node) error {
+					if x.Params.Get("version_type") == "force" && !slices.Contains(conditionalAPIs, x.Asked.API) {
+						x.Params.Drop("version")
+						x.Params.Drop("version_type")
+					}
+					return nil
+				}),
+				at(translate.MgetItem, func(_ *Exchange, n *Node) error {
+					if key := forcedVersion(n); key != "" {
+						n.Drop(key)
+						n.Drop("version")
+						n.Drop("_version")
+					}
+					return nil
+				}),
+			}},
+			NewClient: nothing,
+		},
+		&Change{
 			ID: "VER-02", Name: "InternalVersionsAreNoConditionAnymore", Since: V(6, 7), Removed: V(7, 0),
 			Doc: "A write with version=n and internal versions is refused; the condition is if_seq_no and if_primary_term.",
 			OldClient: Direction{Fidelity: translate.Exact, Request: []Rule{
@@ -27,6 +68,9 @@ func init() {
 					version := x.Params.Get("version")
 					if version == "" || !slices.Contains(conditionalAPIs, x.Asked.API) || !isInternal(x.Params.Get("version_type")) {
 						return nil
+					}
+					if creates(x) && version != anyVersion && version != noVersion {
+						return nil // the cluster says that the two do not go together
 					}
 					x.Params.Drop("version")
 					x.Params.Drop("version_type")
@@ -120,6 +164,17 @@ func init() {
 	)
 }
 
+// forcedVersion is the key under which an item of a bulk or an mget says that its
+// version is forced, "" if it does not.
+func forcedVersion(n *Node) string {
+	for _, key := range []string{"version_type", "_version_type", "versionType", "_versionType"} {
+		if n.Get(key).String() == "force" {
+			return key
+		}
+	}
+	return ""
+}
+
 // askForVersions asks for the versions that sequence numbers are made of.
 func askForVersions(x *Exchange, n *Node) error {
 	asked := n.Get("seq_no_primary_term")
@@ -142,6 +197,9 @@ const (
 
 // conditionalAPIs take a version as a condition.
 var conditionalAPIs = []string{"index", "create", "update", "delete"}
+
+// creates reports whether a write is only for a document that does not exist.
+func creates(x *Exchange) bool { return x.Asked.API == "create" || x.Params.Get("op_type") == "create" }
 
 func isInternal(versionType string) bool { return versionType == "" || versionType == "internal" }
 
