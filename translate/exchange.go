@@ -86,6 +86,15 @@ func (x *Exchange) TranslateRequest(p Place, raw []byte) ([]byte, error) {
 	return w.body(nil, x.request.liveOrNil(p), raw)
 }
 
+// TranslateSearch takes a search of some indices through the plan, as a line of
+// an msearch would be.
+func (x *Exchange) TranslateSearch(indices string, raw []byte) ([]byte, error) {
+	before := x.searched
+	defer func() { x.searched = before }()
+	x.searched = indices
+	return x.TranslateRequest(SearchBody, raw)
+}
+
 // Via adds a step. Steps run in the order in which they were added, each around
 // the next.
 func (x *Exchange) Via(s Step) { x.steps = append(x.steps, s) }

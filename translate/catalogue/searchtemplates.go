@@ -40,8 +40,14 @@ func init() {
 	// What a template renders is a search in the client's dialect. Each of these
 	// boundaries may need it translated; one does it for all.
 	for _, v := range []Version{V(6, 0), V(7, 0), V(8, 0)} {
-		render := Direction{Fidelity: translate.Exact, Loses: "searches by template take a request more; those of msearch are not translated",
-			Request: []Rule{at(translate.RequestHead, renderHere)}}
+		render := Direction{Fidelity: translate.Exact, Loses: "searches by template take a request more, those of an msearch each",
+			Request: []Rule{at(translate.RequestHead, renderHere)},
+			Response: []Rule{at(translate.SearchAnswer, func(x *Exchange, n *Node) error {
+				if x.Asked.API == "msearch_template" { // which is sent as an msearch
+					n.Drop("status")
+				}
+				return nil
+			})}}
 		translate.Register(&Change{
 			ID: "TPL-05", Name: "SearchesInTemplatesChangedIn" + itoa(v.Major), Since: v,
 			Doc:       "What a search template renders is a search like any other, with the same differences.",
@@ -85,10 +91,21 @@ const renderedNote = "the template is rendered here"
 // renderHere lets the cluster render a template, translates the search that
 // comes out, and sends that.
 func renderHere(x *Exchange, _ *Node) error {
-	if x.Asked.API != "search_template" || x.Noted(renderedNote) != nil {
+	if x.Noted(renderedNote) != nil {
 		return nil
 	}
-	x.Note(renderedNote, true)
+	switch x.Asked.API {
+	case "search_template":
+		x.Note(renderedNote, true)
+	case "msearch_template":
+		x.Note(renderedNote, true)
+		x.Via(func(ctx context.Context, r *esapi.Request, next esapi.Sender) (*esapi.Response, error) {
+			return renderEach(ctx, x, r, next)
+		})
+		return nil
+	default:
+		return nil
+	}
 	x.Via(func(ctx context.Context, r *esapi.Request, next esapi.Sender) (*esapi.Response, error) {
 		render := &esapi.Request{Method: "POST", Path: "/_render/template", Header: r.Header, Body: r.Body}
 		a, body, err := sendWhole(ctx, render, next)
