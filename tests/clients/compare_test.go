@@ -42,6 +42,7 @@ var ignored = map[string]string{
 	"created":                          "the version of the cluster that made an index, below \"version\"; see isIgnored",
 	"memory_in_bytes":                  "memory",
 	"size_in_bytes":                    "bytes on the disk",
+	"total_data_set_size_in_bytes":     "bytes on the disk",
 	"_node":                            "a node's id",
 	"node":                             "a node's id",
 	"index_uuid":                       "chance",

@@ -142,6 +142,7 @@ func noteForeignItem(x *Exchange, n *Node) error {
 	index, t := itemIndex(x, n), orElse(n.Get("_type").String(), x.Asked.Type)
 	x.AskedWith(index, n.Get("_type").String())
 	items := mgetItemsOf(x)
+	items.typed[index] = items.typed[index] || t != ""
 	defer func() { items.asked++ }()
 	if t == "" || items.own[items.asked] != "" {
 		return nil

@@ -358,6 +358,11 @@ func setType(x *Exchange, n *Node) error {
 		n.InsertAfter("_index", "_type", "null") // 7.x prints the type that was asked with
 		return nil
 	}
+	if x.Asked.API == "mget" && x.Client.Before(V(7, 0)) && x.Asked.Type == "" &&
+		(n.Get("found").Raw == "false" || n.Has("error")) && !mgetItemsOf(x).typed[index.String()] {
+		n.InsertAfter("_index", "_type", "null") // an item that was not found is shown as it was asked for
+		return nil
+	}
 	n.InsertAfter("_index", "_type", translate.Quote(shownType(x, index.String())))
 	return nil
 }
