@@ -17,6 +17,10 @@ func (e *Emulator) parseReindex(j *job, v *values, r *esapi.Request) error {
 	if j.dialect.AtLeast(v73) {
 		names = append(slices.Clip(names), "max_docs")
 	}
+	if j.dialect.AtLeast(esapi.V(7, 10)) && r.Params.Has("require_alias") {
+		j.bulk.Set("require_alias", r.Params.Get("require_alias"))
+		r.Params.Drop("require_alias")
+	}
 	r.Params.Drop("scroll") // it has been read, and is not proposed in place of others
 	v.known(r.Path, names...)
 	if len(bytes.TrimSpace(r.Body)) == 0 {

@@ -226,6 +226,13 @@ func TestSlices(t *testing.T) {
 	}
 }
 
+func TestTooManySlices(t *testing.T) {
+	r := newRig(t, 3)
+	if status, a := r.do("POST", "/i/_delete_by_query?slices=2000000000", matchAll); status != 400 || !strings.Contains(a.Raw, "too large") || len(r.sent) > 0 {
+		t.Errorf("%d %s", status, a.Raw)
+	}
+}
+
 func TestReindex(t *testing.T) {
 	r := newRig(t, 3)
 	r.must("POST", "/_reindex", `{"source":{"index":"i"},"max_docs":2,"dest":{"index":"new","routing":"=r","pipeline":"p"}}`)
@@ -236,6 +243,7 @@ func TestReindex(t *testing.T) {
 	if got := strings.Split(r.bulks[1], "\n")[0]; got != `{"index":{"_index":"new","_id":"000","version":2,"version_type":"external"}}` {
 		t.Errorf("%s", got)
 	}
+	r.must("POST", "/_reindex?require_alias=true&scroll=1m", `{"source":{"index":"i"},"dest":{"index":"new"}}`)
 	for body, want := range map[string]string{
 		`{"source":{"index":"i"},"dest":{"index":"new"},"script":{"source":"x"}}`:      "a reindex with a script: it is a test",
 		`{"source":{"index":"i","remote":{"host":"http://x"}},"dest":{"index":"new"}}`: "a reindex from a remote cluster: it is a test",

@@ -1,12 +1,15 @@
 package emulate
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -187,12 +190,8 @@ func (t *Tasks) find(id string) *Task {
 func (t *Tasks) list() []*Task {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	var list []*Task
-	for n := range t.last + 1 {
-		if task := t.active[t.node+":"+strconv.FormatInt(n, 10)]; task != nil {
-			list = append(list, task)
-		}
-	}
+	list := slices.Collect(maps.Values(t.active))
+	slices.SortFunc(list, func(a, b *Task) int { return cmp.Compare(a.number, b.number) })
 	return list
 }
 

@@ -3,6 +3,7 @@ package emulate
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math"
 	"net/http"
 	"net/url"
@@ -202,6 +203,9 @@ func (e *Emulator) carryOut(ctx context.Context, t *Task) error {
 			return err
 		}
 	}
+	if n > maxSlices {
+		return esapi.IllegalArgument(fmt.Sprintf("The number of slices [%d] is too large. It must be less than [%d].", n, maxSlices))
+	}
 	t.progress.divide(n, t.rate(), j.sliceID())
 
 	workers := make([]*worker, n)
@@ -244,6 +248,10 @@ func (e *Emulator) carryOut(ctx context.Context, t *Task) error {
 	}
 	return nil
 }
+
+// maxSlices is how many slices a job may have; it is an index's limit, too,
+// unless it is set to another.
+const maxSlices = 1024
 
 // maxSlicesAtOnce bounds how many pages of one job are in memory.
 const maxSlicesAtOnce = 20
