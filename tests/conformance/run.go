@@ -339,7 +339,9 @@ func (s *session) send(ctx context.Context, r *request, a *api, c *call) (*answe
 		return nil, err
 	}
 	json, lines := "application/json", "application/x-ndjson"
-	if s.suite.major >= 8 {
+	// One of both headers alone may not be vendored: a test that sets one gets
+	// plain types.
+	if s.suite.major >= 8 && r.headers.Get("Accept") == "" && r.headers.Get("Content-Type") == "" {
 		json, lines = fmt.Sprintf(vendored, "json"), fmt.Sprintf(vendored, "x-ndjson")
 		req.Header.Set("Accept", json)
 		if strings.HasPrefix(r.api, "cat.") {

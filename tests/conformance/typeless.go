@@ -13,7 +13,8 @@ import (
 //     a path;
 //   - include_type_name: false, the type _doc of paths, and _type in bodies are
 //     taken away;
-//   - so is _type in what is expected.
+//   - so is _type in what is expected;
+//   - deprecations of 8 that the tests cannot know are allowed (warnedBy8).
 func typeless(s *suite) *suite {
 	made := &suite{major: 8, apis: s.apis}
 	for _, t := range s.tests {
@@ -68,13 +69,26 @@ func typelessSteps(steps []step) (made []step, typed bool) {
 
 func endsInType(path string) bool { return path == "_type" || strings.HasSuffix(path, "._type") }
 
+// warnedBy8 are the warnings of 8.7 about what was fine in 7.10.
+var warnedBy8 = map[string]string{
+	"indices.put_template": "Legacy index templates are deprecated in favor of composable templates.",
+	"cluster.reroute": "The [state] field in the response to the reroute API is deprecated and will be removed in a future version. " +
+		"Specify ?metric=none to adopt the future behaviour.",
+}
+
 func typelessCall(do *object) (made *object, typed bool) {
 	made = newObject()
 	for _, key := range do.keys {
 		v := do.values[key]
+		if warned := warnedBy8[key]; warned != "" {
+			allowed, _ := do.values["allowed_warnings"].([]any)
+			made.set("allowed_warnings", append(slices.Clone(allowed), warned))
+		}
 		args, ok := v.(*object)
 		if !ok || key == "headers" || key == "node_selector" {
-			made.set(key, v)
+			if _, twice := made.get(key); !twice {
+				made.set(key, v)
+			}
 			continue
 		}
 		call := newObject()
