@@ -221,7 +221,7 @@ async function main () {
   await call('delete by query', () => client.deleteByQuery({ index: events, body: { query: { range: { number: { lt: 100 } } } }, refresh: true, scroll_size: 50 }))
   await call('update by query', () => client.updateByQuery({ index: events, body: { query: { range: { number: { lt: 150 } } } }, refresh: true, conflicts: 'proceed', max_docs: 20 }))
   await call('reindex', () => client.reindex({ refresh: true, body: { max_docs: 100, source: { index: events, query: { term: { word: 'amber' } } }, dest: { index: name('ambers') } } }))
-  await call('count the copies', () => client.count({ index: name('ambers') }))
+  await step('count the copies', async () => (await client.count({ index: name('ambers') })).body.count)
   await step('reindex in the background', async () => {
     const { body: { task } } = await client.reindex({ wait_for_completion: false, body: { source: { index: events, query: { term: { word: 'birch' } } }, dest: { index: name('copies') } } })
     for (let i = 0; i < 100; i++) {

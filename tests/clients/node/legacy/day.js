@@ -178,7 +178,7 @@ async function main () {
   await step('delete by query', () => client.deleteByQuery({ index: events, type: 'event', body: { query: { range: { number: { lt: 100 } } } }, refresh: true, scrollSize: 50 }))
   await step('update by query', () => client.updateByQuery({ index: events, body: { query: { range: { number: { lt: 150 } } } }, refresh: true, conflicts: 'proceed' }))
   await step('reindex', () => client.reindex({ refresh: true, body: { source: { index: events, query: { term: { word: 'amber' } } }, dest: { index: name('ambers') } } }))
-  await step('count the copies', () => client.count({ index: name('ambers') }))
+  await step('count the copies', async () => (await client.count({ index: name('ambers') })).count)
   await step('the tasks', async () => Object.keys(await client.tasks.list({ actions: '*reindex' })))
 
   await step('move an alias', () => client.indices.updateAliases({ body: { actions: [{ remove: { index: books, alias: name('library') } }, { add: { index: books, alias: name('lem'), filter: { term: { author: 'lem' } } } }] } }))
