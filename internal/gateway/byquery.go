@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/esperanto-es/esperanto/internal/esapi"
+	"github.com/esperanto-es/esperanto/translate"
 	"github.com/esperanto-es/esperanto/translate/emulate"
 )
 
@@ -30,10 +31,14 @@ func (g *Gateway) emulated(w *answer, r *http.Request, x *exchange, req *esapi.R
 	if g.Target != nil {
 		why = "the gateway carries it out as a search and bulk requests, so that both clusters get each document"
 	}
-	e := &emulate.Emulator{Gateway: inner{g, x.dialect}, Tasks: g.Tasks, MaxPage: max(g.MaxBody, minPage), Why: why}
+	way := &inner{g: g, dialect: x.dialect}
+	e := &emulate.Emulator{Gateway: way, Tasks: g.Tasks, MaxPage: max(g.MaxBody, minPage), Why: why}
 	res, err := e.Send(r.Context(), x.dialect, req)
 	if err != nil {
 		return err
+	}
+	if names := way.lossy(); names != "" {
+		res.Header.Set(translate.LossyHeader, names)
 	}
 	return x.write(w, res)
 }
@@ -45,10 +50,20 @@ const minPage = 16 << 20
 type inner struct {
 	g       *Gateway
 	dialect esapi.Version
+
+	mu   sync.Mutex
+	lost string // by the client's search
+}
+
+// lossy names the lossy changes that the client's search needed.
+func (i *inner) lossy() string {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return i.lost
 }
 
 // Send implements emulate.Gateway.
-func (i inner) Send(ctx context.Context, r *esapi.Request, only string) (*esapi.Response, string, error) {
+func (i *inner) Send(ctx context.Context, r *esapi.Request, only string) (*esapi.Response, string, error) {
 	e := esapi.ParseEndpoint(r.Method, r.Path, i.dialect)
 	lease, err := i.g.Enter(ctx, !reads(e))
 	if err != nil {
@@ -63,6 +78,11 @@ func (i inner) Send(ctx context.Context, r *esapi.Request, only string) (*esapi.
 	if err != nil {
 		lease.Exit()
 		return nil, master, err
+	}
+	if names := t.answer.Header.Get(translate.LossyHeader); names != "" && e.API == "search" {
+		i.mu.Lock()
+		i.lost = names
+		i.mu.Unlock()
 	}
 	t.answer.Body = &leased{ReadCloser: t.answer.Body, exit: lease.Exit}
 	return t.answer, t.to.Name(), nil

@@ -113,3 +113,16 @@ func TestByQueryOutput(t *testing.T) {
 		t.Errorf("%d %s", w.Code, w.Body)
 	}
 }
+
+// What the client's search loses on its way is told with the answer.
+func TestByQueryTellsWhatIsLost(t *testing.T) {
+	r := newRig(t, "", "5.6.16", "8.7.1")
+	r.master = r.Target
+	r.target.f = func(*esapi.Request) (*esapi.Response, error) {
+		return esapi.NewResponse(200, []byte(`{"_scroll_id":"abc","hits":{"total":{"value":0},"hits":[]}}`)), nil
+	}
+	w := r.do(t, "POST", "/i/_delete_by_query", `{"query":{"match":{"n":{"query":"x","cutoff_frequency":0.1}}}}`)
+	if w.Code != 200 || w.Header().Get("X-Esperanto-Lossy") == "" {
+		t.Errorf("%d %v %s", w.Code, w.Header(), w.Body)
+	}
+}
