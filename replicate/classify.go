@@ -46,7 +46,8 @@ var classes = map[string]class{
 }
 
 // refusals says, for each API that is refused while there is a follower, what
-// to do instead.
+// to do instead. Changes by query come here only from callers that have no
+// gateway in front: it makes bulks of them (translate/emulate).
 var refusals = map[string]string{
 	"delete_by_query":                        "search for the documents and delete them with bulk requests",
 	"update_by_query":                        "search for the documents and update them with bulk requests",
