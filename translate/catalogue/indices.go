@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/tidwall/gjson"
@@ -149,15 +150,15 @@ func init() {
 			Doc: "_upgrade, which rewrote segments of older versions, is gone.",
 			OldClient: Direction{Fidelity: translate.Lossy, Loses: "nothing is rewritten; the answer says that nothing has to be", Request: []Rule{
 				at(translate.RequestHead, func(x *Exchange, _ *Node) error {
-					switch x.Asked.API {
-					case "indices.get_upgrade":
-						answerInstead(x, http.StatusOK, `{"size_in_bytes":0,"size_to_upgrade_in_bytes":0,"size_to_upgrade_ancient_in_bytes":0,"indices":{}}`)
-					case "indices.upgrade":
-						answerInstead(x, http.StatusOK, `{"_shards":{"total":0,"successful":0,"failed":0},"upgraded_indices":{}}`)
-					default:
-						return nil
+					if x.Asked.API == "indices.upgrade" || x.Asked.API == "indices.get_upgrade" {
+						x.Endpoint.API, x.Endpoint.Method = "indices.segments", http.MethodGet
+						for _, name := range []string{"only_ancient_segments", "wait_for_completion"} {
+							x.Params.Drop(name)
+						}
+						x.RequestBody = nil
+						x.Edited()
+						x.Via(upgraded(x))
 					}
-					x.Endpoint.API, x.Endpoint.Path = "", "/"
 					return nil
 				})}},
 			NewClient: nothing,
@@ -517,4 +518,61 @@ func batch(names []string, limit int) []string {
 		}
 	}
 	return lists
+}
+
+// upgraded makes an answer of _upgrade from what the indices' segments are.
+func upgraded(x *Exchange) translate.Step {
+	return func(ctx context.Context, r *esapi.Request, next esapi.Sender) (*esapi.Response, error) {
+		a, body, err := sendWhole(ctx, r, next)
+		if err != nil || a.Status >= 300 {
+			return a, err
+		}
+		answer := gjson.ParseBytes(body)
+		var indices object
+		all := 0
+		answer.Get("indices").ForEach(func(name, index gjson.Result) bool {
+			size := sizeOf(index)
+			all += size
+			if x.Asked.API == "indices.upgrade" {
+				indices.set(name.String(), `{"upgrade_version":`+translate.Quote(x.Client.String())+`,"oldest_lucene_segment_version":`+translate.Quote(luceneOf(x.Client))+`}`)
+			} else {
+				indices.set(name.String(), sizeToUpgrade(size)+`}`)
+			}
+			return true
+		})
+		if x.Asked.API == "indices.upgrade" {
+			return withBody(a, []byte(`{"_shards":`+orElse(answer.Get("_shards").Raw, "{}")+`,"upgraded_indices":`+indices.String()+`}`)), nil
+		}
+		return withBody(a, []byte(sizeToUpgrade(all)+`,"indices":`+indices.String()+`}`)), nil
+	}
+}
+
+func sizeToUpgrade(size int) string {
+	return `{"size_in_bytes":` + strconv.Itoa(size) + `,"size_to_upgrade_in_bytes":0,"size_to_upgrade_ancient_in_bytes":0`
+}
+
+// sizeOf is the size of all segments of an index.
+func sizeOf(index gjson.Result) int {
+	size := 0
+	index.Get("shards").ForEach(func(_, copies gjson.Result) bool {
+		for _, shard := range copies.Array() {
+			shard.Get("segments").ForEach(func(_, segment gjson.Result) bool {
+				size += int(segment.Get("size_in_bytes").Int())
+				return true
+			})
+		}
+		return true
+	})
+	return size
+}
+
+// luceneOf is the version of Lucene that segments have after an upgrade.
+func luceneOf(v Version) string {
+	switch v.Major {
+	case 5:
+		return "6.6.1"
+	case 6:
+		return "7.7.3"
+	}
+	return "8.11.3"
 }

@@ -77,8 +77,11 @@ func init() {
 		},
 		&Change{
 			ID: "IDX-09", Name: "TypedGetMappingWasRemoved", Since: V(7, 0),
-			Doc:       "GET /books/_mapping/book shows one type; there is only /books/_mapping.",
-			OldClient: Direction{Fidelity: translate.Exact, Response: []Rule{at(translate.AnswerHead, typeMissing), at(translate.IndicesAnswer, onlyAskedType)}},
+			Doc: "GET /books/_mapping/book shows one type; there is only /books/_mapping.",
+			OldClient: Direction{Fidelity: translate.Exact, Response: []Rule{
+				at(translate.AnswerHead, typeMissing), at(translate.IndicesAnswer, onlyAskedType),
+				at(translate.AnswerHead, fieldTypeMissing), at(translate.FieldMappings, onlyIndicesWithFields),
+			}},
 			NewClient: nothing,
 		},
 		&Change{
@@ -389,17 +392,24 @@ func putTypelessMapping(x *Exchange, _ *Node) error {
 		x.Endpoint.Index = "_all"
 		x.Edited()
 	}
-	if t == "" || index == "" || index == "_all" || strings.ContainsAny(index, ",*") {
+	if t == "" || x.Facts == nil {
 		return nil
 	}
-	known, exists, err := knownType(x, index)
-	switch {
-	case err != nil || !exists:
+	names, err := indicesOf(x, index)
+	if err != nil {
 		return err
-	case known == "":
-		learnAfterwards(x, index, t)
-	case foreign(x, known, t):
-		return secondType(x, index, known, t)
+	}
+	for _, name := range names {
+		known, exists, err := knownType(x, name)
+		switch {
+		case err != nil:
+			return err
+		case !exists:
+		case known == "":
+			learnAfterwards(x, name, t)
+		case foreign(x, known, t):
+			return secondType(x, name, known, t)
+		}
 	}
 	return nil
 }
@@ -664,22 +674,41 @@ func hasType(x *Exchange, index string, mappings gjson.Result, patterns []string
 	return wanted(t) || x.MergesTypes() && slices.ContainsFunc(further, wanted)
 }
 
-// typeMissing answers 404 if none of the indices has the type asked for.
+// missingTypesNote holds the error for those of the types asked for that none of
+// the indices has.
+const missingTypesNote = "types that are missing"
+
+// typeMissing answers 404 if a type that was asked for is in none of the indices.
+// The mappings of those that are there are shown beside the error.
 func typeMissing(x *Exchange, _ *Node) error {
 	types := askedTypes(x)
-	if x.Asked.API != "indices.get_mapping" || types == nil || x.Status != http.StatusOK || strings.Contains(x.Asked.Type, "*") {
+	if x.Asked.API != "indices.get_mapping" || types == nil || x.Status != http.StatusOK {
 		return nil
 	}
-	found := false
-	gjson.ParseBytes(x.AnswerBody()).ForEach(func(index, state gjson.Result) bool {
-		found = hasType(x, index.String(), member(state, "mappings"), types)
-		return !found
-	})
-	if !found {
-		x.Status = http.StatusNotFound
-		x.Replacement = []byte(errorBody(404, "type_missing_exception", "type[["+strings.Join(types, ", ")+"]] missing"))
-		x.Edited()
+	var missing []string
+	for _, t := range types {
+		found := false
+		gjson.ParseBytes(x.AnswerBody()).ForEach(func(index, state gjson.Result) bool {
+			found = hasType(x, index.String(), member(state, "mappings"), []string{t})
+			return !found
+		})
+		if !found && !slices.Contains(missing, t) {
+			missing = append(missing, t)
+		}
 	}
+	switch {
+	case missing == nil:
+		return nil
+	case len(missing) == len(types):
+		x.Replacement = []byte(errorBody(404, "type_missing_exception", "type[["+strings.Join(types, ",")+"]] missing"))
+	case len(missing) == 1:
+		x.Note(missingTypesNote, "type ["+missing[0]+"] missing")
+	default:
+		slices.Sort(missing)
+		x.Note(missingTypesNote, "types ["+strings.Join(missing, ",")+"] missing")
+	}
+	x.Status = http.StatusNotFound
+	x.Edited()
 	return nil
 }
 
@@ -691,6 +720,48 @@ func onlyAskedType(x *Exchange, n *Node) error {
 	}
 	for _, index := range n.Keys() {
 		if state := n.Get(index); state.IsObject() && member(state, "mappings").Exists() && !hasType(x, index, member(state, "mappings"), types) {
+			n.Drop(index)
+		}
+	}
+	if missing, ok := x.Noted(missingTypesNote).(string); ok {
+		n.SetString("error", missing)
+		n.Set("status", "404")
+	}
+	return nil
+}
+
+// fieldTypeMissing answers for fields of a type as a version with types does: an
+// index shows up only if it has the type and one of the fields, and without the
+// type in any of them it is a 404.
+func fieldTypeMissing(x *Exchange, _ *Node) error {
+	types := askedTypes(x)
+	if x.Asked.API != "indices.get_field_mapping" || types == nil || x.Status != http.StatusOK {
+		return nil
+	}
+	indices := gjson.ParseBytes(x.AnswerBody())
+	found, names := false, 0
+	indices.ForEach(func(index, _ gjson.Result) bool {
+		names++
+		known, _, err := x.Facts.Index(x.Context(), index.String())
+		found = err != nil || matchesAny(types, orElse(known.Type, "_doc")) || slices.ContainsFunc(known.Further, func(t string) bool { return matchesAny(types, t) })
+		return !found
+	})
+	if !found && names > 0 {
+		x.Status = http.StatusNotFound
+		x.Replacement = []byte("{}")
+		x.Edited()
+	}
+	return nil
+}
+
+// onlyIndicesWithFields leaves the indices out that have none of the fields of
+// the type asked for.
+func onlyIndicesWithFields(x *Exchange, n *Node) error {
+	if x.Asked.API != "indices.get_field_mapping" || askedTypes(x) == nil {
+		return nil
+	}
+	for _, index := range n.Keys() {
+		if fields := n.Get(index).Get("mappings"); fields.IsObject() && fields.Raw == "{}" {
 			n.Drop(index)
 		}
 	}
