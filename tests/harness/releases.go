@@ -31,12 +31,13 @@ const donor = "6.8.23"
 // Tests compile more scripts than the default limits allow.
 var (
 	manyScripts5 = map[string]string{"script.max_compilations_per_minute": "10000"}
-	manyScripts  = map[string]string{"script.max_compilations_rate": "10000/1m"}
+	manyScripts6 = map[string]string{"script.max_compilations_rate": "10000/1m"}
+	manyScripts  = map[string]string{"script.disable_max_compilations_rate": "true"}
 )
 
 var releases = []release{
 	{Version: "5.6.16", Settings: manyScripts5},
-	{Version: "6.8.23", Settings: manyScripts},
+	{Version: "6.8.23", Settings: manyScripts6},
 	{Version: "7.10.2", Settings: manyScripts, Modules: modules7_10},
 	{Version: "7.17.28", Modules: modules7_17},
 	{Version: "8.7.1"},
