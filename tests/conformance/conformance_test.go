@@ -252,7 +252,7 @@ func judge(t *testing.T, p pair, s *suite, outcome map[*test]*failure) docs.Conf
 			if p.client == p.cluster {
 				e = entry{atHome, f.firstLine()}
 			}
-			known[ts.String()] = e
+			known[ts.String()], listed = e, true
 		case f != nil && !listed && testing.Verbose():
 			t.Errorf("%s", describe(ts, f, *trace))
 		case f != nil && !listed:
