@@ -186,7 +186,7 @@ func shape(v any) any {
 		for key, value := range v {
 			switch {
 			case key == "throttled_millis" && value != float64(0):
-				out[key] = int(value.(float64)) / 50 // a little more or less
+				out[key] = int(value.(float64)+25) / 50 // a little more or less
 			case !changing[key]:
 				out[key] = shape(value)
 			}

@@ -33,6 +33,7 @@ func (e *Emulator) autoSlices(ctx context.Context, j *job) (int, error) {
 // shards.
 func (e *Emulator) shards(ctx context.Context, j *job, indices string, from esapi.Params) (map[string]int, error) {
 	var params esapi.Params
+	params.Set("ignore_unavailable", "false") // a missing index is an error, as it is of the search
 	for _, name := range []string{"ignore_unavailable", "allow_no_indices", "expand_wildcards", "routing", "preference"} {
 		if from.Has(name) {
 			params.Set(name, from.Get(name))
