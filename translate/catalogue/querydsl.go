@@ -417,13 +417,6 @@ func init() {
 			NewClient: Direction{Fidelity: translate.Exact, Request: []Rule{at(translate.Query, replaceClause("script_score", scriptScoreAsFunctionScore))}},
 		},
 		&Change{
-			ID: "QRY-50", Name: "MatchBoolPrefixAppeared", Since: V(7, 2),
-			Doc:       "The query match_bool_prefix is new; match_phrase_prefix is the nearest that older clusters have for its last word.",
-			OldClient: nothing,
-			NewClient: Direction{Fidelity: translate.Lossy, Loses: "the words are searched as one match and one match_phrase_prefix on the last word",
-				Request: []Rule{at(translate.Query, replaceClause("match_bool_prefix", matchBoolPrefixAsBool))}},
-		},
-		&Change{
 			ID: "QRY-50", Name: "CombinedFieldsAppeared", Since: V(7, 13),
 			Doc:       "The query combined_fields is new; a multi_match of type cross_fields is the nearest that older clusters have.",
 			OldClient: nothing,
@@ -732,32 +725,6 @@ func scriptScoreAsFunctionScore(_ *Exchange, n *Node) (string, error) {
 		more = `,"min_score":` + v.Raw
 	}
 	return `{"function_score":{"query":` + query + `,"script_score":{"script":` + n.Get("script").Raw + `},"boost_mode":"replace"` + more + common(n) + `}}`, nil
-}
-
-func matchBoolPrefixAsBool(_ *Exchange, n *Node) (string, error) {
-	for _, field := range n.Keys() {
-		spec := n.Get(field)
-		text, options := spec.String(), translate.NewNode(`{"query":""}`)
-		if spec.IsObject() {
-			options = translate.NewNode(spec.Raw)
-			text = spec.Get("query").String()
-		}
-		words := strings.Fields(text)
-		if len(words) == 0 {
-			continue
-		}
-		prefix := `{"match_phrase_prefix":{` + translate.Quote(field) + `:` + translate.Quote(words[len(words)-1]) + `}}`
-		if len(words) == 1 {
-			return prefix, nil
-		}
-		options.SetString("query", strings.Join(words[:len(words)-1], " "))
-		match := `{"match":{` + translate.Quote(field) + `:` + options.Raw() + `}}`
-		if strings.EqualFold(options.Get("operator").String(), "and") {
-			return `{"bool":{"must":[` + match + `,` + prefix + `]}}`, nil
-		}
-		return `{"bool":{"should":[` + match + `,` + prefix + `]}}`, nil
-	}
-	return "", nil
 }
 
 // formatPlaces are the places of searches that name a date format.
