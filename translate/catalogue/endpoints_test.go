@@ -186,7 +186,10 @@ var otherwise = map[string]string{
 	"mtermvectors parent":                         routed,
 	"termvectors parent":                          routed,
 	"update parent":                               routed,
+	"indices.stats types":                         counted,
 }
+
+const counted = "7.x counts what was indexed under the name that types have there, not the client's"
 
 const routed = "the parent of a 5.x client is routing already on 6.x, whose indices have no parents"
 

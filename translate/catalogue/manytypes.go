@@ -30,6 +30,7 @@ func init() {
 				Request: []Rule{
 					at(translate.RequestHead, shareDocument),
 					at(translate.RequestHead, shareTypedRequest),
+					at(translate.RequestHead, askForParent),
 					at(translate.MgetBody, shareIDs),
 					at(translate.MgetItem, shareMgetItem),
 					at(translate.MgetItem, on6(countMgetItem)),
@@ -456,7 +457,9 @@ func showOwnType(x *Exchange, n *Node) error {
 	} else if n.Get("_routing").String() == id && f.RoutingFor(t, id) == id {
 		n.Drop("_routing")
 	}
-	if shown := withoutOwnMembers(source.Raw); source.IsObject() && shown != source.Raw {
+	if shown := withoutOwnMembers(source.Raw); source.IsObject() && shown == "{}" && x.Noted(parentNote) != nil {
+		n.Drop("_source")
+	} else if source.IsObject() && shown != source.Raw {
 		n.Set("_source", shown)
 	}
 	edit(n, "get", func(got *Node) {
@@ -467,6 +470,28 @@ func showOwnType(x *Exchange, n *Node) error {
 		}
 	})
 	edit(n, "fields", func(fields *Node) { fields.DropIf(translate.IsOwnField) })
+	return nil
+}
+
+const parentNote = "the join field is asked for, which names the parent"
+
+// askForParent asks for the join field where a client wants to see the parents of
+// documents without their source.
+func askForParent(x *Exchange, _ *Node) error {
+	if !x.MergesTypes() || x.Asked.API != "get" && x.Asked.API != "mget" || !slices.Contains(strings.Split(x.AskedParams.Get("stored_fields"), ","), "_parent") {
+		return nil
+	}
+	for _, p := range []string{"_source", "_source_include", "_source_exclude", "_source_includes", "_source_excludes"} {
+		if x.AskedParams.Has(p) {
+			return nil
+		}
+	}
+	f, err := sharedFacts(x, x.Endpoint.Index)
+	if err != nil || f == nil || f.Parents == nil {
+		return err
+	}
+	x.Params.Set("_source", translate.JoinField)
+	x.Note(parentNote, true)
 	return nil
 }
 
