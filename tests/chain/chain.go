@@ -13,6 +13,7 @@ import (
 	"github.com/esperanto-es/esperanto/internal/cluster"
 	"github.com/esperanto-es/esperanto/internal/esapi"
 	"github.com/esperanto-es/esperanto/internal/gateway"
+	"github.com/esperanto-es/esperanto/translate"
 	_ "github.com/esperanto-es/esperanto/translate/catalogue" // the changes
 )
 
@@ -22,6 +23,9 @@ type Options struct {
 	Cluster string // URL of the only node
 
 	MergeTypes bool // "types merge"
+
+	// Fired, if not nil, is told what the translation of a request needed.
+	Fired func(translate.Fired)
 
 	// Wrap, if not nil, is put around what sends to the cluster: a recorder.
 	Wrap func(esapi.Sender) esapi.Sender
@@ -50,6 +54,7 @@ func Start(o Options) (*Gateway, error) {
 		Source:     c,
 		Dialect:    dialect,
 		MergeTypes: o.MergeTypes,
+		Fired:      o.Fired,
 		Forward:    func(*cluster.Cluster) gateway.Forwarder { return noForwarder{} },
 		Enter:      func(context.Context, bool) (gateway.Lease, error) { return lease{c}, nil },
 	})

@@ -21,7 +21,8 @@
 //
 //	go run ./tests/harness/cmd/clusters exec -- go test ./tests/conformance -pair '5->8' -test 'search/.*highlight' -v
 //
-// To bring the lists up to date, add -rewrite-expected, and read what it wrote:
+// -listed runs only the tests that stand in the lists, to see which of them pass
+// by now. To bring the lists up to date, add -rewrite-expected, and read what it wrote:
 // new failures are open, unless the gateway refused the request or the cluster
 // lacks a module (draft.go). make conformance runs everything and writes the
 // figures for the documentation; make test runs one test of ten.

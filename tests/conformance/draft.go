@@ -9,11 +9,12 @@ import (
 )
 
 // draft is the entry of a new failure: cannot if the gateway refused the request
-// of the step, or if the cluster of the tests lacks a module for it; else open.
-func draft(p pair, f *failure) entry {
+// of the step, if the cluster of the tests lacks a module for it, or if the test
+// is about what is the cluster's own; else open.
+func draft(p pair, ts *test, f *failure) entry {
 	if len(f.calls) > 0 {
-		if reason := refusal(f.calls[len(f.calls)-1].answer); reason != "" {
-			return entry{cannot, "refused: " + reason}
+		if reason := refusal(f.calls[len(f.calls)-1]); reason != "" {
+			return entry{cannot, reason}
 		}
 	}
 	for _, c := range f.calls {
@@ -23,17 +24,53 @@ func draft(p pair, f *failure) entry {
 			}
 		}
 	}
+	for _, n := range byNature {
+		if p.cluster >= n.from && n.test.MatchString(ts.String()) && n.problem.MatchString(f.problem) {
+			return entry{cannot, "by nature: " + n.why}
+		}
+	}
 	return entry{open, f.firstLine()}
+}
+
+// byNature are tests of what a gateway neither has nor can make up: it shows the
+// cluster as it is.
+var byNature = []struct {
+	from    int // the first major of clusters that it is true of
+	test    *regexp.Regexp
+	problem *regexp.Regexp
+	why     string
+}{
+	{0, regexp.MustCompile(``), regexp.MustCompile(`^profile\.`), "the profiler names the classes of the cluster"},
+	{0, regexp.MustCompile(`^cat\..*/Help`), regexp.MustCompile(`^\$body: does not match`), "the help of cat lists the columns of the cluster"},
+	{0, regexp.MustCompile(`^cat\.(nodes|recovery|segments|shards|snapshots|tasks|thread_pool)/`), regexp.MustCompile(`^\$body: does not match`), "cat shows nodes, shards, pools and tasks as the cluster has them"},
+	{0, regexp.MustCompile(`^nodes\.(info|stats)/`), regexp.MustCompile(`^nodes\.`), "nodes are those of the cluster"},
+	{0, regexp.MustCompile(`^indices\.recovery/|^snapshot\.restore/`), regexp.MustCompile(`shards\.0\.index\.files`), "which files a recovery copies is the cluster's own"},
+	{0, regexp.MustCompile(``), regexp.MustCompile(`request_cache\.(hit|miss)_count`), "what the caches of the cluster hold is its own"},
+	{0, regexp.MustCompile(`^indices\.stats/20_translog/`), regexp.MustCompile(`translog\.|oft.deletes|ranslog`), "the translog is the cluster's own"},
+	{0, regexp.MustCompile(`^search_shards/.*aliases`), regexp.MustCompile(`bool\.should|boost`), "in which order and form filters of aliases are combined is the cluster's own"},
+	{0, regexp.MustCompile(`^search\.aggregation/180_percentiles_tdigest`), regexp.MustCompile(`percentiles_int\.values`), "the cluster interpolates percentiles its own way"},
+	{8, regexp.MustCompile(`^indices\.upgrade/`), regexp.MustCompile(``), "8.x has no _upgrade"},
+	{8, regexp.MustCompile(`^indices\.flush/.*synced`), regexp.MustCompile(`sync_id`), "8.x has no synced flush"},
+	{8, regexp.MustCompile(`^indices\.stats/15_types/`), regexp.MustCompile(`indexing\.types`), "8.x keeps no statistics of types"},
+	{8, regexp.MustCompile(`without.soft.?deletes`), regexp.MustCompile(``), "8.x has no indices without soft deletes"},
 }
 
 var refused = regexp.MustCompile(`"type":"` + esapi.UnsupportedType + `","reason":"((?:[^"\\]|\\.)*?): not possible for a`)
 
-// refusal is what the gateway says that it cannot do; empty if it did not.
-func refusal(answer string) string {
-	if m := refused.FindStringSubmatch(answer); m != nil {
-		return strings.ReplaceAll(m[1], `\"`, `"`)
+// refusal is what the gateway says that it cannot do, with the change that
+// refuses it; empty if it did not.
+func refusal(c *call) string {
+	m := refused.FindStringSubmatch(c.answer)
+	if m == nil {
+		return ""
 	}
-	return ""
+	by := ""
+	for _, f := range c.fired {
+		if n := len(f.Request); f.Refused != "" && n > 0 {
+			by = " by " + f.Request[n-1].ID
+		}
+	}
+	return "refused" + by + ": " + strings.ReplaceAll(m[1], `\"`, `"`)
 }
 
 // modules that the 7.x or the 8.x of the tests lacks, by what the cluster says

@@ -37,6 +37,9 @@ const (
 
 type entry struct{ kind, reason string }
 
+// drafted tells whether nobody has looked at an open entry yet.
+func (e entry) drafted() bool { return strings.HasPrefix(e.reason, "line ") }
+
 // readList reads a file; one that does not exist is empty.
 func readList(path string) (list, error) {
 	all := list{}

@@ -7,6 +7,7 @@ import (
 	"sync"
 
 	"github.com/esperanto-es/esperanto/internal/esapi"
+	"github.com/esperanto-es/esperanto/translate"
 )
 
 // An exchange is one request to the cluster behind the gateway.
@@ -18,12 +19,19 @@ type exchange struct {
 	err            error
 }
 
-// A recorder keeps what is sent to the cluster.
+// A recorder keeps what is sent to the cluster, and which changes that needed.
 type recorder struct {
 	next esapi.Sender
 
-	mu  sync.Mutex
-	all []exchange
+	mu    sync.Mutex
+	all   []exchange
+	fired []translate.Fired
+}
+
+func (r *recorder) told(f translate.Fired) {
+	r.mu.Lock()
+	r.fired = append(r.fired, f)
+	r.mu.Unlock()
 }
 
 func (r *recorder) Send(ctx context.Context, q *esapi.Request) (*esapi.Response, error) {
@@ -63,12 +71,12 @@ func drain(q *esapi.Request) ([]byte, error) {
 
 func (r *recorder) reset() {
 	r.mu.Lock()
-	r.all = nil
+	r.all, r.fired = nil, nil
 	r.mu.Unlock()
 }
 
-func (r *recorder) take() []exchange {
+func (r *recorder) take() ([]exchange, []translate.Fired) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.all
+	return r.all, r.fired
 }

@@ -2,6 +2,7 @@ package conformance
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -22,6 +23,9 @@ func describe(t *test, f *failure, all bool) string {
 	}
 	for _, c := range calls {
 		fmt.Fprintf(&b, "  client  %s\n  answer  %s\n", ask(c.method, c.target, c.body), reply(c.status, c.answer))
+		if changes := changed(c); changes != "" {
+			fmt.Fprintf(&b, "  changes %s\n", changes)
+		}
 		for i, e := range c.sent {
 			fmt.Fprintf(&b, "  sent %-2d %s\n", i+1, ask(e.method, e.target, e.body))
 			if e.err != nil {
@@ -32,6 +36,19 @@ func describe(t *test, f *failure, all bool) string {
 		}
 	}
 	return b.String()
+}
+
+// changed names the changes that a call met.
+func changed(c *call) string {
+	var all []string
+	for _, f := range c.fired {
+		for _, change := range slices.Concat(f.Request, f.Answer) {
+			if !slices.Contains(all, change.ID) {
+				all = append(all, change.ID)
+			}
+		}
+	}
+	return strings.Join(all, " ")
 }
 
 func ask(method, target, body string) string {

@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/esperanto-es/esperanto/translate"
 	"go.yaml.in/yaml/v3"
 )
 
@@ -47,6 +48,7 @@ type call struct {
 	status         int
 	answer         string
 	sent           []exchange
+	fired          []translate.Fired
 }
 
 // A failure says which step of a test went wrong, and how.
@@ -286,7 +288,7 @@ func (s *session) do(ctx context.Context, part string, line int, o *object) stri
 	}
 	s.last, err = s.send(ctx, r, a, c)
 	if s.sent != nil {
-		c.sent = s.sent.take()
+		c.sent, c.fired = s.sent.take()
 	}
 	if err != nil {
 		return err.Error()

@@ -415,8 +415,27 @@ func TestDrafts(t *testing.T) {
 		{pair{5, 8}, failure{calls: says(200, "/_reindex", `{}`)}, open, "line 0"},
 		{pair{5, 8}, failure{calls: says(400, "/a/_search", `Unknown aggregation type [moving_avg]`)}, open, "line 0"},
 	} {
-		if e := draft(c.p, &c.f); e.kind != c.kind || !strings.Contains(e.reason, c.part) {
+		if e := draft(c.p, &test{file: "search/1", name: "x"}, &c.f); e.kind != c.kind || !strings.Contains(e.reason, c.part) {
 			t.Errorf("%s: %+v, want %s: %s", c.p, e, c.kind, c.part)
+		}
+	}
+}
+
+func TestNatureIsNoExcuseForOthers(t *testing.T) {
+	for _, c := range []struct {
+		p             pair
+		file, problem string
+		kind          string
+	}{
+		{pair{5, 8}, "search/1", "profile.shards.0.searches: want 1, got null", cannot},
+		{pair{5, 8}, "search/1", "hits.total: want 1, got null", open},
+		{pair{5, 8}, "indices.upgrade/1", "x", cannot},
+		{pair{5, 7}, "indices.upgrade/1", "x", open},
+		{pair{5, 7}, "cat.aliases/1", "$body: does not match ^a", open},
+		{pair{7, 8}, "nodes.info/1", "want success, got status 400", open},
+	} {
+		if e := draft(c.p, &test{file: c.file, name: "x"}, &failure{problem: c.problem}); e.kind != c.kind {
+			t.Errorf("%s %s %q: %+v, want %s", c.p, c.file, c.problem, e, c.kind)
 		}
 	}
 }
