@@ -171,7 +171,7 @@ func cutLine(body []byte, pos int) (line []byte, next int) {
 // readAction reads an action line. meta is the object with the action's
 // details.
 func readAction(line []byte, w write) (write, gjson.Result, error) {
-	if !gjson.ValidBytes(line) {
+	if !esapi.ValidJSON(line) {
 		return w, gjson.Result{}, fmt.Errorf("it is not JSON")
 	}
 	var meta gjson.Result
@@ -222,7 +222,7 @@ func text(v gjson.Result) string {
 // the client is to see it. It is not ok if the answer does not tell enough;
 // then everything is to be read back.
 func (c *capture) bulkEffects(ctx context.Context, writes []write, answer []byte, v esapi.Version) (effects []*record, shown []byte, ok bool) {
-	if !gjson.ValidBytes(answer) {
+	if !esapi.ValidJSON(answer) {
 		return nil, answer, false
 	}
 	type span struct{ start, end int }

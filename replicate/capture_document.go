@@ -60,7 +60,7 @@ func (c *capture) document(ctx context.Context, req *esapi.Request, e esapi.Endp
 	if o == outcomeNothing && err == nil && res.Status == http.StatusNotFound && item.Get("result").String() == "not_found" {
 		o = outcomeAnswered // a delete of nothing leaves a version behind
 	}
-	if o != outcomeAnswered || !gjson.ValidBytes(answer) {
+	if o != outcomeAnswered || !esapi.ValidJSON(answer) {
 		if o == outcomeAnswered {
 			o = outcomeUnparsed
 		}
@@ -151,7 +151,7 @@ func (c *capture) effect(ctx context.Context, w *write, item gjson.Result, v esa
 	}
 	// Elasticsearch takes what is no JSON for others: comments, and from clients
 	// that do not name a format also YAML.
-	if len(rec.Source) == 0 || len(rec.Source)+len(rec.ID) > c.r.cfg.MaxRecord || !gjson.ValidBytes(rec.Source) {
+	if len(rec.Source) == 0 || len(rec.Source)+len(rec.ID) > c.r.cfg.MaxRecord || !esapi.ValidJSON(rec.Source) {
 		rec.Source, rec.Read = nil, true
 	}
 	return rec, true

@@ -243,7 +243,7 @@ func (s *Sender) body(w *walker, api string, body []byte) ([]byte, error) {
 		return body, nil
 	}
 	out, err := w.body(make([]byte, 0, len(body)+256), root, body)
-	if isBroken(err) && !gjson.ValidBytes(body) {
+	if isBroken(err) && !esapi.ValidJSON(body) {
 		return body, nil
 	}
 	return out, err

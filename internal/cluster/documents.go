@@ -92,7 +92,7 @@ func (c *Cluster) MGet(ctx context.Context, ids []DocID, source bool) ([]Doc, er
 	if err := c.Failed(status, answer); err != nil {
 		return nil, err
 	}
-	if gjson.ValidBytes(answer) {
+	if esapi.ValidJSON(answer) {
 		return c.readDocs(ids, answer)
 	}
 	// Elasticsearch takes documents with comments, and shows them as they came.

@@ -265,7 +265,7 @@ const maxReason = 2048
 // becomes the Reason; without a body the Reason is the status in words. A status
 // of 0 is taken from the body.
 func ParseError(status int, body []byte) *Error {
-	if !gjson.ValidBytes(body) {
+	if !ValidJSON(body) {
 		return textError(status, body)
 	}
 	root := gjson.ParseBytes(body)

@@ -104,7 +104,7 @@ func maskBody(api string, body []byte) string {
 	case "bulk", "msearch", "msearch_template", "mpercolate", "monitoring.bulk":
 		return maskLines(api, string(body))
 	}
-	if !gjson.ValidBytes(body) {
+	if !esapi.ValidJSON(body) {
 		return masked
 	}
 	return maskJSON(body, maxBody)
@@ -126,7 +126,7 @@ func maskLines(api, body string) string {
 		case document:
 			b.WriteString(`{"` + masked + `":"` + masked + `"}`)
 			document = false
-		case !gjson.Valid(line):
+		case !esapi.ValidJSON([]byte(line)):
 			b.WriteString(masked)
 		default:
 			b.WriteString(maskJSON([]byte(line), maxNode))

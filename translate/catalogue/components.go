@@ -123,7 +123,7 @@ func composeTemplates(x *Exchange, _ *Node) error {
 	x.Via(func(ctx context.Context, r *esapi.Request, next esapi.Sender) (*esapi.Response, error) {
 		c := &composer{x, r.Params, next, ctx}
 		n := translate.NewNode(cmp.Or(string(body), "{}"))
-		if !gjson.ValidBytes([]byte(n.Raw())) || !n.IsObject() {
+		if !esapi.ValidJSON([]byte(n.Raw())) || !n.IsObject() {
 			return nil, esapi.ParsingException("the body is not a JSON object", 1, 1)
 		}
 		return do(c, n)

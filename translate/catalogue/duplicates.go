@@ -171,7 +171,7 @@ func sendItemsAgain(ctx context.Context, x *Exchange, r *esapi.Request, a *esapi
 // withoutRepetitions leaves the last of repeated keys in each object of a text of
 // one or more JSON values. What is not JSON stays as it is.
 func withoutRepetitions(text []byte) []byte {
-	if gjson.ValidBytes(text) { // one value, over one line or several
+	if esapi.ValidJSON(text) { // one value, over one line or several
 		once := appendOnce(make([]byte, 0, len(text)), gjson.ParseBytes(text), 0)
 		if bytes.HasSuffix(text, []byte("\n")) {
 			once = append(once, '\n')
@@ -180,7 +180,7 @@ func withoutRepetitions(text []byte) []byte {
 	}
 	out := make([]byte, 0, len(text))
 	for line := range bytes.Lines(text) {
-		if gjson.ValidBytes(line) {
+		if esapi.ValidJSON(line) {
 			line = withoutRepetitions(line)
 		}
 		out = append(out, line...)

@@ -361,7 +361,7 @@ func bodyOf(raw []byte) *body {
 	if len(bytes.TrimSpace(raw)) == 0 {
 		return b
 	}
-	if !gjson.ValidBytes(raw) {
+	if !esapi.ValidJSON(raw) {
 		b.broken = true
 		return b
 	}

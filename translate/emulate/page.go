@@ -68,7 +68,7 @@ func (w *worker) searchBody() []byte {
 		flags += `,"slice":` + s.slice
 	}
 	end := bytes.LastIndexByte(s.body, '}')
-	if end < 0 || !gjson.ValidBytes(s.body) {
+	if end < 0 || !esapi.ValidJSON(s.body) {
 		return s.body // the cluster says what is wrong
 	}
 	comma := ","
