@@ -140,7 +140,7 @@ func TestMemoryIsBounded(t *testing.T) {
 	for i := range 5000 {
 		r.Seen(r.sight(forReport|forCompare, "POST", fmt.Sprintf("/n%d/book/_search", i), body))
 	}
-	if took := time.Since(start); took > 2*time.Second {
+	if took := time.Since(start); took > time.Minute { // each would take a second
 		t.Errorf("showing requests took %v", took)
 	}
 	if got := r.waiting.Load(); got > queueBytes {

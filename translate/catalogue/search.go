@@ -114,7 +114,12 @@ func init() {
 				}
 				return nil
 			})}},
-			NewClient: nothing,
+			NewClient: Direction{Fidelity: translate.Exact, Request: []Rule{at(translate.RequestHead, func(x *Exchange, _ *Node) error {
+				if x.Asked.API == "search" && x.Params.Has("scroll") && x.Params.Bool("request_cache") {
+					return esapi.ValidationFailed("[request_cache] cannot be used in a scroll context")
+				}
+				return nil
+			})}},
 		},
 		&Change{
 			ID: "SRCH-22", Name: "PreferencesForPrimariesWereRemoved", Since: V(7, 0),
@@ -226,14 +231,20 @@ func init() {
 			ID: "RESP-02", Name: "FilteredSourcesOfNestedHitsBecameRelative", Since: V(6, 0),
 			Doc: `The source of a nested inner hit that is filtered with _source begins at the nested object; it had the object's path around it.`,
 			OldClient: Direction{Fidelity: translate.Exact, Request: []Rule{at(translate.InnerHits, noteNestedSource)}, Response: []Rule{at(translate.Hit, func(x *Exchange, n *Node) error {
-				if field := n.Get("_nested").Get("field"); field.Exists() && x.Noted(nestedSourceNote) != nil && n.Get("_source").IsObject() {
+				if x.Noted(nestedSourceNote) == nil {
+					return nil
+				}
+				if field := n.Get("_nested").Get("field"); field.Exists() && n.Get("_source").IsObject() {
 					n.Set("_source", "{"+field.Raw+":"+n.Get("_source").Raw+"}")
 				}
 				return nil
 			})}},
 			NewClient: Direction{Fidelity: translate.Exact, Request: []Rule{at(translate.InnerHits, noteNestedSource)}, Response: []Rule{at(translate.Hit, func(x *Exchange, n *Node) error {
+				if x.Noted(nestedSourceNote) == nil {
+					return nil // sources are long
+				}
 				field := n.Get("_nested").Get("field")
-				if source := n.Get("_source"); field.Exists() && x.Noted(nestedSourceNote) != nil && source.IsObject() && len(source.Map()) == 1 {
+				if source := n.Get("_source"); field.Exists() && source.IsObject() && len(source.Map()) == 1 {
 					if inner := member(source, field.String()); inner.IsObject() {
 						n.Set("_source", inner.Raw)
 					}
