@@ -35,6 +35,7 @@ func init() {
 				Response: []Rule{
 					catText("cat.templates", func(text string) string {
 						text = strings.Replace(text, "index_patterns", "template      ", 1)
+						text = strings.Replace(text, "template      \n", "template\n", 1) // the last column
 						return patternList.ReplaceAllStringFunc(text, func(list string) string {
 							return strings.ReplaceAll(list[1:len(list)-1], ", ", ",") + "  "
 						})
