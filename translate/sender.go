@@ -69,7 +69,7 @@ func (s *Sender) Send(ctx context.Context, r *esapi.Request) (*esapi.Response, e
 		return nil, err
 	}
 	forget := s.forgets(ctx, x)
-	below := &refusals{next: s.next}
+	below := &refusals{next: asClient{s.next, r.Header}}
 	answer, err := chain(x.steps, below).Send(ctx, sent)
 	forget() // even without an answer: the change may have been made
 	asked := len(x.fired)
@@ -111,6 +111,29 @@ func refusal(err error) string {
 		return own.Reason
 	}
 	return ""
+}
+
+// clientHeaders say who asks.
+var clientHeaders = []string{"Authorization", "Es-Secondary-Authorization", "Es-Security-Runas-User", "X-Opaque-Id"}
+
+// asClient sends what steps ask by themselves in the client's name: without that
+// it would be refused, or done with the gateway's own credentials.
+type asClient struct {
+	next   esapi.Sender
+	header http.Header // of the client's request
+}
+
+// Send implements esapi.Sender.
+func (c asClient) Send(ctx context.Context, r *esapi.Request) (*esapi.Response, error) {
+	for _, name := range clientHeaders {
+		if values := c.header[name]; values != nil && r.Header[name] == nil {
+			if r.Header == nil {
+				r.Header = http.Header{}
+			}
+			r.Header[name] = values
+		}
+	}
+	return c.next.Send(ctx, r)
 }
 
 // refusals is a Sender that notes whether what is behind it refuses a request.
