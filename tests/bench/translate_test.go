@@ -254,7 +254,7 @@ func TestMemoryWindow(t *testing.T) {
 // TestAllocations: what a hit of an answer and a line of a bulk may allocate in
 // any pair, with the whole catalogue at work.
 func TestAllocations(t *testing.T) {
-	const perHit, perLine = 10, 12
+	const perHit, perLine = 12, 16
 	eachPair(func(client, cluster esapi.Version) {
 		search := func(hits int) float64 {
 			s := translate.NewSender(client, cluster, noFacts{}, stub{func() io.ReadCloser { return io.NopCloser(answerOf(cluster, hits)) }})

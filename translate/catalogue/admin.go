@@ -302,7 +302,12 @@ var (
 	dateMath = regexp.MustCompile(`\{([^{}]*)\{([^{}|]+)((?:\|[^{}]*)?)\}\}`)
 )
 
-func withoutPlus(expression string) string { return plusName.ReplaceAllString(expression, "$1") }
+func withoutPlus(expression string) string {
+	if !strings.Contains(expression, "+") {
+		return expression // nearly always; an expression is matched per line of a bulk
+	}
+	return plusName.ReplaceAllString(expression, "$1")
+}
 
 // dateMathFormat changes the formats of dates in names such as
 // <logs-{now/d{yyyy.MM.dd|+02:00}}>.
