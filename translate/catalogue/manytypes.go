@@ -352,16 +352,46 @@ func setRouting(n *Node, routing string) {
 // shareIDs writes the plain ids of an mget below a type as items.
 func shareIDs(x *Exchange, n *Node) error {
 	ids := n.Get("ids")
-	if f, err := sharedFacts(x, x.Endpoint.Index); err != nil || f == nil || !sharing(f) || !f.HasType(x.Asked.Type) || !ids.IsArray() {
+	f, err := sharedFacts(x, x.Endpoint.Index)
+	if err != nil || f == nil || !sharing(f) || !ids.IsArray() {
 		return err
+	}
+	types := []string{x.Asked.Type}
+	switch {
+	case x.Asked.Type == "" && f.Parents == nil:
+		types = append([]string{f.Type}, f.Further...)
+		x.Via(oneOfTypes(len(types)))
+	case !f.HasType(x.Asked.Type):
+		return nil
 	}
 	var items []string
 	for _, id := range ids.Array() {
-		items = append(items, `{"_type":`+translate.Quote(x.Asked.Type)+`,"_id":`+translate.Quote(id.String())+`}`)
+		for _, t := range types {
+			items = append(items, `{"_type":`+translate.Quote(t)+`,"_id":`+translate.Quote(id.String())+`}`)
+		}
 	}
 	n.Drop("ids")
 	n.Set("docs", "["+strings.Join(items, ",")+"]")
 	return nil
+}
+
+// oneOfTypes keeps one of so many documents for each id that an mget without a
+// type asks for: the one that there is.
+func oneOfTypes(types int) translate.Step {
+	return func(ctx context.Context, r *esapi.Request, next esapi.Sender) (*esapi.Response, error) {
+		a, body, err := sendWhole(ctx, r, next)
+		if err != nil || a.Status != http.StatusOK {
+			return a, err
+		}
+		answer := translate.NewNode(string(body))
+		var kept []string
+		for docs := range slices.Chunk(answer.Get("docs").Array(), types) {
+			i := max(0, slices.IndexFunc(docs, func(doc gjson.Result) bool { return member(doc, "found").Bool() }))
+			kept = append(kept, docs[i].Raw)
+		}
+		answer.Set("docs", "["+strings.Join(kept, ",")+"]")
+		return withBody(a, []byte(answer.Raw())), nil
+	}
 }
 
 func shareMgetItem(x *Exchange, n *Node) error {
@@ -517,6 +547,8 @@ type mgetItems struct {
 	asked, answered int
 	own             map[int]string
 	typed           map[string]bool // indices that items name with a type
+	askedAs         []string        // the types of the items, "" of those that name none
+	shown           int
 }
 
 const mgetItemsNote = "mget items"
@@ -532,6 +564,15 @@ func mgetItemsOf(x *Exchange) *mgetItems {
 
 // answer sets the answer to the item that is being translated.
 func (m *mgetItems) answer(doc string) { m.own[m.asked] = doc }
+
+// nextShown is the type that the next item of the answer was asked with.
+func (m *mgetItems) nextShown() string {
+	m.shown++
+	if m.shown > len(m.askedAs) {
+		return ""
+	}
+	return m.askedAs[m.shown-1]
+}
 
 func countMgetItem(x *Exchange, _ *Node) error {
 	mgetItemsOf(x).asked++
