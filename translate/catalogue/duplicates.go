@@ -5,6 +5,7 @@ import (
 	"context"
 	"io"
 	"slices"
+	"strings"
 
 	"github.com/tidwall/gjson"
 
@@ -111,12 +112,13 @@ func sendItemsAgain(ctx context.Context, x *Exchange, r *esapi.Request, a *esapi
 	var items []string
 	var places []int
 	answer.Get("items").ForEach(func(_, item gjson.Result) bool {
-		if bytes.Contains([]byte(item.Raw), repeated) {
+		if strings.Contains(errorOfItem(item).Raw, string(repeated)) {
 			places = append(places, len(items))
 		}
 		items = append(items, item.Raw)
 		return true
 	})
+	places = withoutOvertaken(places, r.Body)
 	rest, from := r.Body, 0
 	again := *r
 	again.Body = nil
@@ -159,13 +161,38 @@ func sendItemsAgain(ctx context.Context, x *Exchange, r *esapi.Request, a *esapi
 			list = append(list, ',')
 		}
 		list = append(list, item...)
-		gjson.Parse(item).ForEach(func(_, result gjson.Result) bool {
-			failed = failed || result.Get("error").Exists()
-			return false
-		})
+		failed = failed || errorOfItem(gjson.Parse(item)).Exists()
 	}
 	merged = append(append(append(merged, `,"errors":`+jsonBool(failed)+`,"items":[`...), list...), "]}"...)
 	return esapi.NewResponse(second.Status, merged), nil
+}
+
+// errorOfItem is the error in the answer to an item of a bulk, if there is one.
+func errorOfItem(item gjson.Result) (found gjson.Result) {
+	item.ForEach(func(_, result gjson.Result) bool {
+		found = result.Get("error")
+		return false
+	})
+	return found
+}
+
+// withoutOvertaken leaves out the items behind which the bulk has another one,
+// which is not to be sent again, for a document of the same id: it has been
+// carried out, and counts.
+func withoutOvertaken(places []int, body []byte) []int {
+	var ids []string
+	done := map[string]int{}
+	for i := 0; len(body) > 0; i++ {
+		head, _, rest := cutItem(body)
+		ids = append(ids, idOfItem(head))
+		if _, again := slices.BinarySearch(places, i); !again {
+			done[ids[i]] = i
+		}
+		body = rest
+	}
+	return slices.DeleteFunc(places, func(p int) bool {
+		return p < len(ids) && ids[p] != "" && done[ids[p]] > p
+	})
 }
 
 // withoutRepetitions leaves the last of repeated keys in each object of a text of
