@@ -150,8 +150,8 @@ func deprecatedEndpoints5(x *Exchange, _ *Node) {
 		if x.Asked.Type != "" {
 			warn(x, "type ["+x.Asked.Type+"] doesn't have any effect in the search shards api, it should be rather omitted")
 		}
-	case "indices.stats":
-		if slices.Contains(strings.Split(x.Asked.Metric, ","), "percolate") {
+	case "indices.stats", "nodes.stats":
+		if slices.Contains(strings.Split(x.Asked.Metric+","+x.Asked.IndexMetric, ","), "percolate") {
 			warn(x, "percolate stats are no longer available and requests for percolate stats will fail starting in 6.0.0")
 		}
 	}

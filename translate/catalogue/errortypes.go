@@ -108,6 +108,17 @@ func init() {
 			NewClient: Direction{Fidelity: translate.Exact, Response: []Rule{severalIndices("alias [$1] has more than one index associated with it [$2], $3")}},
 		},
 		&Change{
+			ID: "ERR-14", Name: "UnknownQueriesAreValidatedWithOtherWords", Since: V(7, 0),
+			Doc: `_validate/query says "unknown query [x]"; it was "no [query] registered for [x]".`,
+			OldClient: Direction{Fidelity: translate.Exact, Response: []Rule{at(translate.Answer, func(x *Exchange, n *Node) error {
+				if m := unknownQuery.FindStringSubmatch(n.Get("error").String()); m != nil && x.Asked.API == "indices.validate_query" {
+					n.SetString("error", "org.elasticsearch.common.ParsingException: no [query] registered for ["+m[1]+"]")
+				}
+				return nil
+			})}},
+			NewClient: Direction{Fidelity: translate.Lossy, Loses: "the words are the cluster's"},
+		},
+		&Change{
 			ID: "ERR-14", Name: "UnknownAggregationsGotAnotherError", Since: V(6, 0),
 			Doc:       "The error for an unknown aggregation is named_object_not_found_exception; it was unknown_named_object_exception.",
 			OldClient: Direction{Fidelity: translate.Exact, Response: []Rule{unknownAggregation}},
@@ -275,6 +286,8 @@ var unknownAggregation = at(translate.Error, func(x *Exchange, n *Node) error {
 	n.SetString("reason", reason)
 	return nil
 })
+
+var unknownQuery = regexp.MustCompile(`^(?:org\.elasticsearch\.common\.)?ParsingException(?:\[|: )unknown query \[([^\]]*)\]`)
 
 // severalIndicesReason is about an alias where one index is wanted.
 var severalIndicesReason = regexp.MustCompile(`^[aA]lias \[([^\]]*)\] has more than one (?:indices|index) associated with it \[?\[([^\]]*)\]\]?, (can't execute a single index op)$`)

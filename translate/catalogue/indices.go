@@ -204,15 +204,16 @@ func init() {
 			Doc: "The metrics suggest and percolate of _stats are gone; suggestions count as searches.",
 			OldClient: Direction{Fidelity: translate.Lossy, Loses: "the metrics suggest and percolate", Request: []Rule{
 				at(translate.RequestHead, func(x *Exchange, _ *Node) error {
-					if x.Asked.API != "indices.stats" || x.Endpoint.Metric == "" {
+					metric := &x.Endpoint.Metric
+					if x.Asked.API == "nodes.stats" {
+						metric = &x.Endpoint.IndexMetric
+					}
+					if !onAPI(x, []string{"indices.stats", "nodes.stats"}) || *metric == "" {
 						return nil
 					}
-					kept := slices.DeleteFunc(strings.Split(x.Endpoint.Metric, ","), func(m string) bool { return m == "suggest" || m == "percolate" })
-					if m := strings.Join(kept, ","); m == "" {
-						x.Endpoint.Metric = "search"
-						x.Edited()
-					} else if m != x.Endpoint.Metric {
-						x.Endpoint.Metric = m
+					kept := slices.DeleteFunc(strings.Split(*metric, ","), func(m string) bool { return m == "suggest" || m == "percolate" })
+					if m := orElse(strings.Join(kept, ","), "search"); m != *metric {
+						*metric = m
 						x.Edited()
 					}
 					return nil
