@@ -151,9 +151,6 @@ func (c *composer) put(name string, template *object, params esapi.Params) (*esa
 	if c.x.Cluster.AtLeast(V(6, 0)) {
 		return c.putOne(name, template, params)
 	}
-	if err := c.delete(name + partMark + "*"); err != nil {
-		return nil, err
-	}
 	var first *esapi.Response
 	for i, pattern := range patterns {
 		title := name
@@ -165,11 +162,18 @@ func (c *composer) put(name string, template *object, params esapi.Params) (*esa
 		if err != nil || a.Status >= 300 {
 			return a, err
 		}
-		if i == 0 {
-			first = a
+		if i > 0 {
+			_ = a.Body.Close()
 			continue
 		}
-		_ = a.Body.Close()
+		body, err := readAll(a)
+		if err != nil {
+			return nil, err
+		}
+		first = withBody(a, body)
+		if err := c.delete(name + partMark + "*"); err != nil { // of what it replaces
+			return nil, err
+		}
 	}
 	if first == nil {
 		return nil, esapi.ValidationFailed("index patterns are missing")
@@ -191,12 +195,11 @@ func (c *composer) putOne(name string, template *object, params esapi.Params) (*
 // delete deletes templates; that there are none is no error.
 func (c *composer) delete(name string) error {
 	p, _ := esapi.Endpoint{API: "indices.delete_template", Method: "DELETE", Name: name}.PathFor(c.x.Cluster)
-	a, err := c.next.Send(c.ctx, esapi.NewRequest("DELETE", p, nil))
-	if err != nil {
+	a, body, err := sendWhole(c.ctx, esapi.NewRequest("DELETE", p, nil), c.next)
+	if err != nil || a.Status < 300 || a.Status == http.StatusNotFound {
 		return err
 	}
-	_ = a.Body.Close()
-	return nil
+	return esapi.ParseError(a.Status, body)
 }
 
 // keep writes a template that only keeps what the application gave. The
@@ -205,9 +208,11 @@ func (c *composer) keep(name string, value string, checked gjson.Result) (*esapi
 	var mappings, t object
 	mappings.addAll(checked.Get("mappings"))
 	mappings.set("_meta", `{"esperanto":{"keeps":`+translate.Quote(value)+`}}`)
-	t.set("index_patterns", `["`+neverAnIndex+`"]`)
-	t.set("order", "0")
+	t.set("index_patterns", "")
+	t.set("order", "")
 	t.addAll(checked)
+	t.set("index_patterns", `["`+neverAnIndex+`"]`) // whatever the application wrote
+	t.set("order", "0")
 	t.set("mappings", mappings.String())
 	return c.putOne(name, &t, esapi.Params{})
 }
