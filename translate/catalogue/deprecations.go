@@ -146,6 +146,10 @@ func deprecatedEndpoints5(x *Exchange, _ *Node) {
 		warn(x, fmt.Sprintf("[%[1]s %[2]s_suggest] is deprecated! Use [%[1]s %[2]s_search] instead.", x.Asked.Method, path))
 	case "field_stats":
 		warn(x, "[_field_stats] endpoint is deprecated! Use [_field_caps] instead or run a min/max aggregations on the desired fields.")
+	case "indices.get":
+		if strings.Contains(x.Asked.Feature, ",") && x.Client.AtLeast(V(5, 5)) {
+			warn(x, "Requesting comma-separated features is deprecated and will be removed in 6.0+, retrieve all features instead.")
+		}
 	case "search_shards":
 		if x.Asked.Type != "" {
 			warn(x, "type ["+x.Asked.Type+"] doesn't have any effect in the search shards api, it should be rather omitted")

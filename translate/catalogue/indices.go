@@ -200,24 +200,29 @@ func init() {
 			NewClient: nothing,
 		},
 		&Change{
+			ID: "OPS-10", Name: "PercolateStatsWereRemoved", Since: V(6, 0),
+			Doc: "The metric percolate of _stats and _nodes/stats is gone; percolations count as searches.",
+			OldClient: Direction{Fidelity: translate.Lossy, Loses: "the metric percolate", Request: []Rule{
+				at(translate.RequestHead, withoutMetric("percolate"))}},
+			NewClient: nothing,
+		},
+		&Change{
 			ID: "OPS-10", Name: "SuggestStatsMovedToSearch", Since: V(7, 0),
-			Doc: "The metrics suggest and percolate of _stats are gone; suggestions count as searches.",
-			OldClient: Direction{Fidelity: translate.Lossy, Loses: "the metrics suggest and percolate", Request: []Rule{
-				at(translate.RequestHead, func(x *Exchange, _ *Node) error {
-					metric := &x.Endpoint.Metric
-					if x.Asked.API == "nodes.stats" {
-						metric = &x.Endpoint.IndexMetric
-					}
-					if !onAPI(x, []string{"indices.stats", "nodes.stats"}) || *metric == "" {
-						return nil
-					}
-					kept := slices.DeleteFunc(strings.Split(*metric, ","), func(m string) bool { return m == "suggest" || m == "percolate" })
-					if m := orElse(strings.Join(kept, ","), "search"); m != *metric {
-						*metric = m
-						x.Edited()
-					}
-					return nil
-				})}},
+			Doc: "The metric suggest of _stats and _nodes/stats is gone; suggestions count as searches.",
+			OldClient: Direction{Fidelity: translate.Lossy, Loses: "the metric suggest", Request: []Rule{
+				at(translate.RequestHead, withoutMetric("suggest"))}},
+			NewClient: nothing,
+		},
+		&Change{
+			ID: "OTH-05", Name: "SearchShardsLostTheType", Since: V(6, 0),
+			Doc: "The path /books/book/_search_shards is gone; the type had no effect.",
+			OldClient: Direction{Fidelity: translate.Exact, Request: []Rule{at(translate.RequestHead, func(x *Exchange, _ *Node) error {
+				if x.Asked.API == "search_shards" && x.Endpoint.Type != "" {
+					x.Endpoint.Type = ""
+					x.Edited()
+				}
+				return nil
+			})}},
 			NewClient: nothing,
 		},
 		&Change{
@@ -576,4 +581,24 @@ func luceneOf(v Version) string {
 		return "7.7.3"
 	}
 	return "8.11.3"
+}
+
+// withoutMetric asks for the statistics of searches where a metric is asked for
+// that counts as one.
+func withoutMetric(name string) func(*Exchange, *Node) error {
+	return func(x *Exchange, _ *Node) error {
+		metric := &x.Endpoint.Metric
+		if x.Asked.API == "nodes.stats" {
+			metric = &x.Endpoint.IndexMetric
+		}
+		if !onAPI(x, []string{"indices.stats", "nodes.stats"}) || *metric == "" {
+			return nil
+		}
+		kept := slices.DeleteFunc(strings.Split(*metric, ","), func(m string) bool { return m == name })
+		if m := orElse(strings.Join(kept, ","), "search"); m != *metric {
+			*metric = m
+			x.Edited()
+		}
+		return nil
+	}
 }
