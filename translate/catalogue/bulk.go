@@ -86,8 +86,11 @@ func init() {
 		},
 		&Change{
 			ID: "MGET-01", Name: "MgetTypeIsRefused", Since: V(8, 0),
-			Doc:       `An item of mget with "_type" is refused; 7.x still took it.`,
-			OldClient: Direction{Fidelity: translate.Exact, Request: []Rule{drop(translate.MgetItem, "_type")}},
+			Doc: `An item of mget with "_type" is refused; 7.x still took it.`,
+			OldClient: Direction{Fidelity: translate.Exact,
+				Request: []Rule{at(translate.MgetBody, from7(idsOfForeignType)), at(translate.MgetItem, from7(noteForeignItem)),
+					drop(translate.MgetItem, "_type")},
+				Response: []Rule{at(translate.Doc, from7(showMgetItem))}},
 			NewClient: nothing,
 		},
 		&Change{
@@ -126,6 +129,9 @@ func idsOfForeignType(x *Exchange, n *Node) error {
 	if x.Asked.Type == "" || !ids.IsArray() {
 		return nil
 	}
+	for range ids.Array() {
+		mgetItemsOf(x).askedAs = append(mgetItemsOf(x).askedAs, x.Asked.Type)
+	}
 	known, exists, err := knownType(x, x.Endpoint.Index)
 	if err != nil || !exists || known == "" || !foreign(x, known, x.Asked.Type) {
 		return err
@@ -143,6 +149,7 @@ func noteForeignItem(x *Exchange, n *Node) error {
 	x.AskedWith(index, n.Get("_type").String())
 	items := mgetItemsOf(x)
 	items.typed[index] = items.typed[index] || t != ""
+	items.askedAs = append(items.askedAs, t)
 	defer func() { items.asked++ }()
 	if t == "" || items.own[items.asked] != "" {
 		return nil

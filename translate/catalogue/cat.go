@@ -16,7 +16,7 @@ import (
 func init() {
 	translate.Register(
 		catColumns("IsWriteIndex", V(7, 4), "cat.aliases", "alias,index,filter,routing.index,routing.search", "is_write_index"),
-		withoutNewClient(catColumns("Repository", V(7, 0), "cat.snapshots", // for newer clients it is part of CAT-08
+		withoutNewClient(catColumns("Repository", V(7, 14), "cat.snapshots", // 7.10.2 has not got it; for newer clients it is part of CAT-08
 			"id,status,start_epoch,start_time,end_epoch,end_time,duration,indices,successful_shards,failed_shards,total_shards", "repository")),
 		catColumns("ComposedOf", V(7, 8), "cat.templates", "name,index_patterns,order,version", "composed_of"),
 		catColumns("DatasetSize", V(8, 11), "cat.indices",
@@ -84,6 +84,24 @@ func init() {
 				catRow("cat.nodes", func(n *Node) {
 					if r := n.Get("node.role"); r.Exists() {
 						n.SetString("node.role", oldRoles(r.String()))
+					}
+				}),
+			}},
+			NewClient: nothing,
+		},
+		&Change{
+			ID: "CAT-03", Name: "FrozenNodesGotALetter", Since: V(7, 12),
+			Doc: "The column node.role of _cat/nodes has an f for nodes of the frozen tier.",
+			OldClient: Direction{Fidelity: translate.Exact, Response: []Rule{
+				catText("cat.nodes", func(text string) string {
+					return roleColumn.ReplaceAllStringFunc(text, func(s string) string {
+						at := roleColumn.FindStringSubmatch(s)
+						return at[1] + withoutFrozen(at[2]) + at[3]
+					})
+				}),
+				catRow("cat.nodes", func(n *Node) {
+					if r := n.Get("node.role"); r.Exists() {
+						n.SetString("node.role", withoutFrozen(r.String()))
 					}
 				}),
 			}},
@@ -259,6 +277,13 @@ func oldRoles(letters string) string {
 		return "-"
 	}
 	return s
+}
+
+func withoutFrozen(letters string) string {
+	if s := strings.ReplaceAll(letters, "f", ""); s != "" {
+		return s
+	}
+	return "-"
 }
 
 func catPool(from, to string) func(*Exchange, *Node) error {

@@ -13,12 +13,12 @@ import (
 	"github.com/esperanto-es/esperanto/translate"
 )
 
-// Snapshots of all repositories in one table, which clusters before 7.0 have for
+// Snapshots of all repositories in one table, which clusters before 7.14 (7.10.2 is one) have for
 // one repository at a time.
 
 func init() {
 	translate.Register(&Change{
-		ID: "CAT-08", Name: "CatSnapshotsReachesOverRepositories", Since: V(7, 0),
+		ID: "CAT-08", Name: "CatSnapshotsReachesOverRepositories", Since: V(7, 14),
 		Doc: "/_cat/snapshots without a repository shows those of all, and the column repository by default; before, it needs a repository.",
 		OldClient: Direction{Fidelity: translate.Exact, Request: []Rule{at(translate.RequestHead, func(x *Exchange, _ *Node) error {
 			if x.Asked.API == "cat.snapshots" && x.Asked.Name == "" && !x.Params.Has("help") {

@@ -85,6 +85,15 @@ func init() {
 			NewClient: nothing,
 		},
 		&Change{
+			ID: "IDX-09", Name: "TypedGetMappingIsRefused", Since: V(8, 0),
+			Doc: "The path /books/_mapping/book, which 7.x still took with include_type_name, is gone.",
+			OldClient: Direction{Fidelity: translate.Exact, Response: []Rule{
+				at(translate.AnswerHead, from7(typeMissing)), at(translate.IndicesAnswer, from7(onlyAskedType)),
+				at(translate.AnswerHead, from7(fieldTypeMissing)), at(translate.FieldMappings, from7(onlyIndicesWithFields)),
+			}},
+			NewClient: nothing,
+		},
+		&Change{
 			ID: "TYPE-11", Name: "TypeExistenceWasRemoved", Since: V(7, 0),
 			Doc: "HEAD /books/_mapping/book asks whether a type exists.",
 			OldClient: Direction{Fidelity: translate.Exact,
@@ -633,7 +642,7 @@ func unwrapFieldMappings(x *Exchange, n *Node) error {
 // none.
 func askedTypes(x *Exchange) []string {
 	t := x.Asked.Type
-	if t == "" || t == "_all" || t == "*" || x.Client.AtLeast(V(7, 0)) {
+	if t == "" || t == "_all" || t == "*" || !writesTypes(x) {
 		return nil
 	}
 	return strings.Split(t, ",")

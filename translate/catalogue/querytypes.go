@@ -152,8 +152,13 @@ func typeOfPointer(x *Exchange, n *Node) error {
 	return nil
 }
 
-// queryOnType replaces term and terms queries on _type.
+// queryOnType replaces term and terms queries on _type, and on a cluster that has
+// no such field the one for documents that have a type, which all have.
 func queryOnType(x *Exchange, n *Node) error {
+	if exists := n.Get("exists"); exists.Get("field").String() == "_type" && x.Cluster.AtLeast(V(8, 0)) {
+		n.Replace(`{"match_all":{` + strings.TrimPrefix(common(translate.NewNode(exists.Raw)), ",") + `}}`)
+		return nil
+	}
 	for _, clause := range []string{"term", "terms", "match"} {
 		body := n.Get(clause)
 		v := body.Get("_type")

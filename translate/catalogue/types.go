@@ -354,6 +354,10 @@ func setType(x *Exchange, n *Node) error {
 		n.Drop("_type") // of a hit without stored fields; 7.x shows the type
 		return nil
 	}
+	if x.Client.AtLeast(V(7, 0)) && x.Client.Before(V(8, 0)) && x.Cluster.AtLeast(V(8, 0)) && (x.Asked.API == "mget" || x.Asked.Type == "_all") {
+		n.InsertAfter("_index", "_type", typeOfRead(x, index.String(), n))
+		return nil
+	}
 	if n.Has("error") && x.Asked.API == "mget" && !x.Client.Before(V(7, 0)) && x.Client.Before(V(8, 0)) {
 		n.InsertAfter("_index", "_type", "null") // 7.x prints the type that was asked with
 		return nil
@@ -365,6 +369,25 @@ func setType(x *Exchange, n *Node) error {
 	}
 	n.InsertAfter("_index", "_type", translate.Quote(shownType(x, index.String())))
 	return nil
+}
+
+// typeOfRead is the type that 7.x shows for a document that was read by the name
+// of its type, of any type, or without one: if it was found it is the index's
+// unless another was asked with, else it is what was asked with, or null.
+func typeOfRead(x *Exchange, index string, n *Node) string {
+	asked := ""
+	if x.Asked.API == "mget" {
+		asked = mgetItemsOf(x).nextShown()
+	}
+	switch {
+	case asked != "" && asked != "_all":
+		return translate.Quote(asked)
+	case x.Asked.API != "mget" || n.Get("found").Raw == "true":
+		return translate.Quote(x.TypeOf(index))
+	case asked != "":
+		return translate.Quote(asked)
+	}
+	return "null"
 }
 
 // shownType is the type that the client is to see: a 7.x client sees the one it

@@ -17,28 +17,38 @@ import (
 // could hold several.
 
 func init() {
-	translate.Register(&Change{
-		ID: "OPS-10", Name: "StatisticsOfTypesWereRemoved", Since: V(7, 0),
-		Doc: "_stats?types=book, which counts what was indexed of each type, is gone.",
-		OldClient: Direction{Fidelity: translate.Lossy, Loses: "the numbers of an index that several types share (types merge)", Request: []Rule{
-			at(translate.RequestHead, func(x *Exchange, _ *Node) error {
-				types := x.Params.Get("types")
-				if x.Asked.API != "indices.stats" || types == "" || x.Facts == nil {
-					return nil
-				}
-				x.Params.Drop("types")
-				level := x.Params.Get("level")
-				if level == "cluster" {
-					x.Params.Drop("level")
-				}
-				x.Via(func(ctx context.Context, r *esapi.Request, next esapi.Sender) (*esapi.Response, error) {
-					return statsOfTypes(ctx, x, strings.Split(types, ","), level == "cluster", r, next)
-				})
-				return nil
-			}),
-		}},
-		NewClient: nothing,
+	const lost = "the numbers of an index that several types share (types merge)"
+	translate.Register(
+		&Change{
+			ID: "OPS-10", Name: "StatisticsOfTypesWereRemoved", Since: V(7, 0),
+			Doc:       "_stats?types=book, which counts what was indexed of each type, is gone.",
+			OldClient: Direction{Fidelity: translate.Lossy, Loses: lost, Request: []Rule{at(translate.RequestHead, countTypes)}},
+			NewClient: nothing,
+		},
+		&Change{
+			ID: "OPS-10", Name: "StatisticsOfTypesWereRemovedFrom8", Since: V(8, 0),
+			Doc:       "_stats?types=book, which 7.x still took, is gone.",
+			OldClient: Direction{Fidelity: translate.Lossy, Loses: lost, Request: []Rule{at(translate.RequestHead, from7(countTypes))}},
+			NewClient: nothing,
+		},
+	)
+}
+
+// countTypes adds the numbers of the types that a client asks for.
+func countTypes(x *Exchange, _ *Node) error {
+	types := x.Params.Get("types")
+	if x.Asked.API != "indices.stats" || types == "" || x.Facts == nil {
+		return nil
+	}
+	x.Params.Drop("types")
+	level := x.Params.Get("level")
+	if level == "cluster" {
+		x.Params.Drop("level")
+	}
+	x.Via(func(ctx context.Context, r *esapi.Request, next esapi.Sender) (*esapi.Response, error) {
+		return statsOfTypes(ctx, x, strings.Split(types, ","), level == "cluster", r, next)
 	})
+	return nil
 }
 
 // statsOfTypes adds the numbers of types to statistics: those of an index are
