@@ -22,6 +22,7 @@ const (
 	compareWait   = 10 * time.Second // that a cluster may take to answer
 	compareAnswer = 1 << 20          // that is compared of an answer, in bytes
 	maxSecond     = 256              // reads that wait for their second look
+	againBytes    = 16 << 20         // of their bodies, which are unpacked
 	maxSamples    = 3                // of differing reads that are kept in a row
 	maxLooks      = 10               // at a read while the follower is behind
 )
@@ -138,7 +139,11 @@ func (c *comparer) look(ctx context.Context, d doubt) {
 }
 
 func (c *comparer) later(d doubt, lag time.Duration) {
-	if len(c.again) >= maxSecond {
+	held := len(d.read.Request.Body)
+	for _, other := range c.again {
+		held += len(other.read.Request.Body)
+	}
+	if len(c.again) >= maxSecond || held > againBytes {
 		c.dropped.Add(1)
 		return
 	}

@@ -1,6 +1,8 @@
 package readiness
 
 import (
+	"net/url"
+	"regexp"
 	"strings"
 
 	"github.com/tidwall/gjson"
@@ -62,10 +64,19 @@ func hidden(e esapi.Endpoint, name string) bool {
 	return false
 }
 
+// unescape reads a part of a path as Elasticsearch does, which takes + for a
+// space.
 func unescape(segment string) string {
-	p := esapi.ParseParams("s=" + strings.ReplaceAll(segment, "+", "%2B"))
-	return p.Get("s")
+	if s, err := url.QueryUnescape(segment); err == nil {
+		return s
+	}
+	return segment
 }
+
+// quoted is what stands in quotes in the reason of a refusal: it may be a value.
+var quoted = regexp.MustCompile(`"(\\.|[^"\\])*"`)
+
+func maskReason(reason string) string { return quoted.ReplaceAllString(reason, `"`+masked+`"`) }
 
 func clip(s string) string {
 	if len(s) > maxName {

@@ -243,7 +243,7 @@ func (w *Watch) note(s gateway.Sight, f translate.Fired, version esapi.Version, 
 			if refused {
 				r.Refused++
 				if r.Reason == "" {
-					r.Reason = f.Refused
+					r.Reason = maskReason(f.Refused)
 				}
 			}
 			bare := r.Example == nil
@@ -255,7 +255,7 @@ func (w *Watch) note(s gateway.Sight, f translate.Fired, version esapi.Version, 
 				t := trial()
 				tried = &t
 			}
-			example := exampleOf(s, c, tried)
+			example := exampleOf(s, c, tried, version)
 			if group == Answers {
 				example.Sent = "" // would be about something else
 			}
@@ -294,8 +294,9 @@ func (w *Watch) note(s gateway.Sight, f translate.Fired, version esapi.Version, 
 	})
 }
 
-// exampleOf shows a request without its user's values, and what becomes of it.
-func exampleOf(s gateway.Sight, c *translate.Change, t *translate.Trial) *Example {
+// exampleOf shows a request without its user's values, and what becomes of it on
+// a cluster of a version.
+func exampleOf(s gateway.Sight, c *translate.Change, t *translate.Trial, version esapi.Version) *Example {
 	e := &Example{
 		Request: maskTarget(s.Endpoint, s.Request.Method, s.Request.Path, s.Request.Params),
 		Body:    maskBody(s.Endpoint.API, s.Request.Body),
@@ -304,7 +305,7 @@ func exampleOf(s gateway.Sight, c *translate.Change, t *translate.Trial) *Exampl
 		return e
 	}
 	if t.Sent != nil && t.Err == nil {
-		if sent := maskTarget(s.Endpoint, t.Sent.Method, t.Sent.Path, t.Sent.Params); sent != e.Request {
+		if sent := maskTarget(esapi.ParseEndpoint(t.Sent.Method, t.Sent.Path, version), t.Sent.Method, t.Sent.Path, t.Sent.Params); sent != e.Request {
 			e.Sent = sent
 		}
 	}
