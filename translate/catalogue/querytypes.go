@@ -98,8 +98,10 @@ func init() {
 			OldClient: Direction{Fidelity: translate.Lossy, Loses: "8.x sorts by _id only if indices.id_field_data.enabled is set",
 				Request: []Rule{
 					at(translate.Query, uidToID),
+					at(translate.SearchBody, searchAfterUid),
 					at(translate.Sort, sortUidToID),
-				}},
+				},
+				Response: []Rule{at(translate.Hit, showSortedUid)}},
 			NewClient: nothing,
 		},
 		&Change{
@@ -282,11 +284,65 @@ func uidToID(_ *Exchange, n *Node) error {
 	return nil
 }
 
-func sortUidToID(_ *Exchange, n *Node) error {
+func sortUidToID(x *Exchange, n *Node) error {
 	if n.IsString() && n.String() == "_uid" {
 		n.Replace(`"_id"`)
+		x.Note(sortedByIDNote, true)
+	} else if n.Rename("_uid", "_id") {
+		x.Note(sortedByIDNote, true)
+	}
+	return nil
+}
+
+const sortedByIDNote = "sorted by _id in place of _uid"
+
+// searchAfterUid makes the uids in search_after ids.
+func searchAfterUid(x *Exchange, n *Node) error {
+	after, changed := n.Get("search_after").Array(), false
+	raw := make([]string, len(after))
+	for i, v := range after {
+		raw[i] = v.Raw
+	}
+	for i, by := range n.Get("sort").Array() {
+		if i >= len(after) || by.String() != "_uid" && !member(by, "_uid").Exists() {
+			continue
+		}
+		t, id, ok := strings.Cut(after[i].String(), "#")
+		if !ok {
+			continue
+		}
+		f, err := sharedFacts(x, x.Searched())
+		if err != nil {
+			return err
+		}
+		if f != nil {
+			id = f.IDFor(t, id)
+		}
+		raw[i], changed = translate.Quote(id), true
+	}
+	if changed {
+		n.Set("search_after", "["+strings.Join(raw, ",")+"]")
+	}
+	return nil
+}
+
+// showSortedUid shows the id by which a hit was sorted as its uid. Those of
+// further types that share the index look like one on the cluster, too.
+func showSortedUid(x *Exchange, n *Node) error {
+	if x.Noted(sortedByIDNote) == nil {
 		return nil
 	}
-	n.Rename("_uid", "_id")
+	index, id := n.Get("_index").String(), n.Get("_id").String()
+	f, err := sharedFacts(x, index)
+	if err == nil && f != nil {
+		if t, _ := f.TypeAndID(id); t != f.Type {
+			return nil
+		}
+	}
+	editEach(n, "sort", func(v *Node) {
+		if v.IsString() && v.String() == id {
+			v.Replace(translate.Quote(x.TypeOf(index) + "#" + id))
+		}
+	})
 	return nil
 }
