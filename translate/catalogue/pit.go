@@ -244,8 +244,10 @@ func searchPIT(x *Exchange) error {
 	}
 	s := &pitSearch{x: x, pit: pit, size: 10, counted: body.Get("track_total_hits").Raw != "false" && x.Params.Get("track_total_hits") != "false"}
 	body.Drop("pit")
-	if v := orElse(body.Get("size").Raw, x.Params.Get("size")); v != "" {
-		s.size, _ = strconv.ParseInt(v, 10, 64)
+	if v := orElse(body.Get("size").String(), x.Params.Get("size")); v != "" {
+		if s.size, err = strconv.ParseInt(v, 10, 64); err != nil {
+			return esapi.IllegalArgument("Failed to parse int parameter [size] with value [" + v + "]")
+		}
 	}
 	s.digest = searchDigest(body)
 	if err := s.readSort(body); err != nil {
@@ -353,7 +355,7 @@ func (s *pitSearch) readSort(body *Node) error {
 
 // choose decides how the hits are found.
 func (s *pitSearch) choose(body *Node) error {
-	from := orElse(body.Get("from").Raw, orElse(s.x.Params.Get("from"), "0"))
+	from := orElse(body.Get("from").String(), orElse(s.x.Params.Get("from"), "0"))
 	after := body.Get("search_after")
 	sliced := body.Has("slice")
 	switch values := after.Array(); {
@@ -583,11 +585,12 @@ const maxPositions = 10_000
 var pitPositions = positions{at: map[string]int64{}}
 
 // claim reports whether a scroll's next page begins at a position, as far as is
-// known; nobody else may ask for it then.
+// known; nobody else may ask for it then. Behind what is known is what another
+// gateway has given.
 func (p *positions) claim(scroll string, at int64) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if reached, known := p.at[scroll]; known && reached != at {
+	if reached, known := p.at[scroll]; known && (reached < 0 || reached > at) {
 		return false
 	}
 	p.set(scroll, -1)
