@@ -11,8 +11,12 @@ import (
 // so that gateways beside this one come to the same; here one type is added at a
 // time.
 func (f *Facts) AddType(ctx context.Context, index, mappingType string) (translate.IndexFacts, bool, error) {
-	f.adding.Lock()
-	defer f.adding.Unlock()
+	select {
+	case f.adding <- struct{}{}:
+		defer func() { <-f.adding }()
+	case <-ctx.Done():
+		return translate.IndexFacts{}, false, ctx.Err()
+	}
 	// Another one may have added it, or made the index.
 	for range 3 {
 		known, exists, err := f.Lookup(ctx, index)

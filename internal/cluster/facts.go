@@ -51,7 +51,7 @@ type Alias struct {
 type Facts struct {
 	c      *Cluster
 	learn  learner
-	adding sync.Mutex // of types, one at a time
+	adding chan struct{} // holds one while a type is added
 
 	mu      sync.Mutex
 	entries map[string]factsEntry
@@ -75,7 +75,7 @@ type factsFlight struct {
 var _ translate.Facts = (*Facts)(nil)
 
 func newFacts(c *Cluster) *Facts {
-	f := &Facts{c: c, entries: map[string]factsEntry{}, flights: map[string]*factsFlight{}, learned: map[string]string{}}
+	f := &Facts{c: c, entries: map[string]factsEntry{}, flights: map[string]*factsFlight{}, learned: map[string]string{}, adding: make(chan struct{}, 1)}
 	f.learn.facts = f
 	return f
 }

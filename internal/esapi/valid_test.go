@@ -23,3 +23,10 @@ func TestValidJSONHasABound(t *testing.T) {
 		}
 	}
 }
+
+// Of YAML each node takes memory, however short it is written.
+func TestYAMLHasABound(t *testing.T) {
+	if _, err := ToJSON([]byte("["+strings.Repeat("1,", 4<<20)+"1]"), YAML, false, 100<<20); err == nil || !strings.Contains(err.Error(), "send it as JSON") {
+		t.Errorf("error %v", err)
+	}
+}

@@ -14,7 +14,13 @@ import (
 // yamlToJSON reads the first document. Plain words are what Elasticsearch takes
 // them for: yes and on are true, dates are texts. 5.x and 6.x take +5, 1_000, 0x10
 // and 010 for texts or decimal; here they are the numbers that they are since 7.x.
+//
+// The document is held as nodes, of which each takes some 200 bytes however short
+// it is written; so the body may not be large.
 func yamlToJSON(body []byte, limit int) ([]byte, error) {
+	if len(body) > maxYAML {
+		return nil, errLongYAML
+	}
 	var doc yaml.Node
 	err := yaml.NewDecoder(bytes.NewReader(body)).Decode(&doc)
 	if errors.Is(err, io.EOF) {
@@ -70,6 +76,11 @@ func appendYAML(b []byte, n *yaml.Node, depth, limit int) ([]byte, error) {
 	}
 	return nil, errorText("aliases are not taken: write the value out")
 }
+
+// maxYAML bounds a body in YAML, in bytes.
+const maxYAML = 4 << 20
+
+var errLongYAML = errorText("it is larger than 4 MiB: send it as JSON")
 
 var (
 	jsonNumber = regexp.MustCompile(`^-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][-+]?[0-9]+)?$`)
