@@ -93,6 +93,9 @@ func (l *look) read(req *esapi.Request, to *cluster.Cluster) {
 	}
 	l.By = to
 	l.Request.Header.Del("Content-Encoding")
+	if t := req.Header.Get("Content-Type"); t != "" {
+		l.Request.Header.Set("Content-Type", t) // it may have been made JSON
+	}
 	if req.Stream == nil && len(req.Body) <= seenBody {
 		l.Request.Body, l.Whole = req.Body, true
 	}
