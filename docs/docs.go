@@ -48,7 +48,8 @@ func WriteDifferences(w io.Writer) error {
 Elasticsearch tests its REST API by files of requests and expectations. Here those of one major are sent through the gateway to a cluster of
 another; counted are the tests that pass on a cluster of their own major, without those that the other cluster cannot pass: what is refused
 above, and modules that the 8.x of the tests lacks. Lists with a reason for each test that does not pass are in `+"`tests/conformance/expected`"+`;
-`+"`make conformance`"+` runs all and writes these figures. The tests of 8 are those of 7.10 without types.
+`+"`make conformance`"+` runs all and writes these figures. The tests of 8 are those of 7.10 without types; for those
+of 5 the gateway has the setting `+"`types merge`"+`, as their indices hold several types.
 
 | tests of | on | documents and search | all | not counted |
 |---|---|---|---|---|
