@@ -1,6 +1,8 @@
 package catalogue
 
 import (
+	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/tidwall/gjson"
@@ -39,6 +41,13 @@ func init() {
 				drop(translate.BulkMeta, "timestamp", "_timestamp", "ttl", "_ttl"),
 			}},
 			NewClient: nothing,
+		},
+		&Change{
+			ID: "BULK-01", Name: "UnderscoresInBulkMetadataBecameErrors", Since: V(7, 0),
+			Doc:       "The keys with an underscore in front, and those in camelCase, are refused in action lines.",
+			OldClient: nothing,
+			NewClient: Direction{Fidelity: translate.Exact, Request: []Rule{at(translate.BulkMeta, refuseOldKeys(map[string]string{
+				"bulk": "Action/metadata line contains an unknown parameter [%s]"}))}},
 		},
 		&Change{
 			ID: "BULK-02", Name: "BulkItemsLostTheirType", Since: V(7, 0),
@@ -82,7 +91,11 @@ func init() {
 				}
 				return nil
 			})}, Response: []Rule{at(translate.Doc, showMgetItem)}},
-			NewClient: Direction{Fidelity: translate.Exact, Request: []Rule{drop(translate.MgetItem, "_type")}},
+			NewClient: Direction{Fidelity: translate.Exact, Request: []Rule{
+				at(translate.MgetItem, refuseOldKeys(map[string]string{"mget": "failed to parse multi get request. unknown field [%s]",
+					"mtermvectors": "failed to parse term vectors request. unknown field [%s]"})),
+				at(translate.MgetBody, idsOfForeignType), at(translate.MgetItem, noteForeignItem), drop(translate.MgetItem, "_type")},
+				Response: []Rule{at(translate.Doc, showMgetItem)}},
 		},
 		&Change{
 			ID: "MGET-01", Name: "MgetTypeIsRefused", Since: V(8, 0),
@@ -105,6 +118,30 @@ func init() {
 			NewClient: withoutRules,
 		},
 	)
+}
+
+// oldItemKeys are the keys of items that clusters before 7.0 still read.
+var oldItemKeys = []string{"_routing", "_parent", "parent", "_version", "_version_type", "versionType", "_versionType", "_retry_on_conflict",
+	"retryOnConflict", "_retryOnConflict", "opType", "fields"}
+
+// refuseOldKeys refuses what a newer cluster does, in its words for each API.
+func refuseOldKeys(words map[string]string) func(*Exchange, *Node) error {
+	return func(x *Exchange, n *Node) error {
+		said, ok := words[x.Asked.API]
+		if !ok || !n.IsObject() {
+			return nil
+		}
+		for _, k := range n.Keys() {
+			if slices.Contains(oldItemKeys, k) && !(k == "fields" && x.Asked.API == "mtermvectors") {
+				e := esapi.IllegalArgument(fmt.Sprintf(said, k))
+				if x.Asked.API != "bulk" {
+					e.Type = "parse_exception"
+				}
+				return e
+			}
+		}
+		return nil
+	}
 }
 
 // renameAll gives the first of the old names that is there the new one.

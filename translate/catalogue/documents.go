@@ -2,9 +2,15 @@ package catalogue
 
 import (
 	"bytes"
+	"context"
+	"math"
 	"net/http"
+	"net/url"
 	"slices"
+	"strconv"
 	"strings"
+
+	"github.com/tidwall/gjson"
 
 	"github.com/esperanto-es/esperanto/internal/esapi"
 	"github.com/esperanto-es/esperanto/translate"
@@ -71,7 +77,7 @@ func init() {
 				}),
 				at(translate.WriteResult, inUpdatedDocument(func(result, doc *Node) {
 					if v := result.Get("_version"); v.Exists() {
-						doc.InsertAfter("", "_seq_no", strings.Clone(v.Raw))
+						doc.InsertAfter("", "_seq_no", seqNoOf(v))
 						doc.InsertAfter("_seq_no", "_primary_term", "1")
 					}
 				})),
@@ -129,7 +135,10 @@ func init() {
 				if err != nil || exists || x.Facts == nil || strings.ContainsAny(x.Asked.Index, "<*,") {
 					return err
 				}
-				return esapi.IndexNotFound(x.Asked.Index, x.Client)
+				x.Via(func(ctx context.Context, r *esapi.Request, next esapi.Sender) (*esapi.Response, error) {
+					return deleteIfThere(ctx, x, r, next)
+				})
+				return nil
 			})}},
 		},
 		&Change{
@@ -203,6 +212,20 @@ func jsonBool(b bool) string {
 	return "false"
 }
 
+// deleteIfThere sends a delete if its index is there. What is known of an index
+// that is missing may be older than the write that made it, so the cluster is
+// asked.
+func deleteIfThere(ctx context.Context, x *Exchange, r *esapi.Request, next esapi.Sender) (*esapi.Response, error) {
+	head, _, err := sendWhole(ctx, esapi.NewRequest(http.MethodHead, "/"+url.PathEscape(x.Asked.Index), nil), next)
+	switch {
+	case err != nil:
+		return nil, err
+	case head.Status == http.StatusNotFound:
+		return nil, esapi.IndexNotFound(x.Asked.Index, x.Client)
+	}
+	return next.Send(ctx, r)
+}
+
 func dropSeqNo(n *Node) {
 	n.Drop("_seq_no")
 	n.Drop("_primary_term")
@@ -215,13 +238,27 @@ func makeSeqNo(n *Node) {
 	if !v.Exists() {
 		return
 	}
-	raw := strings.Clone(v.Raw)
+	raw := seqNoOf(v)
 	after := "_version"
 	if keys := n.Keys(); slices.Contains(keys, "_shards") {
 		after = "_shards"
 	}
 	n.InsertAfter(after, "_seq_no", raw)
 	n.InsertAfter("_seq_no", "_primary_term", "1")
+}
+
+// seqNoOf is the sequence number that stands for a version: as those of
+// Elasticsearch, the first is 0.
+func seqNoOf(version gjson.Result) string { return strconv.FormatInt(max(version.Int()-1, 0), 10) }
+
+// versionOf is the version that a sequence number stands for. What is none the
+// cluster refuses.
+func versionOf(seqNo string) string {
+	n, err := strconv.ParseInt(seqNo, 10, 64)
+	if err != nil || n < 0 || n == math.MaxInt64 {
+		return seqNo
+	}
+	return strconv.FormatInt(n+1, 10)
 }
 
 // errorBody is Elasticsearch's envelope of an error.

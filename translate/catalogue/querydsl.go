@@ -378,6 +378,30 @@ func init() {
 			NewClient: Direction{Fidelity: translate.Exact, Request: []Rule{rename(translate.Query, "span_field_masking", "field_masking_span")}},
 		},
 	)
+	translate.Register(
+		&Change{
+			ID: "QRY-36", Name: "MetadataFieldsExist", Since: V(6, 1),
+			Doc:       "An exists query on a field of metadata that all documents have, such as _id, matches all of them; 5.x and 6.0 have none.",
+			OldClient: nothing,
+			NewClient: Direction{Fidelity: translate.Exact, Request: []Rule{at(translate.Query, replaceClause("exists", existsAsMatchAll))}},
+		},
+		&Change{
+			ID: "RESP-01", Name: "IgnoredCanBeQueried", Since: V(6, 4),
+			Doc:       "The field _ignored names the fields of a document whose values were malformed.",
+			OldClient: nothing,
+			NewClient: Direction{Fidelity: translate.Refused, Loses: "queries on _ignored", Request: []Rule{
+				at(translate.Query, func(x *Exchange, n *Node) error {
+					asked := n.Get("exists").Get("field").String() == "_ignored"
+					for _, clause := range []string{"term", "terms", "match", "prefix", "wildcard"} {
+						asked = asked || n.Get(clause).Get("_ignored").Exists()
+					}
+					if asked {
+						return x.Refuse("a query on the field _ignored")
+					}
+					return nil
+				})}},
+		},
+	)
 	for _, c := range clausesByVersion {
 		change := &Change{
 			ID: "QRY-50", Name: c.name, Since: c.since,
@@ -713,6 +737,15 @@ func fieldNamesToExists(_ *Exchange, n *Node) error {
 		n.Replace(`{"exists":{"field":` + v.Raw + `}}`)
 	}
 	return nil
+}
+
+// existsAsMatchAll replaces an exists query on what all documents have.
+func existsAsMatchAll(_ *Exchange, n *Node) (string, error) {
+	switch n.Get("field").String() {
+	case "_id", "_index", "_type", "_seq_no", "_version", "_primary_term":
+		return `{"match_all":{` + strings.TrimPrefix(common(n), ",") + `}}`, nil
+	}
+	return "", nil
 }
 
 func scriptScoreAsFunctionScore(_ *Exchange, n *Node) (string, error) {

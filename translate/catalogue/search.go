@@ -115,7 +115,7 @@ func init() {
 				return nil
 			})}},
 			NewClient: Direction{Fidelity: translate.Exact, Request: []Rule{at(translate.RequestHead, func(x *Exchange, _ *Node) error {
-				if x.Asked.API == "search" && x.Params.Has("scroll") && x.Params.Bool("request_cache") {
+				if x.Asked.API == "search" && x.Params.Has("scroll") && x.Params.Bool("request_cache") && gjson.GetBytes(x.RequestBody, "size").Raw != "0" {
 					return esapi.ValidationFailed("[request_cache] cannot be used in a scroll context")
 				}
 				return nil

@@ -198,7 +198,7 @@ var newSettings = []struct {
 	{V(6, 1), []string{"highlight.max_analyzed_offset", "max_terms_count", "max_regex_length", "analyze.max_token_count"}, nil},
 	{V(6, 5), nil, []string{"default_pipeline"}},
 	{V(6, 6), []string{"lifecycle.", "search.throttled", "merge.policy.deletes_pct_allowed"}, nil},
-	{V(7, 0), []string{"search.idle.after", "unassigned.node_left.delayed_timeout."}, nil},
+	{V(7, 0), []string{"mapping.nested_objects.limit", "search.idle.after", "unassigned.node_left.delayed_timeout."}, nil},
 	{V(7, 5), nil, []string{"final_pipeline"}},
 	{V(7, 7), []string{"hidden"}, nil},
 	{V(7, 10), []string{"routing.allocation.include._tier_preference", "routing.allocation.require._tier", "routing.allocation.include._tier"}, nil},

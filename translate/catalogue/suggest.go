@@ -30,10 +30,8 @@ func init() {
 			ID: "SUG-03", Name: "SkipDuplicatesAppeared", Since: V(6, 1),
 			Doc:       "The completion suggester can leave out duplicates.",
 			OldClient: nothing,
-			NewClient: Direction{Fidelity: translate.Lossy, Loses: "duplicates are left in", Request: []Rule{at(translate.Suggester, func(_ *Exchange, n *Node) error {
-				edit(n, "completion", func(c *Node) { c.Drop("skip_duplicates") })
-				return nil
-			})}},
+			NewClient: Direction{Fidelity: translate.Lossy, Loses: "options that come behind many duplicates",
+				Request: []Rule{at(translate.Suggester, askForDuplicates)}, Response: []Rule{at(translate.SuggestEntry, skipDuplicates)}},
 		},
 		&Change{
 			ID: "SUG-04", Name: "CompletionNeedsAContext", Since: V(7, 0),
@@ -84,6 +82,57 @@ func suggestBySearch(x *Exchange, _ *Node) error {
 		})
 		return withBody(a, []byte(lifted.Raw())), nil
 	})
+	return nil
+}
+
+const (
+	duplicatesNote = "duplicates are left out of the suggestions "
+
+	defaultSuggestions = 5
+	// duplicatesAsked times as many options are asked for if duplicates are to be
+	// left out, but not more than maxSuggestions for this.
+	duplicatesAsked = 10
+	maxSuggestions  = 1000
+)
+
+// askForDuplicates asks for more options than are wanted: the duplicates are
+// taken out of the answer.
+func askForDuplicates(x *Exchange, n *Node) error {
+	edit(n, "completion", func(c *Node) {
+		skip := isTrue(c.Get("skip_duplicates"))
+		c.Drop("skip_duplicates")
+		if !skip {
+			return
+		}
+		size := defaultSuggestions
+		if v := c.Get("size"); v.Exists() {
+			size = int(v.Int())
+		}
+		x.Note(duplicatesNote+n.Name(), size)
+		c.Set("size", itoa(max(size, min(size*duplicatesAsked, maxSuggestions))))
+	})
+	return nil
+}
+
+func skipDuplicates(x *Exchange, n *Node) error {
+	_, name, typed := strings.Cut(n.Name(), "#")
+	if !typed {
+		name = n.Name()
+	}
+	size, ok := x.Noted(duplicatesNote + name).(int)
+	options := n.Get("options")
+	if !ok || !options.IsArray() {
+		return nil
+	}
+	seen := map[string]bool{}
+	var kept []string
+	for _, o := range options.Array() {
+		if text := o.Get("text").String(); !seen[text] && len(kept) < size {
+			seen[text] = true
+			kept = append(kept, o.Raw)
+		}
+	}
+	n.Set("options", "["+strings.Join(kept, ",")+"]")
 	return nil
 }
 

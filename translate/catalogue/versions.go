@@ -119,7 +119,8 @@ func init() {
 							x.Params.Get("if_primary_term")+"] but the document has [1]"))
 						return nil
 					}
-					x.Params.Rename("if_seq_no", "version")
+					x.Params.Set("version", versionOf(x.Params.Get("if_seq_no")))
+					x.Params.Drop("if_seq_no")
 					x.Params.Drop("if_primary_term")
 					return nil
 				}),
@@ -131,6 +132,7 @@ func init() {
 						return x.Refuse("if_primary_term %s in a bulk", n.Get("if_primary_term").Raw)
 					}
 					n.Rename("if_seq_no", "version")
+					n.Set("version", versionOf(n.Get("version").String()))
 					n.Drop("if_primary_term")
 					return nil
 				}),
