@@ -341,17 +341,29 @@ func guardAliases(x *Exchange, _ *Node) error {
 		return nil
 	}
 	parts := strings.Split(x.Endpoint.Index, ",")
+	var indices []string
 	for _, name := range parts {
 		if isPattern(name) || strings.HasPrefix(name, "-") || strings.HasPrefix(name, "<") {
+			indices = append(indices, name)
 			continue
 		}
 		f, ok, err := x.Facts.Index(x.Context(), name)
-		if err != nil {
+		switch {
+		case err != nil:
 			return err
-		}
-		if ok && f.Name != name {
+		case !ok || f.Name == name:
+			indices = append(indices, name)
+		case !x.AskedParams.Bool("ignore_unavailable"): // an alias is no index that is there
 			return esapi.IllegalArgument("The provided expression [" + name + "] matches an alias, specify the corresponding concrete indices instead.")
 		}
+	}
+	switch {
+	case len(indices) == 0:
+		answerInstead(x, http.StatusOK, `{"acknowledged":true}`)
+		return nil
+	case len(indices) < len(parts):
+		x.Endpoint.Index = strings.Join(indices, ",")
+		x.Edited()
 	}
 	if states := limitedTo(x); states != "" && isPattern(x.Endpoint.Index) {
 		x.Via(expandAsAsked(x, states)) // 5.x knows no states: it would delete all
@@ -365,6 +377,9 @@ func guardAliases(x *Exchange, _ *Node) error {
 		return err
 	}
 	kept := notThroughAliases(x, names)
+	if err := unmatched(x, kept); err != nil {
+		return err
+	}
 	switch {
 	case len(kept) == len(names):
 	case len(kept) == 0:
@@ -387,6 +402,27 @@ func notThroughAliases(x *Exchange, names []string) []string {
 		return names
 	}
 	return slices.DeleteFunc(slices.Clone(names), func(name string) bool { return !matchesAny(parts, name) })
+}
+
+// unmatched is the error for a pattern of a deletion that matches no index, where
+// the client wants each to match one.
+func unmatched(x *Exchange, names []string) error {
+	if x.Asked.API != "indices.delete" || x.Client.Before(V(6, 0)) || x.AskedParams.Get("allow_no_indices") != "false" {
+		return nil
+	}
+	for _, part := range strings.Split(x.Endpoint.Index, ",") {
+		if !strings.Contains(part, "*") || strings.HasPrefix(part, "-") ||
+			slices.ContainsFunc(names, func(name string) bool { return matchesAny([]string{part}, name) }) {
+			continue
+		}
+		reason := "no such index"
+		if x.Client.AtLeast(V(7, 0)) {
+			reason += " [" + part + "]"
+		}
+		return &esapi.Error{Status: http.StatusNotFound, Type: "index_not_found_exception", Reason: reason,
+			ResourceType: "index_or_alias", ResourceID: part, IndexUUID: "_na_", Index: part}
+	}
+	return nil
 }
 
 // limitedTo gives the states, open or closed, that indices must have for a
@@ -427,7 +463,7 @@ func expandDestructive(x *Exchange, _ *Node) error {
 			return err
 		}
 		throughAlias := f.Name != name && x.Asked.API == "indices.delete" && x.Client.AtLeast(V(6, 0))
-		if !ok && !x.Params.Bool("ignore_unavailable") || ok && throughAlias {
+		if (!ok || throughAlias) && !x.AskedParams.Bool("ignore_unavailable") {
 			x.Endpoint.Index = name // which the cluster refuses, and with it the whole request
 			x.Edited()
 			return nil
@@ -438,6 +474,9 @@ func expandDestructive(x *Exchange, _ *Node) error {
 		return err
 	}
 	names = notThroughAliases(x, names)
+	if err := unmatched(x, names); err != nil {
+		return err
+	}
 	if len(names) == 0 {
 		if x.Params.Get("allow_no_indices") != "false" {
 			answerInstead(x, http.StatusOK, `{"acknowledged":true}`)

@@ -416,7 +416,7 @@ func putTypelessMapping(x *Exchange, _ *Node) error {
 		case !exists:
 		case known == "":
 			learnAfterwards(x, name, t)
-		case foreign(x, known, t):
+		case foreign(x, known, t), t == "_doc" && known != t && x.Client.AtLeast(V(7, 0)):
 			return secondType(x, name, known, t)
 		}
 	}
