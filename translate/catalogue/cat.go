@@ -37,6 +37,9 @@ func init() {
 						text = strings.Replace(text, "index_patterns", "template      ", 1)
 						text = strings.Replace(text, "template      \n", "template\n", 1) // the last column
 						return patternList.ReplaceAllStringFunc(text, func(list string) string {
+							if own, last := strings.CutSuffix(list, "]\n"); last {
+								return strings.ReplaceAll(own[1:], ", ", ",") + "\n"
+							}
 							return strings.ReplaceAll(list[1:len(list)-1], ", ", ",") + "  "
 						})
 					}),
@@ -254,7 +257,7 @@ func catRow(api string, change func(n *Node)) Rule {
 }
 
 var (
-	patternList    = regexp.MustCompile(`\[[^\]\n]*\]`)
+	patternList    = regexp.MustCompile(`\[[^\]\n]*\]\n?`)
 	templateColumn = regexp.MustCompile(`^(\S+\s+)(\S+)`)
 	roleColumn     = regexp.MustCompile(`(?m)(^|\s)([a-z]+|-)(\s+[*-]\s)`)
 	poolWrite      = regexp.MustCompile(`(?m)(^|\s)write(\s)`)
