@@ -17,6 +17,17 @@ import (
 
 func init() {
 	translate.Register(
+		&Change{
+			ID: "SNAP-05", Name: "URLRepositoriesAreVerified", Since: V(6, 0),
+			Doc: "A repository of the type url is verified when it is made; 5.x made it unseen.",
+			OldClient: Direction{Fidelity: translate.Exact, Request: []Rule{at(translate.RequestHead, func(x *Exchange, _ *Node) error {
+				if x.Asked.API == "snapshot.create_repository" && !x.Params.Has("verify") && gjson.GetBytes(x.RequestBody, "type").String() == "url" {
+					x.Params.Set("verify", "false")
+				}
+				return nil
+			})}},
+			NewClient: nothing,
+		},
 		snapshotMember("IncludeGlobalState", V(6, 2), "include_global_state", "indices", "true", "5.x does not tell; it is shown as true, the default"),
 		snapshotMember("DataStreams", V(7, 9), "data_streams", "indices", "[]", ""),
 		snapshotMember("FeatureStates", V(7, 12), "feature_states", "shards", "[]", ""),
