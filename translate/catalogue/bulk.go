@@ -56,7 +56,11 @@ func init() {
 				at(translate.BulkAction, nextBulkItem), at(translate.BulkMeta, dropBulkType),
 			}},
 			NewClient: Direction{Fidelity: translate.Exact, Request: []Rule{at(translate.BulkMeta, func(x *Exchange, n *Node) error {
-				n.InsertAfter("_index", "_type", translate.Quote(x.ClusterType(itemIndex(x, n))))
+				t, named := x.ClusterType(itemIndex(x, n)), n.Get("_type").String()
+				if known, _, err := knownType(x, itemIndex(x, n)); err == nil && known == "" && named != "" && named != "_doc" {
+					t = named // the item makes the index, or its mapping
+				}
+				n.InsertAfter("_index", "_type", translate.Quote(t))
 				return nil
 			})}},
 		},
