@@ -26,7 +26,7 @@ func draft(p pair, ts *test, f *failure) entry {
 	}
 	for _, n := range byNature {
 		if p.cluster >= n.from && n.test.MatchString(ts.String()) && n.problem.MatchString(f.problem) {
-			return entry{cannot, "by nature: " + n.why}
+			return entry{n.kind, "by nature: " + n.why}
 		}
 	}
 	return entry{open, f.firstLine()}
@@ -35,24 +35,25 @@ func draft(p pair, ts *test, f *failure) entry {
 // byNature are tests of what a gateway neither has nor can make up: it shows the
 // cluster as it is.
 var byNature = []struct {
+	kind    string
 	from    int // the first major of clusters that it is true of
 	test    *regexp.Regexp
 	problem *regexp.Regexp
 	why     string
 }{
-	{0, regexp.MustCompile(``), regexp.MustCompile(`^profile\.`), "the profiler names the classes of the cluster"},
-	{0, regexp.MustCompile(`^cat\..*/Help`), regexp.MustCompile(`^\$body: does not match`), "the help of cat lists the columns of the cluster"},
-	{0, regexp.MustCompile(`^cat\.(nodes|recovery|segments|shards|snapshots|tasks|thread_pool)/`), regexp.MustCompile(`^\$body: does not match`), "cat shows nodes, shards, pools and tasks as the cluster has them"},
-	{0, regexp.MustCompile(`^nodes\.(info|stats)/`), regexp.MustCompile(`^nodes\.`), "nodes are those of the cluster"},
-	{0, regexp.MustCompile(`^indices\.recovery/|^snapshot\.restore/`), regexp.MustCompile(`shards\.0\.index\.files`), "which files a recovery copies is the cluster's own"},
-	{0, regexp.MustCompile(``), regexp.MustCompile(`request_cache\.(hit|miss)_count`), "what the caches of the cluster hold is its own"},
-	{0, regexp.MustCompile(`^indices\.stats/20_translog/`), regexp.MustCompile(`translog\.|oft.deletes|ranslog`), "the translog is the cluster's own"},
-	{0, regexp.MustCompile(`^search_shards/.*aliases`), regexp.MustCompile(`bool\.should|boost`), "in which order and form filters of aliases are combined is the cluster's own"},
-	{0, regexp.MustCompile(`^search\.aggregation/180_percentiles_tdigest`), regexp.MustCompile(`percentiles_int\.values`), "the cluster interpolates percentiles its own way"},
-	{8, regexp.MustCompile(`^indices\.upgrade/`), regexp.MustCompile(``), "8.x has no _upgrade"},
-	{8, regexp.MustCompile(`^indices\.flush/.*synced`), regexp.MustCompile(`sync_id`), "8.x has no synced flush"},
-	{8, regexp.MustCompile(`^indices\.stats/15_types/`), regexp.MustCompile(`indexing\.types`), "8.x keeps no statistics of types"},
-	{8, regexp.MustCompile(`without.soft.?deletes`), regexp.MustCompile(``), "8.x has no indices without soft deletes"},
+	{cannot, 0, regexp.MustCompile(``), regexp.MustCompile(`^profile\.`), "the profiler names the classes of the cluster"},
+	{cannot, 0, regexp.MustCompile(`^cat\..*/Help`), regexp.MustCompile(`^\$body: does not match`), "the help of cat lists the columns of the cluster"},
+	{cannot, 0, regexp.MustCompile(`^cat\.(nodes|recovery|segments|shards|snapshots|tasks|thread_pool)/`), regexp.MustCompile(`^\$body: does not match`), "cat shows nodes, shards, pools and tasks as the cluster has them"},
+	{cannot, 0, regexp.MustCompile(`^nodes\.(info|stats)/`), regexp.MustCompile(`^nodes\.`), "nodes are those of the cluster"},
+	{varies, 0, regexp.MustCompile(`^indices\.recovery/|^snapshot\.restore/`), regexp.MustCompile(`shards\.0\.index\.files`), "which files a recovery copies is the cluster's own"},
+	{varies, 0, regexp.MustCompile(``), regexp.MustCompile(`request_cache\.(hit|miss)_count`), "what the caches of the cluster hold is its own"},
+	{cannot, 0, regexp.MustCompile(`^indices\.stats/20_translog/`), regexp.MustCompile(`translog\.|oft.deletes|ranslog`), "the translog is the cluster's own"},
+	{varies, 0, regexp.MustCompile(`^search_shards/.*aliases`), regexp.MustCompile(`bool\.should|boost`), "in which order and form filters of aliases are combined is the cluster's own"},
+	{cannot, 0, regexp.MustCompile(`^search\.aggregation/180_percentiles_tdigest`), regexp.MustCompile(`percentiles_int\.values`), "the cluster interpolates percentiles its own way"},
+	{cannot, 8, regexp.MustCompile(`^indices\.upgrade/`), regexp.MustCompile(``), "8.x has no _upgrade"},
+	{cannot, 8, regexp.MustCompile(`^indices\.flush/.*synced`), regexp.MustCompile(`sync_id`), "8.x has no synced flush"},
+	{cannot, 8, regexp.MustCompile(`^indices\.stats/15_types/`), regexp.MustCompile(`indexing\.types`), "8.x keeps no statistics of types"},
+	{cannot, 8, regexp.MustCompile(`without.soft.?deletes`), regexp.MustCompile(``), "8.x has no indices without soft deletes"},
 }
 
 var refused = regexp.MustCompile(`"type":"` + esapi.UnsupportedType + `","reason":"((?:[^"\\]|\\.)*?): not possible for a`)
@@ -85,7 +86,7 @@ var modules = []struct {
 	{"lang-mustache", regexp.MustCompile(`script_lang not supported \[mustache\]`)},
 	{"lang-expression", regexp.MustCompile(`script_lang not supported \[expression\]`)},
 	{"ingest-common", regexp.MustCompile(`No processor type exists with name \[(append|bytes|convert|csv|date|date_index_name|dissect|dot_expander|fail|foreach|grok|gsub|html_strip|join|json|kv|lowercase|remove|rename|script|set|sort|split|trim|uppercase|urldecode)\]`)},
-	{"analysis-common", regexp.MustCompile(`(Unknown|failed to find( global)?) (tokenizer|char_filter|filter|analyzer)( type)?|failed to find global (token|char) ?filter`)},
+	{"analysis-common", regexp.MustCompile(`(Unknown|failed to find( global)?) (tokenizer|char_filter|filter|analyzer)( type)?|analyzer \[snowball\] not found|failed to find global (token|char) ?filter`)},
 	{"mapper-extras", regexp.MustCompile(`No handler for type \[(token_count|scaled_float|rank_features?|search_as_you_type)\]|unknown query \[rank_feature\]`)},
 	{"parent-join", regexp.MustCompile(`No handler for type \[join\]|unknown query \[(has_child|has_parent|parent_id)\]|Unknown aggregation type \[(children|parent)\]`)},
 	{"percolator", regexp.MustCompile(`No handler for type \[percolator\]|unknown query \[percolate\]`)},

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"regexp"
 	"slices"
 	"strings"
 )
@@ -37,8 +38,10 @@ const (
 
 type entry struct{ kind, reason string }
 
-// drafted tells whether nobody has looked at an open entry yet.
-func (e entry) drafted() bool { return strings.HasPrefix(e.reason, "line ") }
+// drafted tells whether an entry is a draft that nobody has put into words yet.
+func (e entry) drafted() bool { return draftedReason.MatchString(e.reason) }
+
+var draftedReason = regexp.MustCompile(`^(line \d|refused\b|by nature:|the \d\.x of the tests lacks)`)
 
 // readList reads a file; one that does not exist is empty.
 func readList(path string) (list, error) {
