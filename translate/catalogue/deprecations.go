@@ -210,14 +210,14 @@ func deprecatedParams6(x *Exchange, _ *Node) {
 			}
 		}
 	}
-	if x.Asked.API != "search" {
-		return
-	}
 	switch preference, _, _ := strings.Cut(p.Get("preference"), ":"); preference {
 	case "_primary", "_primary_first", "_replica", "_replica_first":
 		if x.Client.AtLeast(V(6, 1)) {
 			warn(x, "["+preference+"] has been deprecated in 6.1+, and will be removed in 7.0; use [_only_nodes] or [_prefer_nodes]")
 		}
+	}
+	if x.Asked.API != "search" {
+		return
 	}
 	if p.Has("scroll") && p.Has("request_cache") {
 		warn(x, "Explicitly set [request_cache] for a scroll query is deprecated and will return a 400 error in future versions")

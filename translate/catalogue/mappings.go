@@ -282,6 +282,9 @@ func unwrapType(x *Exchange, n *Node) error {
 	default:
 		return secondType(x, x.Asked.Index, types...)
 	}
+	if t == "" {
+		return esapi.IllegalArgument("name cannot be empty string")
+	}
 	mapping := n.Get(t)
 	if !mapping.IsObject() {
 		return nil // the cluster says what is wrong with it
