@@ -69,14 +69,18 @@ func (i *inner) Send(ctx context.Context, r *esapi.Request, only string) (*esapi
 	if err != nil {
 		return nil, "", fmt.Errorf("%w: %w", esapi.ErrNotSent, err)
 	}
+	answered := false
+	defer func() {
+		if !answered { // also if something panics: a switchover would wait for ever
+			lease.Exit()
+		}
+	}()
 	master := lease.Master().Name()
 	if only != "" && only != master {
-		lease.Exit()
 		return nil, master, emulate.ErrMoved
 	}
 	t, err := i.g.through(ctx, i.dialect, e, r, lease, nil)
 	if err != nil {
-		lease.Exit()
 		return nil, master, err
 	}
 	if names := t.answer.Header.Get(translate.LossyHeader); names != "" && e.API == "search" {
@@ -85,6 +89,7 @@ func (i *inner) Send(ctx context.Context, r *esapi.Request, only string) (*esapi
 		i.mu.Unlock()
 	}
 	t.answer.Body = &leased{ReadCloser: t.answer.Body, exit: lease.Exit}
+	answered = true
 	return t.answer, t.to.Name(), nil
 }
 

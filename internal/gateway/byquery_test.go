@@ -126,3 +126,17 @@ func TestByQueryTellsWhatIsLost(t *testing.T) {
 		t.Errorf("%d %v %s", w.Code, w.Header(), w.Body)
 	}
 }
+
+// A part of a job that panics gives its lease back.
+func TestByQueryPanics(t *testing.T) {
+	r := newRig(t, "", "6.8.23", "8.7.1")
+	r.source.f = func(q *esapi.Request) (*esapi.Response, error) {
+		if strings.HasSuffix(q.Path, "/_bulk") {
+			panic("a bug")
+		}
+		return page(q)
+	}
+	if w := r.do(t, "POST", "/i/_delete_by_query", `{"query":{"match_all":{}}}`); w.Code != 500 {
+		t.Errorf("%d %s", w.Code, w.Body)
+	}
+}

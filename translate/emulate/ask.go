@@ -132,15 +132,22 @@ func (e *Emulator) parse(dialect esapi.Version, ep esapi.Endpoint, r *esapi.Requ
 
 // limited checks how many documents are asked for.
 func (j *job) limited() error {
-	switch {
-	case j.dialect.AtLeast(v73) && j.most >= 0 && j.most < j.slices:
-		return esapi.IllegalArgument("[max_docs] should be >= [slices]")
-	case j.most < -1:
+	if j.most < -1 {
 		return tooFew(j.most)
-	case j.most >= 0 && j.most/j.slices == 0:
-		return tooFew(j.most / j.slices)
 	}
-	return nil
+	return j.enoughFor(j.slices)
+}
+
+// enoughFor checks that each slice has its share of a limited number of
+// documents: one without would be a slice without a limit.
+func (j *job) enoughFor(n int) error {
+	switch {
+	case j.most < 0 || j.most >= n:
+		return nil
+	case j.dialect.AtLeast(v73) && j.most < n:
+		return esapi.IllegalArgument("[max_docs] should be >= [slices]")
+	}
+	return tooFew(j.most / n)
 }
 
 func tooFew(n int) error {

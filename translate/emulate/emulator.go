@@ -114,7 +114,8 @@ type answerError struct {
 func (a *answerError) Error() string { return fmt.Sprintf("%d %s", a.status, a.body) }
 
 // ask sends a request and reads the answer, at most limit bytes. An answer that
-// is an error comes back as an *answerError.
+// is an error comes back as an *answerError. Of one that is too large the
+// beginning comes back.
 func (e *Emulator) ask(ctx context.Context, r *esapi.Request, only string, limit int64) (body []byte, from string, err error) {
 	a, from, err := e.Gateway.Send(ctx, r, only)
 	if err != nil {
@@ -126,7 +127,7 @@ func (e *Emulator) ask(ctx context.Context, r *esapi.Request, only string, limit
 		return nil, from, fmt.Errorf("reading the answer to %s %s: %w", r.Method, r.Path, err)
 	}
 	if int64(len(body)) > limit {
-		return nil, from, tooLarge(limit)
+		return body[:limit], from, tooLarge(limit)
 	}
 	if a.Status >= 400 {
 		return nil, from, &answerError{a.Status, body}

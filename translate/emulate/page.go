@@ -79,20 +79,23 @@ func (w *worker) searchBody() []byte {
 }
 
 // next goes on with the search. The scroll has to live on while the job waits.
-func (w *worker) next(ctx context.Context, p *page, wait time.Duration) (*page, error) {
+func (w *worker) next(ctx context.Context, wait time.Duration) (*page, error) {
 	keep := w.job.search.keep
 	if wait > 0 {
 		keep = strconv.FormatInt((long(keep)+wait).Milliseconds(), 10) + "ms"
 	}
-	body := []byte(`{"scroll":` + quote(keep) + `,"scroll_id":` + quote(p.scrollID) + `}`)
+	body := []byte(`{"scroll":` + quote(keep) + `,"scroll_id":` + quote(w.scrollID) + `}`)
 	return w.page(ctx, w.job.request(http.MethodPost, "/_search/scroll", esapi.Params{}, body))
 }
 
 // clear ends the search.
-func (w *worker) clear(ctx context.Context, scrollID string) {
+func (w *worker) clear(ctx context.Context) {
+	if w.scrollID == "" {
+		return
+	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
 	defer cancel()
-	body := []byte(`{"scroll_id":[` + quote(scrollID) + `]}`)
+	body := []byte(`{"scroll_id":[` + quote(w.scrollID) + `]}`)
 	// If it fails the scroll ends by itself.
 	_, _, _ = w.ask(ctx, w.job.request(http.MethodDelete, "/_search/scroll", esapi.Params{}, body), "", w.MaxPage)
 }
@@ -102,9 +105,17 @@ func (w *worker) page(ctx context.Context, r *esapi.Request) (*page, error) {
 	for retry := 0; ; retry++ {
 		body, from, err := w.ask(ctx, r, "", w.MaxPage)
 		if err == nil {
-			return readPage(body, from), nil
+			p := readPage(body, from)
+			if p.scrollID != "" {
+				w.scrollID = p.scrollID
+			}
+			return p, nil
 		}
 		if !isBusy(err) || retry == maxRetries {
+			// A page that is too large begins with the id of a scroll all the same.
+			if id := gjson.GetBytes(body, "_scroll_id").String(); id != "" {
+				w.scrollID = id
+			}
 			return nil, err
 		}
 		w.progress.change(w.slice, func(c *counts) { c.searchRetries++ })

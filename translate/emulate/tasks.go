@@ -113,7 +113,7 @@ func (t *Tasks) start(e *Emulator, j *job) (*Task, error) {
 
 func (t *Task) run(ctx context.Context, e *Emulator) {
 	defer close(t.done)
-	t.err = e.carryOut(ctx, t)
+	t.err = safely(func() error { return e.carryOut(ctx, t) })
 	if t.err != nil && ctx.Err() != nil {
 		c := t.progress.sum()
 		t.err = esapi.Unavailable(fmt.Sprintf("the gateway ended before the job did; %d documents of %d were changed, send the request again for the others", c.processed(), c.total))
@@ -143,9 +143,15 @@ func (t *Tasks) ended(task *Task) {
 	if task.job.wait {
 		return
 	}
-	t.kept = append(t.kept, task)
+	t.kept = append(t.kept, task.settled())
 	t.size += len(task.stored)
 	t.forget()
+}
+
+// settled is what is kept of a task at its end: not what the client sent, its
+// credentials among it, nor what the result was made of.
+func (t *Task) settled() *Task {
+	return &Task{job: &job{kind: t.job.kind, dialect: t.job.dialect}, node: t.node, number: t.number, began: t.began, took: t.took, stored: t.stored, done: t.done}
 }
 
 // forget drops results that are too old or too many. The lock is held.

@@ -32,22 +32,18 @@ type worker struct {
 	slice    int // of this worker
 	of       int // slices
 	most     int64
+	scrollID string // the last that a page came with
 	result   result
 }
 
 // run pages through the search and changes what it finds, until there is nothing
 // more, something fails or the task is cancelled.
 func (w *worker) run(ctx context.Context) error {
+	defer w.clear(ctx)
 	p, err := w.first(ctx)
 	if err != nil {
 		return err
 	}
-	scrollID := p.scrollID
-	defer func() {
-		if scrollID != "" {
-			w.clear(ctx, scrollID)
-		}
-	}()
 	lastSize := 0
 	for {
 		w.total(p)
@@ -75,11 +71,8 @@ func (w *worker) run(ctx context.Context) error {
 		if len(w.result.failures) > 0 || w.task.isCanceled() || w.most > 0 && c.processed() >= w.most {
 			return nil
 		}
-		if p, err = w.next(ctx, &page{scrollID: scrollID}, pause(c.rate, lastSize)); err != nil {
+		if p, err = w.next(ctx, pause(c.rate, lastSize)); err != nil {
 			return err
-		}
-		if p.scrollID != "" {
-			scrollID = p.scrollID
 		}
 	}
 }
@@ -202,6 +195,9 @@ func (e *Emulator) carryOut(ctx context.Context, t *Task) error {
 		if n, err = e.autoSlices(ctx, j); err != nil {
 			return err
 		}
+		if err := j.enoughFor(n); err != nil {
+			return err
+		}
 	}
 	if n > maxSlices {
 		return esapi.IllegalArgument(fmt.Sprintf("The number of slices [%d] is too large. It must be less than [%d].", n, maxSlices))
@@ -223,7 +219,7 @@ func (e *Emulator) carryOut(ctx context.Context, t *Task) error {
 		all.Go(func() {
 			turn <- struct{}{}
 			defer func() { <-turn }()
-			if errs[i] = w.safely(inner); errs[i] != nil {
+			if errs[i] = safely(func() error { return w.run(inner) }); errs[i] != nil {
 				cancel()
 			}
 			w.progress.change(i, func(c *counts) { c.done, c.waitsUntil = true, time.Time{} })

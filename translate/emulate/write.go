@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"runtime/debug"
 	"slices"
@@ -328,6 +329,10 @@ func (w *worker) readAgain(ctx context.Context, hits []hit) (cluster string, sam
 			same = append(same, h)
 			continue
 		}
+		if e := d.Get("error"); e.Exists() && e.Get("type").String() != "index_not_found_exception" {
+			w.failed([]string{w.failureOf(&h, http.StatusServiceUnavailable, e.Raw)}, http.StatusServiceUnavailable)
+			continue
+		}
 		w.progress.change(w.slice, func(c *counts) { c.conflicts++ })
 		if !w.job.proceed {
 			w.failed([]string{w.changed(&h, d)}, http.StatusConflict)
@@ -348,17 +353,22 @@ func (w *worker) changed(h *hit, now gjson.Result) string {
 	}
 	cause := &esapi.Error{Type: "version_conflict_engine_exception", Index: h.index,
 		Reason: id + ": version conflict, current version [" + current + "] is different than the one provided [" + h.version + "]"}
-	item := `{"_index":` + quote(h.index) + `,"_type":` + quote(h.typ) + `,"_id":` + quote(h.id) + `,"status":409,"error":` + string(cause.ObjectJSON()) + `}`
-	return w.failure(gjson.Parse(item))
+	return w.failureOf(h, http.StatusConflict, string(cause.ObjectJSON()))
+}
+
+// failureOf is the failure of a document that no bulk was sent for.
+func (w *worker) failureOf(h *hit, status int, cause string) string {
+	return w.failure(gjson.Parse(`{"_index":` + quote(h.index) + `,"_type":` + quote(h.typ) + `,"_id":` + quote(h.id) + `,"status":` + strconv.Itoa(status) + `,"error":` + cause + `}`))
 }
 
 // safely makes a panic an error of the job: it has no request that would answer
 // for it.
-func (w *worker) safely(ctx context.Context) (err error) {
+func safely(f func() error) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			err = fmt.Errorf("internal error: %v\n%s", p, debug.Stack())
+			slog.Error("a job by query met a bug", "panic", p, "stack", string(debug.Stack()))
+			err = &esapi.Error{Status: http.StatusInternalServerError, Type: "exception", Reason: fmt.Sprintf("internal error: %v; the log says where", p)}
 		}
 	}()
-	return w.run(ctx)
+	return f()
 }
