@@ -3,6 +3,7 @@ package byquery
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"log/slog"
 	"net/http/httptest"
@@ -165,10 +166,21 @@ func TestBothClustersAreEqual(t *testing.T) {
 	}
 }
 
+// everyPair makes TestSwitchInTheMidst run for each of the pairs:
+//
+//	go test ./tests/byquery -run TestSwitchInTheMidst -every-pair
+//
+// The ordinary run takes the one with sequence numbers, which a switch makes
+// worthless: what is found has to be read again.
+var everyPair = flag.Bool("every-pair", false, "switch the master in the midst of jobs for every pair of versions")
+
 // A job that is under way when the master is moved goes on, and loses nothing.
 func TestSwitchInTheMidst(t *testing.T) {
 	harness.Real(t)
 	for _, versions := range pairs {
+		if versions[0] != "8.7.1" && !*everyPair {
+			continue
+		}
 		t.Run(versions[0]+" to "+versions[1], func(t *testing.T) {
 			p := newPair(t, versions[0], versions[1])
 			p.documents(p.asked, 120, false)

@@ -61,7 +61,8 @@ type rig struct {
 	dialect esapi.Version
 	prefix  string
 	url     string
-	fresh   bool // the documents are as documents made them
+	// What documents has made, and what is there now.
+	pristine, now state
 }
 
 // newRig makes one. The dialect is the cluster's own unless one is given; if
@@ -166,32 +167,52 @@ func (r *rig) mapping(properties string) string {
 // since the search sees them if stale, and PREb with one.
 func (r *rig) documents(send func(method, path, body string) (int, string), n int, stale bool) {
 	r.t.Helper()
-	for _, name := range []string{"a", "b", "c"} {
-		send("DELETE", "/PRE"+name, "")
+	r.make(send, n, letters)
+	if stale {
+		r.outdate(send)
 	}
+}
+
+// make makes those of the indices a, b and c anew; there is no c.
+func (r *rig) make(send func(method, path, body string) (int, string), n int, which []string) {
+	r.t.Helper()
 	index := `{"settings":{"number_of_shards":2,"number_of_replicas":0,"refresh_interval":"-1"},"mappings":` + r.mapping(`"properties":{"k":{"type":"keyword"},"n":{"type":"integer"}}`) + `}`
-	r.must(send, "PUT", "/PREa", index)
-	r.must(send, "PUT", "/PREb", index)
+	typ := ""
+	if r.dialect.Major < 7 {
+		typ = `"_type":"TYPE",`
+	}
 	var bulk strings.Builder
-	for i := range n {
-		routing := ""
-		if i%5 == 0 {
-			routing = fmt.Sprintf(`,"routing":"r%d"`, i%3)
+	for _, name := range which {
+		send("DELETE", "/PRE"+name, "")
+		switch name {
+		case "a":
+			for i := range n {
+				routing := ""
+				if i%5 == 0 {
+					routing = fmt.Sprintf(`,"routing":"r%d"`, i%3)
+				}
+				fmt.Fprintf(&bulk, `{"index":{"_index":"PREa",%s"_id":"%d"%s}}`+"\n"+`{"k":"%c","n":%d}`+"\n", typ, i, routing, 'a'+i%2, i)
+			}
+		case "b":
+			bulk.WriteString(`{"index":{"_index":"PREb",` + typ + `"_id":"3"}}` + "\n" + `{"k":"there"}` + "\n")
+		case "c":
+			continue
 		}
-		typ := ""
-		if r.dialect.Major < 7 {
-			typ = `"_type":"TYPE",`
-		}
-		fmt.Fprintf(&bulk, `{"index":{"_index":"PREa",%s"_id":"%d"%s}}`+"\n"+`{"k":"%c","n":%d}`+"\n", typ, i, routing, 'a'+i%2, i)
+		r.must(send, "PUT", "/PRE"+name, index)
+	}
+	if bulk.Len() == 0 {
+		return
 	}
 	if a := r.must(send, "POST", "/_bulk?refresh=true", bulk.String()); gjson.Get(a, "errors").Bool() {
 		r.t.Fatal(a)
 	}
-	r.must(send, "PUT", "/PREb/TYPE/3", `{"k":"there"}`)
-	r.must(send, "POST", "/PREb/_refresh", "")
-	if stale {
-		r.must(send, "PUT", "/PREa/TYPE/1", `{"k":"changed"}`)
-		r.must(send, "PUT", "/PREa/TYPE/2", `{"k":"changed"}`)
+}
+
+// outdate changes two documents of PREa, which the search does not see.
+func (r *rig) outdate(send func(method, path, body string) (int, string)) {
+	r.t.Helper()
+	for _, id := range []string{"1", "2"} {
+		r.must(send, "PUT", "/PREa/TYPE/"+id, `{"k":"changed"}`)
 	}
 }
 
