@@ -201,6 +201,12 @@ func learnAfterwards(x *Exchange, index, t string) {
 func addTypeToPath(x *Exchange, _ *Node) error {
 	switch {
 	case slices.Contains(documentAPIs, x.Asked.API):
+		if err := foreignTypeOf7(x); err != nil {
+			return err
+		}
+		x.Endpoint.Type = x.ClusterType(x.Endpoint.Index)
+		x.Edited()
+	case x.Asked.API == "mtermvectors" && x.Params.Has("ids") && x.Endpoint.Index != "":
 		x.Endpoint.Type = x.ClusterType(x.Endpoint.Index)
 		x.Edited()
 	case x.Endpoint.Type != "" && x.Asked.API != "indices.put_mapping" && x.Asked.API != "indices.get_mapping" && x.Asked.API != "indices.get_field_mapping":
@@ -357,7 +363,7 @@ func setType(x *Exchange, n *Node) error {
 		n.Drop("_type") // of a hit without stored fields; 7.x shows the type
 		return nil
 	}
-	if x.Client.AtLeast(V(7, 0)) && x.Client.Before(V(8, 0)) && x.Cluster.AtLeast(V(8, 0)) && (x.Asked.API == "mget" || x.Asked.Type == "_all") {
+	if x.Client.AtLeast(V(7, 0)) && x.Client.Before(V(8, 0)) && (x.Asked.API == "mget" || x.Asked.Type == "_all") {
 		n.InsertAfter("_index", "_type", typeOfRead(x, index.String(), n))
 		return nil
 	}
@@ -386,12 +392,14 @@ func typeOfRead(x *Exchange, index string, n *Node) string {
 	switch {
 	case asked != "" && asked != "_all":
 		return translate.Quote(asked)
+	case n.Get("_type").Type == gjson.String && x.Cluster.Before(V(7, 0)) && n.Get("found").Raw == "true":
+		return translate.Quote(withoutDefault(x, n.Get("_type").String()))
 	case x.Asked.API != "mget" || n.Get("found").Raw == "true":
-		return translate.Quote(x.TypeOf(index))
+		return translate.Quote(withoutDefault(x, x.TypeOf(index)))
 	case asked != "":
 		return translate.Quote(asked)
-	case !n.Has("error") && hasMapping(x, index):
-		return translate.Quote(x.TypeOf(index))
+	case !n.Has("error") && (x.Cluster.Before(V(7, 0)) || hasMapping(x, index)): // the first write may have made the mapping just now
+		return translate.Quote(withoutDefault(x, x.TypeOf(index)))
 	}
 	return "null"
 }
@@ -406,13 +414,40 @@ func hasMapping(x *Exchange, index string) bool {
 	return ok && err == nil && (f.Type != "" || len(f.Fields) > 0)
 }
 
+// withoutDefault is the name of a type of a cluster before 7.0 for a client of
+// 7.x: the one that stands for none is _doc.
+func withoutDefault(x *Exchange, t string) string {
+	if t == "doc" && x.Cluster.Before(V(6, 2)) {
+		return "_doc"
+	}
+	return t
+}
+
+// foreignTypeOf7 answers a 7.x client that names another type than the index has.
+func foreignTypeOf7(x *Exchange) error {
+	t := x.Asked.Type
+	if t == "" || t == "_doc" || t == "_all" || x.Client.AtLeast(V(8, 0)) {
+		return nil
+	}
+	known, exists, err := knownType(x, x.Endpoint.Index)
+	if err != nil || !exists || known == "" || !foreign(x, known, t) {
+		return err
+	}
+	known = withoutDefault(x, known)
+	if x.Asked.API == "delete" {
+		return secondType(x, x.Endpoint.Index, known, t)
+	}
+	return foreignType(x, known, t)
+}
+
 // shownType is the type that the client is to see: a 7.x client sees the one it
 // asked with or _doc, an older one the index's.
 func shownType(x *Exchange, index string) string {
 	if x.Client.Before(V(7, 0)) {
 		return x.TypeOf(index)
 	}
-	if t := x.Asked.Type; t != "" && !strings.ContainsAny(t, ",*") && t != "_all" {
+	t := x.Asked.Type
+	if t != "" && !strings.ContainsAny(t, ",*") && t != "_all" {
 		return t
 	}
 	return "_doc"
