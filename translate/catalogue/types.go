@@ -398,7 +398,7 @@ func typeOfRead(x *Exchange, index string, n *Node) string {
 		return translate.Quote(withoutDefault(x, x.TypeOf(index)))
 	case asked != "":
 		return translate.Quote(asked)
-	case !n.Has("error") && (x.Cluster.Before(V(7, 0)) || hasMapping(x, index)): // the first write may have made the mapping just now
+	case !n.Has("error") && hasMapping(x, index):
 		return translate.Quote(withoutDefault(x, x.TypeOf(index)))
 	}
 	return "null"
