@@ -15,17 +15,16 @@ func init() {
 	translate.Register(
 		&Change{
 			ID: "CLU-01", Name: "HealthCountsUnassignedPrimaries", Since: V(8, 16),
-			Doc: "_cluster/health counts unassigned_primary_shards.",
-			OldClient: Direction{Fidelity: translate.Exact, Response: []Rule{at(translate.HealthAnswer, func(_ *Exchange, n *Node) error {
-				n.Drop("unassigned_primary_shards")
-				return nil
-			})}},
-			NewClient: Direction{Fidelity: translate.Lossy, Loses: "the number while the status is red", Response: []Rule{at(translate.HealthAnswer, func(_ *Exchange, n *Node) error {
+			Doc: "_cluster/health counts unassigned_primary_shards, of each index, too.",
+			OldClient: Direction{Fidelity: translate.Exact, Response: []Rule{
+				drop(translate.HealthAnswer, "unassigned_primary_shards"), drop(translate.IndexHealth, "unassigned_primary_shards"),
+			}},
+			NewClient: Direction{Fidelity: translate.Lossy, Loses: "the number while the status is red", Response: each(func(_ *Exchange, n *Node) error {
 				if n.Has("unassigned_shards") && n.Get("status").String() != "red" {
 					n.InsertAfter("unassigned_shards", "unassigned_primary_shards", "0")
 				}
 				return nil
-			})}},
+			}, translate.HealthAnswer, translate.IndexHealth)},
 		},
 		&Change{
 			ID: "CLU-05", Name: "ClusterStateHidesTypes", Since: V(7, 0),

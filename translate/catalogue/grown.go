@@ -53,20 +53,6 @@ func init() {
 			NewClient: Direction{Fidelity: translate.Lossy, Loses: "total_size_in_bytes of the documents: the statistics of the store have about the same number"},
 		},
 		&Change{
-			ID: "CLU-01", Name: "HealthOfIndicesCountsUnassignedPrimaries", Since: V(8, 16),
-			Doc: "_cluster/health counts unassigned_primary_shards of each index.",
-			OldClient: Direction{Fidelity: translate.Exact, Response: []Rule{at(translate.IndexHealth, func(_ *Exchange, n *Node) error {
-				n.Drop("unassigned_primary_shards")
-				return nil
-			})}},
-			NewClient: Direction{Fidelity: translate.Lossy, Loses: "the number while the status is red", Response: []Rule{at(translate.IndexHealth, func(_ *Exchange, n *Node) error {
-				if n.Has("unassigned_shards") && n.Get("status").String() != "red" {
-					n.InsertAfter("unassigned_shards", "unassigned_primary_shards", "0")
-				}
-				return nil
-			})}},
-		},
-		&Change{
 			ID: "ERR-14", Name: "BodiesThatBreakOffAreBadRequests", Since: V(8, 15),
 			Doc:       "The error for a body that breaks off is 400 with the reason \"Unexpected end of file\"; it was 500 with the JSON parser's.",
 			OldClient: Direction{Fidelity: translate.Exact, Response: []Rule{at(translate.AnswerHead, endOfFileStatus(http.StatusBadRequest, http.StatusInternalServerError)), at(translate.Error, parsersEnd)}},
