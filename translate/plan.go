@@ -75,6 +75,9 @@ func newPlan(client, cluster Version) *Plan {
 	if cluster.Before(client) {
 		slices.Reverse(way)
 	}
+	// What belongs to no version stands next to the client: it sees the request
+	// as it came.
+	slices.SortStableFunc(way, func(a, b *Change) int { return btoi(b.Since.IsZero()) - btoi(a.Since.IsZero()) })
 	request, answer := map[Place][]bound{}, map[Place][]bound{}
 	for i, c := range way {
 		if d := c.Between(client, cluster); d != nil {
@@ -86,6 +89,13 @@ func newPlan(client, cluster Version) *Plan {
 		}
 	}
 	return &Plan{client: client, cluster: cluster, request: compile(request), answer: compile(answer)}
+}
+
+func btoi(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
 }
 
 func bind(m map[Place][]bound, c *Change, rules []Rule) {

@@ -102,8 +102,8 @@ func composeTemplates(x *Exchange, _ *Node) error {
 		x.Endpoint.API = "indices.exists_template"
 	case "indices.delete_index_template":
 		if strings.ContainsAny(x.Asked.Name, "*,") {
-			// A pattern would take the older kind of templates with it.
-			return x.Refuse("deleting several composable templates in one request (%s), where one can be named at a time", x.Asked.Name)
+			do = (*composer).deleteWholes
+			break
 		}
 		x.Endpoint.API = "indices.delete_template"
 		x.Via(func(ctx context.Context, r *esapi.Request, next esapi.Sender) (*esapi.Response, error) {
@@ -371,6 +371,28 @@ func (c *composer) deleteParts(*Node) (*esapi.Response, error) {
 	for _, name := range names {
 		if err := c.delete(keptParts + name); err != nil {
 			return nil, err
+		}
+	}
+	return esapi.NewResponse(http.StatusOK, []byte(`{"acknowledged":true}`)), nil
+}
+
+// deleteWholes deletes the composable templates that a list or a pattern names, and
+// none of the older kind.
+func (c *composer) deleteWholes(*Node) (*esapi.Response, error) {
+	all, err := c.templates(keptWholes + "*")
+	if err != nil {
+		return nil, err
+	}
+	names := keptIn(all, keptWholes).matching(c.x.Asked.Name)
+	if len(names) == 0 && c.x.Asked.Name != "*" {
+		reason := "index_template [" + c.x.Asked.Name + "] missing"
+		return esapi.NewResponse(http.StatusNotFound, []byte(errorBody(404, "index_template_missing_exception", reason))), nil
+	}
+	for _, name := range names {
+		for _, title := range []string{name, name + partMark + "*", keptWholes + name} {
+			if err := c.delete(title); err != nil {
+				return nil, err
+			}
 		}
 	}
 	return esapi.NewResponse(http.StatusOK, []byte(`{"acknowledged":true}`)), nil

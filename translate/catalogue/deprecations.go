@@ -229,7 +229,17 @@ func deprecatedParams6(x *Exchange, _ *Node) {
 
 func deprecatedParams7(x *Exchange, _ *Node) {
 	p := x.AskedParams
+	late := x.Client.AtLeast(V(7, 13)) // 7.10.2 does not warn, 7.17.28 does
 	switch x.Asked.API {
+	case "indices.put_template":
+		if late {
+			warn(x, "Legacy index templates are deprecated in favor of composable templates.")
+		}
+	case "indices.close":
+		if late && !p.Has("wait_for_active_shards") {
+			warn(x, "the default value for the ?wait_for_active_shards parameter will change from '0' to 'index-setting' in version 8; "+
+				"specify '?wait_for_active_shards=index-setting' to adopt the future default behaviour, or '?wait_for_active_shards=0' to preserve today's behaviour")
+		}
 	case "indices.flush_synced":
 		if x.Client.AtLeast(V(7, 6)) {
 			warn(x, "Synced flush is deprecated and will be removed in 8.0. Use flush at _/flush or /{index}/_flush instead.")
