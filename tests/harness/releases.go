@@ -41,7 +41,6 @@ var releases = []release{
 	{Version: "7.10.2", Settings: manyScripts, Modules: modules7_10},
 	{Version: "7.17.28", Modules: modules7_17},
 	{Version: "8.7.1"},
-	{Version: "8.17.3"},
 }
 
 var modules7_10 = []module{
