@@ -410,8 +410,20 @@ func hasMapping(x *Exchange, index string) bool {
 	if x.Facts == nil {
 		return false
 	}
-	f, ok, err := x.Facts.Index(x.Context(), index)
-	return ok && err == nil && (f.Type != "" || len(f.Fields) > 0)
+	known := func() bool {
+		f, ok, err := x.Facts.Index(x.Context(), index)
+		return ok && err == nil && (f.Type != "" || len(f.Fields) > 0)
+	}
+	if known() {
+		return true
+	}
+	// The first document may have come since: what is known may be seconds old.
+	f, ok := x.Facts.(translate.Forgetter)
+	if !ok {
+		return false
+	}
+	f.Forget(index)
+	return known()
 }
 
 // withoutDefault is the name of a type of a cluster before 7.0 for a client of
