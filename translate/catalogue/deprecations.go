@@ -177,9 +177,9 @@ func deprecatedParams5(x *Exchange, _ *Node) {
 
 func deprecatedCacheParams(x *Exchange, _ *Node) {
 	if x.Asked.API == "indices.clear_cache" {
-		for from, to := range map[string]string{"request_cache": "request", "field_data": "fielddata", "filter": "query", "filter_cache": "query"} {
-			if x.AskedParams.Has(from) {
-				warn(x, expectedInstead(from, to))
+		for _, renamed := range [][2]string{{"filter", "query"}, {"filter_cache", "query"}, {"field_data", "fielddata"}, {"request_cache", "request"}} {
+			if x.AskedParams.Has(renamed[0]) {
+				warn(x, expectedInstead(renamed[0], renamed[1]))
 			}
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"maps"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -91,7 +92,7 @@ func parsePart(data []byte) part {
 		var line string
 		line, rest, _ = strings.Cut(rest, "\n")
 		k, v, _ := strings.Cut(line[2:], ": ")
-		p.header.Set(k, v)
+		p.header.Add(k, v)
 	}
 	if rest != "" {
 		p.body = rest
@@ -107,10 +108,11 @@ func (p part) print() []byte {
 	var b bytes.Buffer
 	b.WriteString(p.head)
 	var headers []string
-	for k, v := range p.header {
-		headers = append(headers, fmt.Sprintf("> %s: %s\n", k, v[0]))
+	for _, k := range slices.Sorted(maps.Keys(p.header)) {
+		for _, v := range p.header[k] {
+			headers = append(headers, fmt.Sprintf("> %s: %s\n", k, v))
+		}
 	}
-	slices.Sort(headers)
 	body := strings.TrimSuffix(p.body, "\n")
 	if len(headers) == 0 && !strings.Contains(body, "\n") {
 		if body != "" {
@@ -135,8 +137,8 @@ var warningDate = regexp.MustCompile(` "[A-Z][a-z]{2}, [^"]* GMT"$`)
 func shownHeaders(h http.Header) http.Header {
 	s := http.Header{}
 	for _, k := range shown {
-		if v := h.Get(k); v != "" {
-			s.Set(k, warningDate.ReplaceAllString(v, ""))
+		for _, v := range h.Values(k) {
+			s.Add(k, warningDate.ReplaceAllString(v, ""))
 		}
 	}
 	return s

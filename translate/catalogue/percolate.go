@@ -145,9 +145,12 @@ func percolateHeader(x *Exchange, n *Node) error {
 	}
 	p.count = keys[0] == "count"
 	h := n.Get(keys[0])
-	for key, to := range map[string]*string{"index": &p.index, "indices": &p.index, "type": &p.docType, "types": &p.docType, "id": &p.id, "routing": &p.routing} {
-		if v := h.Get(key); v.Exists() {
-			*to = v.String()
+	for _, m := range []struct {
+		key string
+		to  *string
+	}{{"indices", &p.index}, {"index", &p.index}, {"types", &p.docType}, {"type", &p.docType}, {"id", &p.id}, {"routing", &p.routing}} {
+		if v := h.Get(m.key); v.Exists() {
+			*m.to = v.String()
 		}
 	}
 	p.ids = h.Get("percolate_format").String() == "ids"
