@@ -25,6 +25,11 @@ const defaultWait = 30 * time.Second
 // answer; target is a path with an optional query. Any status is an answer, not
 // an error.
 func (c *Cluster) Do(ctx context.Context, method, target string, body []byte) (status int, answer []byte, err error) {
+	return c.do(ctx, method, target, body, maxAnswer)
+}
+
+// do is Do with a bound on the answer, in bytes.
+func (c *Cluster) do(ctx context.Context, method, target string, body []byte, limit int64) (status int, answer []byte, err error) {
 	r := esapi.NewRequest(method, target, body)
 	if strings.HasSuffix(r.Path, "/_bulk") {
 		r.Header["Content-Type"] = []string{"application/x-ndjson"}
@@ -38,7 +43,7 @@ func (c *Cluster) Do(ctx context.Context, method, target string, body []byte) (s
 	if err != nil {
 		return 0, nil, fmt.Errorf("%s: %s %s: %w", c.name, method, r.Path, err)
 	}
-	answer, err = ReadBody(res, maxAnswer)
+	answer, err = ReadBody(res, limit)
 	if err != nil {
 		return 0, nil, fmt.Errorf("%s: %s %s: reading the answer: %w", c.name, method, r.Path, err)
 	}

@@ -195,6 +195,8 @@ func (c *Cluster) answer(r *esapi.Request, body []byte) (int, any, *failure) {
 		return c.scroll(e, body)
 	case "indices.refresh":
 		return 200, map[string]any{"_shards": map[string]any{"failed": 0}}, nil
+	case "indices.stats":
+		return c.stats(e)
 	case "indices.create":
 		return c.createIndex(e, r, body)
 	case "indices.delete":

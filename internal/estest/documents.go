@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"hash/fnv"
 	"maps"
 	"slices"
 	"sort"
@@ -427,17 +428,26 @@ func (c *Cluster) read(name, id, routing string, source bool) []byte {
 	return []byte(b + `}`)
 }
 
-// search finds all documents, whatever the query. With a scroll it gives them
-// page by page.
+// search finds the documents of a term query on a top-level field, or of no
+// query; other queries find all. With a scroll it gives them page by page, as
+// they are now, and a slice of them if that is asked for.
 func (c *Cluster) search(e esapi.Endpoint, r *esapi.Request, body []byte) (int, any, *failure) {
+	ask := gjson.ParseBytes(body)
 	hits := []any{}
-	for _, i := range c.resolve(e.Index) {
+	found := c.resolve(e.Index)
+	if len(found) == 0 && e.Index != "" && !strings.ContainsAny(e.Index, "*,") {
+		return 0, nil, &failure{404, "index_not_found_exception", "no such index [" + e.Index + "]"}
+	}
+	for _, i := range found {
 		for _, key := range slices.Sorted(maps.Keys(i.docs)) {
 			d := i.docs[key]
-			if !d.deleted.IsZero() {
+			if !d.deleted.IsZero() || !inSlice(ask.Get("slice"), d.id) || !matches(ask.Get("query"), d.source) {
 				continue
 			}
-			hit := map[string]any{"_index": i.name, "_id": d.id, "_version": d.version, "_source": json.RawMessage(d.source)}
+			hit := map[string]any{"_index": i.name, "_id": d.id, "_version": d.version}
+			if ask.Get("_source").Raw != "false" {
+				hit["_source"] = json.RawMessage(d.source)
+			}
 			if i.typ != "" {
 				hit["_type"] = i.typ
 			}
@@ -448,7 +458,7 @@ func (c *Cluster) search(e esapi.Endpoint, r *esapi.Request, body []byte) (int, 
 		}
 	}
 	if e.API == "count" {
-		return 200, map[string]any{"count": len(hits)}, nil
+		return 200, map[string]any{"count": len(hits), "_shards": map[string]any{"total": 1, "successful": 1, "failed": 0}}, nil
 	}
 	if !r.Params.Has("scroll") {
 		return 200, map[string]any{"hits": map[string]any{"total": len(hits), "hits": hits}}, nil
@@ -457,10 +467,55 @@ func (c *Cluster) search(e esapi.Endpoint, r *esapi.Request, body []byte) (int, 
 	if err != nil {
 		size = 10
 	}
+	if n := ask.Get("size"); n.Exists() {
+		size = int(n.Int())
+	}
 	c.uuids++
 	id := fmt.Sprintf("scroll%d", c.uuids)
 	c.scrolls[id] = &scroll{size: size, total: len(hits), left: hits}
 	return c.page(id)
+}
+
+// inSlice reports whether a document belongs to a slice of a scroll.
+func inSlice(slice gjson.Result, id string) bool {
+	n := uint32(slice.Get("max").Uint())
+	if n == 0 {
+		return true
+	}
+	h := fnv.New32a()
+	h.Write([]byte(id))
+	return h.Sum32()%n == uint32(slice.Get("id").Uint())
+}
+
+// matches reports whether a term query finds a document.
+func matches(query gjson.Result, source []byte) bool {
+	found := true
+	query.Get("term").ForEach(func(field, want gjson.Result) bool {
+		if v := want.Get("value"); v.Exists() {
+			want = v
+		}
+		found = gjson.GetBytes(source, gjson.Escape(field.String())).String() == want.String()
+		return found
+	})
+	return found
+}
+
+// Scrolls is the number of scrolls that are open.
+func (c *Cluster) Scrolls() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.scrolls)
+}
+
+// stats tells the size of indices.
+func (c *Cluster) stats(e esapi.Endpoint) (int, any, *failure) {
+	size := 0
+	for _, i := range c.resolve(e.Index) {
+		for _, d := range i.docs {
+			size += len(d.source)
+		}
+	}
+	return 200, []byte(fmt.Sprintf(`{"_all":{"primaries":{"store":{"size_in_bytes":%d}}}}`, size)), nil
 }
 
 // A scroll is what is left of a search.
