@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -190,7 +191,7 @@ func (s *Sender) request(x *Exchange, r *esapi.Request) (*esapi.Request, error) 
 		// The path means something on the cluster that it does not mean in the
 		// client's dialect: 8.x would index a document where 5.x sees no route.
 		x.Via(func(context.Context, *esapi.Request, esapi.Sender) (*esapi.Response, error) {
-			return noHandler(x, r), nil
+			return x.NoHandler(r.Path), nil
 		})
 		return r, nil
 	}
@@ -227,15 +228,22 @@ func (s *Sender) request(x *Exchange, r *esapi.Request) (*esapi.Request, error) 
 	return sent, nil
 }
 
-// noHandler is a version's answer for a path that it does not know (HTTP-17).
-func noHandler(x *Exchange, r *esapi.Request) *esapi.Response {
-	reason := fmt.Sprintf("o handler found for uri [%s] and method [%s]", r.Path, r.Method)
+// NoHandler is the answer of the client's version to a path or method that it
+// does not have (HTTP-17).
+func (x *Exchange) NoHandler(path string) *esapi.Response {
 	if x.Client.Before(V(6, 0)) {
-		a := esapi.NewResponse(http.StatusBadRequest, []byte("N"+reason))
+		a := esapi.NewResponse(http.StatusBadRequest, []byte("No handler found for uri ["+path+"] and method ["+x.Asked.Method+"]"))
 		a.Header.Set("Content-Type", "text/plain; charset=UTF-8")
 		return a
 	}
-	return esapi.NewResponse(http.StatusBadRequest, []byte(`{"error":`+Quote("n"+reason)+`}`))
+	others := esapi.Methods(x.Asked.Path, x.Client)
+	if len(others) == 0 || slices.Contains(others, x.Asked.Method) {
+		return esapi.NewResponse(http.StatusBadRequest, []byte(`{"error":`+Quote("no handler found for uri ["+path+"] and method ["+x.Asked.Method+"]")+`}`))
+	}
+	reason := fmt.Sprintf("Incorrect HTTP method for uri [%s] and method [%s], allowed: [%s]", path, x.Asked.Method, strings.Join(others, ", "))
+	a := esapi.NewResponse(http.StatusMethodNotAllowed, []byte(`{"error":`+Quote(reason)+`,"status":405}`))
+	a.Header.Set("Allow", strings.Join(others, ","))
+	return a
 }
 
 // reads reports whether request bodies of an API have to be in memory.

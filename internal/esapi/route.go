@@ -106,6 +106,38 @@ func (e Endpoint) RequestFor(v Version) (method, path string, ok bool) {
 	return verbs[verb], d.path(&e, r, verb), true
 }
 
+// Methods are the methods that a version takes at a path, in the order GET, HEAD,
+// POST, PUT, DELETE: what it lists for a request with another one. A word that
+// the version does not know counts as a name here, also one with an underscore.
+func Methods(rawPath string, v Version) []string {
+	d := dialectOf(v)
+	var buf [maxSegments]string
+	segments, ok := split(rawPath, buf[:0])
+	if d == nil || !ok {
+		return nil
+	}
+	var all uint8
+	for verb := range verbs {
+		root := d.roots[verb]
+		if len(segments) == 0 {
+			all |= root.methods
+			continue
+		}
+		for round := literalsOnly; round <= variablesAnywhere; round++ {
+			if n := root.find(segments, 0, round); n != nil {
+				all |= n.methods
+			}
+		}
+	}
+	var names []string
+	for verb, name := range verbs {
+		if all&(1<<verb) != 0 {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
 // HasAPI reports whether a version has an API, under whatever path.
 func HasAPI(api string, v Version) bool {
 	d := dialectOf(v)

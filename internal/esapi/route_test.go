@@ -117,6 +117,32 @@ func TestParseEndpoint(t *testing.T) {
 	}
 }
 
+// As 6.8.23, 7.17.28 and 8.7.1 list them.
+func TestMethods(t *testing.T) {
+	for _, test := range []struct {
+		version Version
+		path    string
+		want    string
+	}{
+		{v68, "/_cat/health", "GET"},
+		{v817, "/_cat/health", "GET"},
+		{v68, "/cats/_no_such_api", "POST"},
+		{v717, "/cats/_no_such_api", "POST"},
+		{v817, "/cats/_no_such_api", "POST"}, // of requests with compatible-with=7
+		{v817, "/_cluster/nothing", "POST"},
+		{v717, "/cats/_search", "GET POST"},
+		{v717, "/_nothing/here/and/there", ""},
+		{v717, "/_nodes/x/y/z/u/v", ""},
+		{v817, "/a/b/c", "GET HEAD POST PUT DELETE"},
+		{v717, "/", "GET HEAD DELETE"},
+		{v717, "", ""},
+	} {
+		if got := strings.Join(Methods(test.path, test.version), " "); got != test.want {
+			t.Errorf("%s at %s: %q, want %q", test.path, test.version, got, test.want)
+		}
+	}
+}
+
 func TestRequestFor(t *testing.T) {
 	for _, test := range []struct {
 		version  Version

@@ -5,7 +5,8 @@ type node struct {
 	words    map[string]*node // next segment is a word of the API
 	variable *node            // next segment is a variable
 	routes   [len(verbs)]*route
-	routed   bool // has a route, of whatever method
+	routed   bool  // has a route, of whatever method
+	methods  uint8 // of all its routes, a bit for each: also of those that only requests with compatible-with=7 reach
 }
 
 // insert adds a route for one method. The first of several routes of one shape
@@ -31,7 +32,12 @@ func (n *node) insert(r *route, verb int) {
 		n = next
 	}
 	n.routed = true
-	if verb != noVerb && n.routes[verb] == nil {
+	if verb == noVerb {
+		n.methods |= r.verbs
+		return
+	}
+	n.methods |= 1 << verb
+	if n.routes[verb] == nil {
 		n.routes[verb] = r
 	}
 }

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/tidwall/gjson"
+
 	"github.com/esperanto-es/esperanto/internal/esapi"
 	"github.com/esperanto-es/esperanto/translate"
 )
@@ -332,15 +334,47 @@ func noHandlerJSON(x *Exchange, _ *Node) error {
 		x.Edited()
 		return nil
 	}
-	if x.Status != http.StatusBadRequest || !strings.HasPrefix(x.AnswerHeader.Get("Content-Type"), "text/plain") {
+	if x.Asked.API != "" || x.Status != http.StatusBadRequest {
 		return nil
 	}
-	if found := noHandler.FindSubmatch(x.AnswerBody()); found != nil {
-		x.Replacement = []byte(`{"error":` + translate.Quote("no handler found for uri ["+string(found[1])+"] and method ["+x.Asked.Method+"]") + `}`)
-		x.AnswerHeader.Set("Content-Type", "application/json; charset=UTF-8")
-		x.Edited()
+	uri := x.Asked.Path
+	if strings.HasPrefix(x.AnswerHeader.Get("Content-Type"), "text/plain") {
+		found := noHandler.FindSubmatch(x.AnswerBody())
+		if found == nil {
+			return nil
+		}
+		uri = string(found[1])
+	} else if !takenForAType(x) {
+		return nil
 	}
+	a := x.NoHandler(uri)
+	body, err := readAll(a)
+	if err != nil {
+		return err
+	}
+	x.Status, x.Replacement = a.Status, body
+	x.AnswerHeader.Set("Content-Type", "application/json; charset=UTF-8")
+	if allow := a.Header.Get("Allow"); allow != "" {
+		x.AnswerHeader.Set("Allow", allow)
+	}
+	x.Edited()
 	return nil
+}
+
+// takenForAType reports whether 5.x has taken a path of the API with a wrong
+// method for an index and a type, which no index with such a name has.
+func takenForAType(x *Exchange) bool {
+	if !strings.HasPrefix(x.Asked.Path, "/_") || slices.Contains(esapi.Methods(x.Asked.Path, x.Client), x.Asked.Method) {
+		return false
+	}
+	e := gjson.GetBytes(x.AnswerBody(), "error")
+	switch e.Get("type").String() {
+	case "invalid_index_name_exception":
+		return true
+	case "parse_exception":
+		return e.Get("reason").String() == "request body is required"
+	}
+	return false
 }
 
 func gatewayAddress(x *Exchange, n *Node) error {
