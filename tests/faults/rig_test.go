@@ -1,0 +1,192 @@
+package faults
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/esperanto-es/esperanto/tests/check"
+	"github.com/esperanto-es/esperanto/tests/gateway"
+	"github.com/esperanto-es/esperanto/tests/harness"
+)
+
+// folder keeps the binary while the tests run.
+var folder string
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	if folder != "" {
+		_ = os.RemoveAll(folder)
+	}
+	os.Exit(code)
+}
+
+var build = sync.OnceValues(func() (path string, err error) {
+	if folder, err = os.MkdirTemp("", "esperanto-faults-"); err != nil {
+		return "", err
+	}
+	root, err := filepath.Abs("../..")
+	if err != nil {
+		return "", err
+	}
+	return gateway.Build(context.Background(), root, folder)
+})
+
+// binary builds the gateway, once.
+func binary(t *testing.T) string {
+	t.Helper()
+	path, err := build()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// testLimit bounds one test.
+const testLimit = 5 * time.Minute
+
+func testContext(t *testing.T) context.Context {
+	ctx, cancel := context.WithTimeout(t.Context(), testLimit)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+// A rig is two clusters with gateways in front, and writers.
+type rig struct {
+	*testing.T
+	a, b     *harness.Cluster // source and target
+	ends     [2]string        // where the gateways reach them, if not directly
+	prefix   string           // of all indices
+	options  string           // more lines of the directive
+	global   string           // global options, such as the journal
+	wrapper  string           // is run in place of the binary
+	gateways []*gateway.Gateway
+	load     *load
+
+	began time.Time
+	kills int // and other blows
+}
+
+func newRig(t *testing.T, a, b *harness.Cluster) *rig {
+	t.Helper()
+	r := &rig{T: t, a: a, b: b, ends: [2]string{a.URL(), b.URL()}, options: "grace 1s\nwrite_timeout 5s", began: time.Now()}
+	r.prefix = a.Prefix(t)
+	t.Cleanup(func() { deletePrefix(b, r.prefix) })
+	return r
+}
+
+// deletePrefix deletes the indices of a test on its second cluster.
+func deletePrefix(c *harness.Cluster, prefix string) {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	_, list, _ := c.Request(ctx, "GET", "/_cat/indices?h=index", "")
+	for _, name := range strings.Fields(string(list)) {
+		if strings.HasPrefix(name, prefix) {
+			_, _, _ = c.Request(ctx, "DELETE", "/"+name, "")
+		}
+	}
+}
+
+// inKafka puts the journal into a topic of the test's own.
+func (r *rig) inKafka(k *harness.KafkaCluster) {
+	single := ""
+	if len(k.Addrs()) == 1 {
+		single = "\nsingle_replica"
+	}
+	r.global = fmt.Sprintf("esperanto {\njournal {\nbrokers %s\ntopic %sjournal\npartitions 4%s\n}\n}",
+		strings.Join(k.Addrs(), " "), k.Prefix(r.T), single)
+}
+
+func (r *rig) gatewayOptions() gateway.Options {
+	block := fmt.Sprintf("cluster a {\nto %s\n}\ncluster b {\nto %s\n}\nsource a\ntarget b\nmaster a\n%s", r.ends[0], r.ends[1], r.options)
+	o := gateway.Options{Binary: binary(r.T), Block: block, Global: r.global}
+	if r.wrapper != "" {
+		o.Binary = r.wrapper
+	}
+	return o
+}
+
+// start starts one more gateway. Its log is shown if the test fails.
+func (r *rig) start() *gateway.Gateway {
+	r.Helper()
+	g, err := gateway.Start(testContext(r.T), r.gatewayOptions())
+	if err != nil {
+		r.Fatal(err)
+	}
+	r.gateways = append(r.gateways, g)
+	r.Cleanup(func() {
+		if r.Failed() {
+			r.Logf("the gateway's log:\n%s", ownLines(g.Log()))
+		}
+		if err := g.Close(); err != nil {
+			r.Error(err)
+		}
+	})
+	return g
+}
+
+// ownLines leaves out of a log what Caddy says at each start.
+func ownLines(log string) string {
+	var kept []string
+	for line := range strings.Lines(log) {
+		if strings.Contains(line, `"logger":"esperanto`) || strings.Contains(line, `"level":"error"`) || !strings.HasPrefix(line, "{") {
+			kept = append(kept, line)
+		}
+	}
+	return strings.Join(kept, "")
+}
+
+// must sends a request to the first gateway, or to a cluster if url is set, which
+// has to succeed.
+func (r *rig) must(method, path, body string) {
+	r.Helper()
+	status, answer, err := r.gateways[0].Request(testContext(r.T), method, path, body)
+	if err != nil || status >= http.StatusMultipleChoices {
+		r.Fatalf("%s %s: %d %s %v", method, path, status, answer, err)
+	}
+}
+
+// restart kills a gateway and starts it again.
+func (r *rig) restart(g *gateway.Gateway) {
+	r.Helper()
+	r.blow(g.Kill())
+	if err := g.Restart(testContext(r.T)); err != nil {
+		r.Fatal(err)
+	}
+}
+
+// blow counts a fault that has been made.
+func (r *rig) blow(err error) {
+	r.Helper()
+	if err != nil {
+		r.Fatal(err)
+	}
+	r.kills++
+}
+
+// final stops the writers and makes the final checks.
+func (r *rig) final() {
+	r.Helper()
+	r.load.stop()
+	check.Final{A: r.a, B: r.b, Prefix: r.prefix, Gateways: r.gateways, Ledger: &r.load.ledger}.Check(r.T)
+	exact, open := r.load.ledger.Exact()
+	acked, unknown := r.load.counts()
+	r.Logf("%d acknowledged writes, %d without an answer, %d faults, %d documents known exactly, %d of one state among several; %.1f s",
+		acked, unknown, r.kills, exact, open, time.Since(r.began).Seconds())
+	if exact == 0 || acked < 100 {
+		r.Errorf("the writers did not get far: %d acknowledged writes, %d documents known exactly", acked, exact)
+	}
+}
+
+// shared returns the two clusters that all tests share.
+func shared(t *testing.T, a, b string) *rig {
+	t.Helper()
+	harness.Real(t)
+	return newRig(t, harness.Elasticsearch(t, a), harness.Elasticsearch(t, b))
+}
