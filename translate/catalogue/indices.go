@@ -22,7 +22,7 @@ func init() {
 		&Change{
 			ID: "IDX-13", Name: "AliasesCannotBeDeletedAsIndices", Since: V(6, 0),
 			Doc:       "DELETE of an alias is refused; 5.x deletes the indices behind it.",
-			OldClient: Direction{Fidelity: translate.Refused, Loses: "the deletion of indices through an alias: name the indices"},
+			OldClient: Direction{Fidelity: translate.Exact, Request: []Rule{at(translate.RequestHead, deleteBehindAliases)}},
 			NewClient: Direction{Fidelity: translate.Exact, Request: []Rule{at(translate.RequestHead, guardAliases)}},
 		},
 		&Change{
@@ -389,6 +389,51 @@ func guardAliases(x *Exchange, _ *Node) error {
 		x.Edited()
 	}
 	return nil
+}
+
+// deleteBehindAliases names the indices behind the aliases of a deletion, those
+// that a pattern matches included.
+func deleteBehindAliases(x *Exchange, _ *Node) error {
+	parts := strings.Split(x.Endpoint.Index, ",")
+	if x.Asked.API != "indices.delete" || x.Facts == nil || limitedTo(x) != "" ||
+		slices.ContainsFunc(parts, func(part string) bool { return strings.HasPrefix(part, "-") }) {
+		return nil
+	}
+	var indices []string
+	changed := false
+	for _, part := range parts {
+		names, err := behindAlias(x, part)
+		if err != nil {
+			return err
+		}
+		if changed = changed || names != nil; names == nil {
+			names = []string{part}
+		}
+		indices = append(indices, names...)
+	}
+	if changed {
+		x.Endpoint.Index = strings.Join(indices, ",")
+		x.Edited()
+	}
+	return nil
+}
+
+// behindAlias is what an alias, or a pattern that matches one, stands for; nil if
+// there is none.
+func behindAlias(x *Exchange, part string) ([]string, error) {
+	switch {
+	case part == "" || part == "_all" || part == "*" || strings.HasPrefix(part, "<"):
+		return nil, nil
+	case !isPattern(part):
+		if f, ok, err := x.Facts.Index(x.Context(), part); err != nil || !ok || f.Name == part {
+			return nil, err
+		}
+	}
+	names, err := x.Facts.Expand(x.Context(), part)
+	if err != nil || !slices.ContainsFunc(names, func(name string) bool { return !matchesAny([]string{part}, name) }) {
+		return nil, err
+	}
+	return names, nil
 }
 
 // notThroughAliases leaves out the indices that a deletion's expression reaches
