@@ -100,6 +100,8 @@ type Embedded struct {
 	urgent chan struct{} // the trimmer has work; capacity 1
 	acks   chan acked    // from the writer to the acknowledger
 
+	swapping chan struct{} // has one while a table's key is being swapped
+
 	// down ends when the journal stops or begins to close, with the reason as
 	// its cause; Consume and the trimmer run under it.
 	down context.Context
@@ -150,6 +152,7 @@ func OpenEmbedded(dir string, opts EmbeddedOptions) (*Embedded, error) {
 		room:     make(chan struct{}, 1),
 		urgent:   make(chan struct{}, 1),
 		acks:     make(chan acked, 1),
+		swapping: make(chan struct{}, 1),
 		finished: make(chan struct{}),
 		gone:     make(chan struct{}),
 	}

@@ -1,6 +1,7 @@
 package journal
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -32,6 +33,41 @@ func (t *embeddedTable) Put(ctx context.Context, key string, value []byte) error
 	k, v := t.key(key), append([]byte{}, value...)
 	return t.e.do(ctx, len(k)+len(v), func(b *pebble.Batch) error { return b.Set(k, v, nil) })
 }
+
+// Swap is one at a time, also when the disk is slower than its caller waits: the
+// next one sees what became of it.
+func (t *embeddedTable) Swap(ctx context.Context, key string, before, after []byte) (bool, error) {
+	if after == nil {
+		return false, errNilSwap
+	}
+	select {
+	case t.e.swapping <- struct{}{}:
+	case <-ctx.Done():
+		return false, fmt.Errorf("waiting for the disk of the embedded journal: %w", context.Cause(ctx))
+	}
+	now, err := t.Get(ctx, key)
+	if err != nil || !sameValue(now, before) {
+		<-t.e.swapping
+		return false, err
+	}
+	after = bytes.Clone(after)
+	written := make(chan error, 1)
+	go func() {
+		defer func() { <-t.e.swapping }()
+		written <- t.Put(context.WithoutCancel(ctx), key, after)
+	}()
+	select {
+	case err := <-written:
+		return err == nil, err
+	case <-ctx.Done():
+		return false, fmt.Errorf("waiting for the disk of the embedded journal: %w", context.Cause(ctx))
+	}
+}
+
+var errNilSwap = errors.New("a key of a table cannot be deleted by a swap")
+
+// sameValue tells a value from one that is not there, too.
+func sameValue(a, b []byte) bool { return (a == nil) == (b == nil) && bytes.Equal(a, b) }
 
 func (t *embeddedTable) Delete(ctx context.Context, key string) error {
 	if err := checkTableName(t.name); err != nil {

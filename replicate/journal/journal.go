@@ -157,6 +157,15 @@ type Table interface {
 	Put(ctx context.Context, key string, value []byte) error
 	Delete(ctx context.Context, key string) error
 
+	// Swap puts after, durably, if the key's value is before, which is nil for a
+	// key that is not there, and reports whether it did. Of several who swap the
+	// same value, in whatever processes, one succeeds. Like Put it sees all that was
+	// put and swapped before, whatever it reports; unless this process saw another
+	// value to begin with: then nothing is asked and it reports false. An error
+	// means "unknown": it may still take effect later, but not after a later Swap
+	// of the key has succeeded. A key that is swapped is not put or deleted.
+	Swap(ctx context.Context, key string, before, after []byte) (bool, error)
+
 	// Get returns nil if there is no such key.
 	Get(ctx context.Context, key string) ([]byte, error)
 

@@ -22,6 +22,8 @@ type kafkaTable struct {
 	mu     sync.Mutex
 	values map[string][]byte
 	bytes  int
+	swaps  map[string]*swapped // of the keys that are swapped
+	trials map[string]*trial   // of this process, under way
 	target int64 // the end of the topic when it was opened, -1 before
 	next   int64 // all before this is in values
 	err    error // why the copy is not kept up, or nil
@@ -35,7 +37,7 @@ func (k *Kafka) Table(name string) Table {
 	defer k.mu.Unlock()
 	t := k.tables[name]
 	if t == nil {
-		t = &kafkaTable{k: k, name: name, topic: k.opts.Topic + "." + name, values: map[string][]byte{}, target: -1, moved: make(chan struct{})}
+		t = &kafkaTable{k: k, name: name, topic: k.opts.Topic + "." + name, values: map[string][]byte{}, swaps: map[string]*swapped{}, trials: map[string]*trial{}, target: -1, moved: make(chan struct{})}
 		if checkTableName(name) == nil { // else nothing is kept of it
 			k.tables[name] = t
 		}
@@ -105,6 +107,7 @@ func (t *kafkaTable) run() {
 		t.set(func() {
 			t.err = err
 			t.values, t.bytes, t.target, t.next = map[string][]byte{}, 0, -1, 0
+			t.swaps, t.trials = map[string]*swapped{}, map[string]*trial{} // see Swap
 		})
 		t.k.opts.Logf("table %s: %v", t.name, err)
 		select {
@@ -168,21 +171,40 @@ func (t *kafkaTable) read() error {
 
 // apply is called with the mutex held.
 func (t *kafkaTable) apply(r *kgo.Record) {
-	key := string(r.Key)
+	if key, expects, ok := swapOf(r); ok {
+		t.applySwap(r, key, expects)
+	} else if key := string(r.Key); !t.isSwapped(key) {
+		t.keep(key, r.Value)
+	}
+	t.next = r.Offset + 1
+}
+
+// keep changes the copy; nil is no value.
+func (t *kafkaTable) keep(key string, value []byte) {
 	if old, ok := t.values[key]; ok {
 		t.bytes -= len(key) + len(old)
 		delete(t.values, key)
 	}
-	if r.Value != nil {
-		t.bytes += len(key) + len(r.Value)
-		t.values[key] = r.Value
+	if value != nil {
+		t.bytes += len(key) + len(value)
+		t.values[key] = value
 	}
-	t.next = r.Offset + 1
 }
 
 // Put returns when the value is confirmed and has come back: then the copy
 // holds all that was written before it, by whomever.
 func (t *kafkaTable) Put(ctx context.Context, key string, value []byte) error {
+	if err := t.fits(ctx, key, value); err != nil {
+		return err
+	}
+	if err := t.unswapped(key); err != nil {
+		return err
+	}
+	return t.write(ctx, key, &kgo.Record{Key: []byte(key), Value: append([]byte{}, value...)})
+}
+
+// fits opens the table and refuses what it cannot keep.
+func (t *kafkaTable) fits(ctx context.Context, key string, value []byte) error {
 	n := len(key) + len(value)
 	if n > t.k.opts.MaxRecordBytes {
 		return fmt.Errorf("%w: %d bytes for %q in table %s, at most %d", ErrTooLarge, n, key, t.name, t.k.opts.MaxRecordBytes)
@@ -196,7 +218,7 @@ func (t *kafkaTable) Put(ctx context.Context, key string, value []byte) error {
 	if bytes+n > t.k.opts.MaxTableBytes {
 		return fmt.Errorf("%w: table %s has %d bytes, at most %d", ErrFull, t.name, bytes, t.k.opts.MaxTableBytes)
 	}
-	return t.write(ctx, key, append([]byte{}, value...))
+	return nil
 }
 
 // Delete is like Put.
@@ -204,17 +226,21 @@ func (t *kafkaTable) Delete(ctx context.Context, key string) error {
 	if err := t.open(ctx); err != nil {
 		return err
 	}
-	return t.write(ctx, key, nil)
+	if err := t.unswapped(key); err != nil {
+		return err
+	}
+	return t.write(ctx, key, &kgo.Record{Key: []byte(key)})
 }
 
 // write waits on its own for ctx, because the client does not always.
-func (t *kafkaTable) write(ctx context.Context, key string, value []byte) error {
+func (t *kafkaTable) write(ctx context.Context, key string, record *kgo.Record) error {
 	type result struct {
 		offset int64
 		err    error
 	}
 	written := make(chan result, 1)
-	if err := t.k.produce(&kgo.Record{Topic: t.topic, Key: []byte(key), Value: value}, func(r *kgo.Record, err error) {
+	record.Topic = t.topic
+	if err := t.k.produce(record, func(r *kgo.Record, err error) {
 		written <- result{r.Offset, err}
 	}); err != nil {
 		return err

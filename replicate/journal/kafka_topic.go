@@ -18,6 +18,8 @@ const (
 	retryInterval = time.Second      // while it is not
 	auditInterval = 60 * time.Second // of the topic's settings
 	suspectPause  = 200 * time.Millisecond
+
+	tableSegmentBytes = 64 << 20
 )
 
 // steward is the goroutine that knows whether the journal can be used. It
@@ -188,6 +190,9 @@ func (k *Kafka) createTopic(ctx context.Context, topic string, partitions int, c
 		settings["cleanup.policy"] = kadm.StringPtr("compact")
 		delete(settings, "retention.ms")
 		delete(settings, "retention.bytes")
+		// Only closed segments are compacted, and who opens a table reads it all.
+		settings["segment.bytes"] = kadm.StringPtr(strconv.Itoa(max(tableSegmentBytes, 2*k.opts.largestBatch()+recordOverhead)))
+		settings["segment.ms"] = kadm.StringPtr(strconv.FormatInt((24 * time.Hour).Milliseconds(), 10))
 	}
 	_, err := k.admin.CreateTopic(ctx, int32(partitions), int16(k.opts.ReplicationFactor), settings, topic)
 	switch {

@@ -20,6 +20,8 @@ func RunShared(t *testing.T, empty func(t *testing.T) Opener) {
 		{"what is committed in Revoked is not delivered again", commitInRevoked},
 		{"what a consumer leaves behind goes to the others", leftBehind},
 		{"tables are seen by all", sharedTables},
+		{"of those who swap the same value one succeeds, in all processes", sharedSwaps},
+		{"what was swapped once can be swapped later by a process that begins anew", sharedSwapsLater},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel() // they mostly wait for heartbeats

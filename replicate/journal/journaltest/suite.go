@@ -49,6 +49,8 @@ func Run(t *testing.T, empty func(t *testing.T) Opener) {
 		{"tables keep the last value", tables},
 		{"tables are there after reopening", tablesReopened},
 		{"tables are scanned in order", tableScan},
+		{"of those who swap the same value one succeeds", swaps},
+		{"what was swapped is there after reopening", swapsReopened},
 		{"tables refuse what they cannot keep", tableRefuses},
 		{"writers and a consumer at the same time", concurrent},
 	} {
