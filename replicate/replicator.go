@@ -24,6 +24,7 @@ type Replicator struct {
 	ledger   *ledger
 	control  control
 	applier  *applier
+	jobs     *Jobs // nil if there is one cluster only
 	counters counters
 
 	known      atomic.Bool // who the master is: Start has come to its end
@@ -63,6 +64,7 @@ func New(cfg Config) (*Replicator, error) {
 	if r.replicating() {
 		r.applier = newApplier(r)
 		r.control.table = cfg.Journal.Table("control")
+		r.jobs = newJobs(r)
 	}
 	return r, nil
 }
@@ -164,6 +166,7 @@ func (r *Replicator) begin(ctx context.Context, state controlState) {
 	r.known.Store(true)
 	r.run(func() { r.applier.restoreMemory(ctx) })
 	r.run(func() { r.applier.run(ctx) })
+	r.run(func() { r.jobs.goOn(ctx) })
 	if state.Configured != r.cfg.Master {
 		r.configuring.Lock()
 		defer r.configuring.Unlock()

@@ -28,6 +28,8 @@ type rig struct {
 	r          *Replicator
 	journal    journal.Journal
 	beforeOpen func(*Config)
+
+	beforeStart func(*Replicator)
 }
 
 func newRig(t *testing.T, source, target esapi.Version, change ...func(*Config)) *rig {
@@ -75,6 +77,9 @@ func (g *rig) start() {
 	}
 	if g.r, err = New(cfg); err != nil {
 		g.t.Fatal(err)
+	}
+	if g.beforeStart != nil {
+		g.beforeStart(g.r)
 	}
 	if err := g.r.Start(context.Background()); err != nil {
 		g.t.Fatal(err)

@@ -89,6 +89,11 @@ func (r *Replicator) mayswitch(ctx context.Context, now roles) error {
 	if err := r.cfg.Journal.Ping(ctx); err != nil {
 		return &SwitchError{Reason: fmt.Sprintf("the journal does not work: %v", err), NextSteps: []string{"bring the journal back, then try again"}}
 	}
+	if kind, err := r.jobs.bound(ctx); err != nil {
+		return fmt.Errorf("reading the jobs: %w", err)
+	} else if kind != "" {
+		return &SwitchError{Reason: "there is a " + kind + " under way: the follower does not have what the master has", NextSteps: []string{"wait for or cancel the " + kind}}
+	}
 	if err := alive(ctx, now.follower); err != nil {
 		return &SwitchError{Reason: fmt.Sprintf("the follower %s does not answer: %v", follower, err), NextSteps: []string{"bring cluster " + follower + " back, then try again"}}
 	}

@@ -1,0 +1,375 @@
+package replicate
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/esperanto-es/esperanto/replicate/journal"
+)
+
+// Kinds of jobs.
+const (
+	JobBackfill = "backfill"
+	JobVerify   = "verify"
+)
+
+// A JobState says what a job is about.
+type JobState string
+
+// The states of a job. One that is running or paused goes on after a restart.
+const (
+	JobRunning   JobState = "running"
+	JobPaused    JobState = "paused"
+	JobDone      JobState = "done"
+	JobFailed    JobState = "failed"
+	JobCancelled JobState = "cancelled"
+)
+
+// Ended reports whether there is nothing left to do, or nobody who does it.
+func (s JobState) Ended() bool { return s != JobRunning && s != JobPaused }
+
+// A Job is work that takes long, as it is kept in the table "jobs" and shown. Of
+// each kind there is one at a time, the last one stays to be looked at.
+type Job struct {
+	ID       string          `json:"id"`
+	Kind     string          `json:"kind"`
+	State    JobState        `json:"state"`
+	Options  json.RawMessage `json:"options"`
+	Progress json.RawMessage `json:"progress,omitempty"` // as its kind shows it
+	Throttle string          `json:"throttle,omitempty"` // why it is slower than it could be
+	Error    string          `json:"error,omitempty"`
+	Master   string          `json:"master"` // when it was started
+	Epoch    uint64          `json:"epoch"`
+	Started  time.Time       `json:"started"`
+	Ended    *time.Time      `json:"ended,omitempty"`
+
+	Gateway string `json:"gateway,omitempty"` // instance of the process that does it
+	Renewed int64  `json:"renewed,omitempty"` // counts up while it does
+
+	NextSteps []string `json:"next_steps"`
+}
+
+// A JobError says why something cannot be done with a job, and what to do
+// instead.
+type JobError struct {
+	Reason    string
+	NextSteps []string
+}
+
+func (e *JobError) Error() string { return e.Reason }
+
+var (
+	errJobCancelled = errors.New("cancelled")
+	errJobTaken     = errors.New("another gateway goes on with it")
+	errJobMoved     = errors.New("the master was moved")
+)
+
+// A jobKind is how jobs of a kind are done. run returns when all is done, or
+// what went wrong; it can be started again at any time, and goes on from what it
+// has put.
+type jobKind struct {
+	name string
+	run  func(ctx context.Context, j *JobRun) error
+
+	// bound says that it is about the master and the follower of the moment: the
+	// master is not moved while there is one, and if it is all the same (by a
+	// failover) the job ends.
+	bound bool
+}
+
+// Jobs are the jobs of a Replicator.
+type Jobs struct {
+	r     *Replicator
+	table journal.Table
+	kinds map[string]jobKind
+
+	starting sync.Mutex // held while a job is started or gone on with
+	mu       sync.Mutex
+	active   map[string]*JobRun // by kind: those that this process does
+}
+
+func newJobs(r *Replicator) *Jobs {
+	return &Jobs{r: r, table: r.cfg.Journal.Table("jobs"), kinds: map[string]jobKind{}, active: map[string]*JobRun{}}
+}
+
+// Jobs are the long jobs; nil if there is one cluster only.
+func (r *Replicator) Jobs() *Jobs { return r.jobs }
+
+// register says how jobs of a kind are done. It is for New.
+func (s *Jobs) register(k jobKind) { s.kinds[k.name] = k }
+
+const (
+	jobKeep  = 2 * time.Second  // how often progress is kept
+	jobLook  = 5 * time.Second  // how often jobs of other gateways are looked at
+	jobLease = 30 * time.Second // after this time without a sign of its gateway a job is gone on with by another
+)
+
+func wantKey(kind string) string      { return kind + "/want" }
+func partPrefix(kind string) string   { return kind + "/part/" }
+func partKey(j *Job, k string) string { return partPrefix(j.Kind) + j.ID + "/" + k }
+
+// want is what an operator wants of a job.
+type want struct {
+	ID    string   `json:"id"`
+	State JobState `json:"state"`
+}
+
+// Start begins a job. The error is a *JobError if there is one of its kind
+// already, or something else stands in the way.
+func (s *Jobs) Start(ctx context.Context, kind string, options any) (Job, error) {
+	if s == nil {
+		return Job{}, &JobError{"there is no second cluster", []string{"name a second cluster as target"}}
+	}
+	if !s.r.known.Load() {
+		return Job{}, &JobError{"the journal does not tell yet who the master is", []string{"bring the journal back, then try again"}}
+	}
+	if !s.r.switching.TryLock() {
+		return Job{}, &JobError{"a switchover is under way", []string{"try again in some seconds"}}
+	}
+	defer s.r.switching.Unlock()
+	s.starting.Lock()
+	defer s.starting.Unlock()
+	last, ok, err := s.Job(ctx, kind)
+	if err != nil {
+		return Job{}, err
+	}
+	if ok && !last.State.Ended() {
+		return last, &JobError{fmt.Sprintf("there is a %s already: it is %s", kind, last.State), []string{"wait for the " + kind + ", or cancel it"}}
+	}
+	raw, err := json.Marshal(options)
+	if err != nil {
+		return Job{}, err
+	}
+	if err := s.dropParts(ctx, kind); err != nil {
+		return Job{}, err
+	}
+	now := s.r.gate.now()
+	j := Job{ID: s.r.nextIntentID(), Kind: kind, State: JobRunning, Options: raw, Master: now.master.Name(), Epoch: now.epoch, Started: s.r.cfg.Now(), Gateway: s.r.instance}
+	if err := s.keep(ctx, &j); err != nil {
+		return Job{}, err
+	}
+	s.spawn(j)
+	return j.shown(), nil
+}
+
+// Job tells how the last job of a kind does; ok is false if there was none.
+func (s *Jobs) Job(ctx context.Context, kind string) (j Job, ok bool, err error) {
+	if s == nil {
+		return Job{}, false, nil
+	}
+	if run := s.running(kind); run != nil {
+		return run.snapshot().shown(), true, nil
+	}
+	raw, err := s.table.Get(ctx, kind)
+	if err != nil || raw == nil {
+		return Job{}, false, err
+	}
+	if err := json.Unmarshal(raw, &j); err != nil {
+		return Job{}, false, fmt.Errorf("reading the %s: %w", kind, err)
+	}
+	return j.shown(), true, nil
+}
+
+// Pause has a job wait, Resume has it go on, also one that failed, and Cancel
+// ends it.
+func (s *Jobs) Pause(ctx context.Context, kind string) (Job, error) {
+	return s.tell(ctx, kind, JobPaused)
+}
+
+// Resume has a job go on that is paused or has failed.
+func (s *Jobs) Resume(ctx context.Context, kind string) (Job, error) {
+	return s.tell(ctx, kind, JobRunning)
+}
+
+// Cancel ends a job.
+func (s *Jobs) Cancel(ctx context.Context, kind string) (Job, error) {
+	return s.tell(ctx, kind, JobCancelled)
+}
+
+func (s *Jobs) tell(ctx context.Context, kind string, state JobState) (Job, error) {
+	j, ok, err := s.Job(ctx, kind)
+	if err != nil {
+		return Job{}, err
+	}
+	if !ok || (j.State.Ended() && (j.State != JobFailed || state != JobRunning)) {
+		return j, &JobError{"there is no " + kind + " under way", []string{"start one: POST /esperanto/" + kind}}
+	}
+	raw, err := json.Marshal(want{j.ID, state})
+	if err != nil {
+		return Job{}, err
+	}
+	if err := s.table.Put(ctx, wantKey(kind), raw); err != nil {
+		return Job{}, err
+	}
+	if j.State == JobFailed {
+		return s.again(ctx, j)
+	}
+	run := s.running(kind)
+	if run == nil {
+		j.NextSteps = append(j.NextSteps, "the gateway that does the "+kind+" learns of it within some seconds")
+		return j, nil
+	}
+	run.obey(state)
+	if state == JobCancelled {
+		select {
+		case <-run.ended:
+		case <-ctx.Done():
+			return Job{}, ctx.Err()
+		}
+	}
+	j, _, err = s.Job(ctx, kind)
+	return j, err
+}
+
+// again goes on with a job that failed.
+func (s *Jobs) again(ctx context.Context, j Job) (Job, error) {
+	s.starting.Lock()
+	defer s.starting.Unlock()
+	if s.kinds[j.Kind].bound && s.r.gate.now().epoch != j.Epoch {
+		return j, &JobError{"the master was moved since", []string{"start a new one: POST /esperanto/" + j.Kind}}
+	}
+	j.State, j.Error, j.Ended, j.Gateway = JobRunning, "", nil, s.r.instance
+	if err := s.keep(ctx, &j); err != nil {
+		return Job{}, err
+	}
+	s.spawn(j)
+	return j.shown(), nil
+}
+
+// shown is a job with what there is to do.
+func (j Job) shown() Job {
+	j.NextSteps = []string{}
+	switch j.State {
+	case JobPaused:
+		j.NextSteps = append(j.NextSteps, "go on: POST /esperanto/"+j.Kind+"/resume")
+	case JobFailed:
+		j.NextSteps = append(j.NextSteps, "mend the reason and go on: POST /esperanto/"+j.Kind+"/resume, or start a new one")
+	}
+	return j
+}
+
+func (s *Jobs) running(kind string) *JobRun {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.active[kind]
+}
+
+// bound is a job because of which the master must not be moved, "" if there is
+// none.
+func (s *Jobs) bound(ctx context.Context) (kind string, err error) {
+	for name, k := range s.kinds {
+		if !k.bound {
+			continue
+		}
+		if j, ok, err := s.Job(ctx, name); err != nil || (ok && !j.State.Ended()) {
+			return name, err
+		}
+	}
+	return "", nil
+}
+
+// goOn does the jobs that nobody does, until ctx ends: after a start those of
+// the process before, later those of other gateways that are gone.
+func (s *Jobs) goOn(ctx context.Context) {
+	type sign struct {
+		job, gateway string
+		renewed      int64
+	}
+	seen, since := map[string]sign{}, map[string]time.Time{}
+	for attempt := 0; ctx.Err() == nil; {
+		var failed error
+		for name := range s.kinds {
+			if s.running(name) != nil {
+				continue
+			}
+			j, ok, err := s.Job(ctx, name)
+			if err != nil {
+				failed = err
+			}
+			if !ok || j.State.Ended() {
+				continue
+			}
+			now := sign{j.ID, j.Gateway, j.Renewed}
+			if seen[name] != now {
+				seen[name], since[name] = now, time.Now()
+			}
+			if s.r.cfg.SharedJournal && j.Gateway != "" && time.Since(since[name]) < jobLease {
+				continue
+			}
+			if err := s.take(ctx, j); err != nil {
+				failed = err
+			}
+		}
+		switch {
+		case failed != nil:
+			s.r.log.Warn("a job cannot be gone on with yet", "reason", failed)
+			pause(ctx, attempt)
+			attempt++
+		case !s.r.cfg.SharedJournal:
+			return
+		default:
+			attempt = 0
+			sleep(ctx, jobLook)
+		}
+	}
+}
+
+// take goes on with a job of a process that is gone.
+func (s *Jobs) take(ctx context.Context, j Job) error {
+	s.starting.Lock()
+	defer s.starting.Unlock()
+	if s.running(j.Kind) != nil {
+		return nil
+	}
+	j.Gateway = s.r.instance
+	if err := s.keep(ctx, &j); err != nil {
+		return err
+	}
+	s.r.log.Info("a job goes on", "kind", j.Kind, "id", j.ID)
+	s.spawn(j)
+	return nil
+}
+
+// keep makes a job durable.
+func (s *Jobs) keep(ctx context.Context, j *Job) error {
+	j.Renewed++
+	kept := *j
+	kept.NextSteps = nil
+	raw, err := json.Marshal(kept)
+	if err != nil {
+		return err
+	}
+	if err := s.table.Put(ctx, j.Kind, raw); err != nil {
+		return fmt.Errorf("keeping the %s: %w", j.Kind, err)
+	}
+	return nil
+}
+
+// dropParts forgets what the jobs of a kind have put.
+func (s *Jobs) dropParts(ctx context.Context, kind string) error {
+	var keys []string
+	err := s.table.Scan(ctx, func(key string, _ []byte) bool {
+		if strings.HasPrefix(key, partPrefix(kind)) {
+			keys = append(keys, key)
+		}
+		return true
+	})
+	for _, key := range keys {
+		if err == nil {
+			err = s.table.Delete(ctx, key)
+		}
+	}
+	return err
+}
+
+func sleep(ctx context.Context, d time.Duration) {
+	select {
+	case <-time.After(d):
+	case <-ctx.Done():
+	}
+}

@@ -1,0 +1,163 @@
+package replicate
+
+import (
+	"context"
+	"errors"
+	"strconv"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+// count is a job that counts to its option, and keeps how far it is.
+type count struct {
+	at     atomic.Int64
+	fail   atomic.Bool
+	starts atomic.Int64
+}
+
+func (c *count) run(ctx context.Context, j *JobRun) error {
+	c.starts.Add(1)
+	var to int64
+	if err := j.Options(&to); err != nil {
+		return err
+	}
+	c.at.Store(0)
+	err := j.Scan(ctx, func(_ string, value []byte) bool {
+		n, err := strconv.ParseInt(string(value), 10, 64)
+		c.at.Store(max(n, c.at.Load()))
+		return err == nil
+	})
+	j.Report(func() any { return c.at.Load() })
+	for err == nil && c.at.Load() < to {
+		if err = j.Wait(ctx); err == nil {
+			err = j.Put(ctx, "at", c.at.Add(1))
+		}
+		if c.fail.Load() {
+			return errors.New("it does not work")
+		}
+		sleep(ctx, time.Millisecond)
+	}
+	return err
+}
+
+// counting is a rig with such a job, which is bound to the master.
+func counting(t *testing.T) (*rig, *count) {
+	c := new(count)
+	g := newRig(t, v68, v87)
+	g.kill()
+	g.beforeStart = func(r *Replicator) { r.jobs.register(jobKind{"count", c.run, true}) }
+	g.start()
+	return g, c
+}
+
+// waitJob waits until a job is in a state.
+func (g *rig) waitJob(kind string, state JobState) Job {
+	g.t.Helper()
+	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+		j, _, err := g.r.Jobs().Job(context.Background(), kind)
+		if err == nil && j.State == state {
+			return j
+		}
+		if time.Now().After(deadline) {
+			g.t.Fatalf("%s wanted: %+v, %v; progress %s", state, j, err, j.Progress)
+		}
+	}
+}
+
+func TestJob(t *testing.T) {
+	g, c := counting(t)
+	jobs, ctx := g.r.Jobs(), t.Context()
+	if _, ok, err := jobs.Job(ctx, "count"); ok || err != nil {
+		t.Fatalf("%v, %v", ok, err)
+	}
+	refused := new(JobError)
+	if _, err := jobs.Pause(ctx, "count"); !errors.As(err, &refused) {
+		t.Errorf("%v", err)
+	}
+	if j, err := jobs.Start(ctx, "count", 20); err != nil || j.State != JobRunning {
+		t.Fatalf("%+v, %v", j, err)
+	}
+	if j := g.waitJob("count", JobDone); string(j.Progress) != "20" || j.Ended == nil || j.Master != "a" {
+		t.Errorf("%+v", j)
+	}
+
+	if _, err := jobs.Start(ctx, "count", 1_000_000); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := jobs.Start(ctx, "count", 1); !errors.As(err, &refused) || len(refused.NextSteps) == 0 {
+		t.Errorf("a second one: %v", err)
+	}
+	switching := new(SwitchError)
+	if _, err := g.r.Switchover(ctx, SwitchRequest{Master: "b", DryRun: true}); !errors.As(err, &switching) || len(switching.NextSteps) == 0 {
+		t.Errorf("a switchover: %v", err)
+	}
+	if j, err := jobs.Pause(ctx, "count"); err != nil || j.State != JobPaused || len(j.NextSteps) != 1 {
+		t.Errorf("%+v, %v", j, err)
+	}
+	time.Sleep(20 * time.Millisecond)
+	at := c.at.Load()
+	time.Sleep(30 * time.Millisecond)
+	if c.at.Load() != at {
+		t.Error("it goes on while it is paused")
+	}
+	g.restart() // it stays paused
+	jobs = g.r.Jobs()
+	g.waitJob("count", JobPaused)
+	if _, err := jobs.Resume(ctx, "count"); err != nil {
+		t.Fatal(err)
+	}
+	g.waitJob("count", JobRunning)
+	for deadline := time.Now().Add(5 * time.Second); c.at.Load() <= at; time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("it does not go on")
+		}
+	}
+	if j, err := jobs.Cancel(ctx, "count"); err != nil || j.State != JobCancelled {
+		t.Errorf("%+v, %v", j, err)
+	}
+	if _, err := g.r.Switchover(ctx, SwitchRequest{Master: "b"}); err != nil {
+		t.Error(err)
+	}
+}
+
+// A job goes on where it was, whether its process was killed or ended in order,
+// or the job had failed.
+func TestJobGoesOn(t *testing.T) {
+	g, c := counting(t)
+	ctx := t.Context()
+	if _, err := g.r.Jobs().Start(ctx, "count", 300); err != nil {
+		t.Fatal(err)
+	}
+	for n := range int64(3) {
+		for c.at.Load() < 20*(n+1) {
+			time.Sleep(time.Millisecond)
+		}
+		before := c.at.Load()
+		if n == 1 {
+			if err := g.r.Close(ctx); err != nil {
+				t.Fatal(err)
+			}
+		}
+		g.restart()
+		for c.starts.Load() < n+2 {
+			time.Sleep(time.Millisecond)
+		}
+		if time.Sleep(10 * time.Millisecond); c.at.Load() < before {
+			t.Errorf("it begins again at %d, not at %d", c.at.Load(), before)
+		}
+	}
+	c.fail.Store(true)
+	if j := g.waitJob("count", JobFailed); j.Error != "it does not work" || len(j.NextSteps) != 1 {
+		t.Errorf("%+v", j)
+	}
+	c.fail.Store(false)
+	if _, err := g.r.Jobs().Resume(ctx, "count"); err != nil {
+		t.Fatal(err)
+	}
+	g.waitJob("count", JobDone)
+	left := 0
+	if err := g.r.jobs.table.Scan(ctx, func(string, []byte) bool { left++; return true }); err != nil || left != 2 {
+		t.Errorf("%d keys are left, %v", left, err)
+	}
+}
