@@ -231,17 +231,20 @@ func (w *writer) send(method, path, body string) (outcome, int, gjson.Result) {
 	case res.StatusCode < 500 && res.StatusCode != 429:
 		return refused, res.StatusCode, answer
 	}
-	w.note(fmt.Sprintf("%d %.120s", res.StatusCode, answer.Get("error.type").Str))
-	time.Sleep(20 * time.Millisecond)
-	if strings.Contains(answer.Get("error.reason").Str, "nothing was written") {
-		return refused, res.StatusCode, answer
+	reason := answer.Get("error.reason").Str
+	w.note(fmt.Sprintf("%d %.100s", res.StatusCode, reason))
+	time.Sleep(50 * time.Millisecond)
+	for _, nothing := range []string{"nothing was written", "no node of the cluster could be reached"} {
+		if strings.Contains(reason, nothing) {
+			return refused, res.StatusCode, answer
+		}
 	}
 	return unknown, res.StatusCode, answer
 }
 
 // noAnswer judges a request that got none.
 func (w *writer) noAnswer(err error) outcome {
-	time.Sleep(20 * time.Millisecond)
+	time.Sleep(50 * time.Millisecond)
 	if errors.Is(err, syscall.ECONNREFUSED) {
 		w.note("connection refused")
 		return refused
@@ -463,7 +466,7 @@ func (w *writer) again() {
 func (w *writer) external(k *check.Known, kind string, above int64) {
 	mark, source, text := w.source()
 	to := check.State{Mark: mark, Source: source}
-	version := k.Acked.Version + above
+	version := max(1, k.Acked.Version+above) // 5.x cannot update a document of version 0
 	params := query(k, "version_type", kind, "version", fmt.Sprint(version))
 	method := "PUT"
 	if w.random.IntN(4) == 0 {

@@ -2,6 +2,7 @@ package faults
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"net/http"
 	"os"
@@ -48,11 +49,14 @@ func binary(t *testing.T) string {
 	return path
 }
 
+// rounds is how often each fault is made, or that many times its few.
+var rounds = flag.Int("rounds", 1, "how often each fault is made")
+
 // testLimit bounds one test.
 const testLimit = 5 * time.Minute
 
 func testContext(t *testing.T) context.Context {
-	ctx, cancel := context.WithTimeout(t.Context(), testLimit)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Duration(*rounds)*testLimit)
 	t.Cleanup(cancel)
 	return ctx
 }
@@ -179,6 +183,7 @@ func (r *rig) final() {
 	acked, unknown := r.load.counts()
 	r.Logf("%d acknowledged writes, %d without an answer, %d faults, %d documents known exactly, %d of one state among several; %.1f s",
 		acked, unknown, r.kills, exact, open, time.Since(r.began).Seconds())
+	r.Logf("what came instead of answers: %v", r.load.broken)
 	if exact == 0 || acked < 100 {
 		r.Errorf("the writers did not get far: %d acknowledged writes, %d documents known exactly", acked, exact)
 	}

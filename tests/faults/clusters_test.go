@@ -1,0 +1,88 @@
+package faults
+
+import (
+	"errors"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/esperanto-es/esperanto/tests/harness"
+)
+
+// own starts clusters of the test's own, that may be broken.
+func own(t *testing.T, versions ...string) []*harness.Cluster {
+	t.Helper()
+	harness.Real(t)
+	clusters, errs := make([]*harness.Cluster, len(versions)), make([]error, len(versions))
+	var all sync.WaitGroup
+	for i, v := range versions {
+		all.Go(func() { clusters[i], errs[i] = harness.StartElasticsearch(testContext(t), harness.Options{Version: v}) })
+	}
+	all.Wait()
+	for _, c := range clusters {
+		if c != nil {
+			t.Cleanup(func() {
+				if err := c.Close(); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+	}
+	if err := errors.Join(errs...); err != nil {
+		t.Fatal(err)
+	}
+	return clusters
+}
+
+// Each cluster is killed and stopped, as the follower and as the master, while
+// writers write.
+func TestClusters(t *testing.T) {
+	clusters := own(t, "5.6.16", "7.10.2")
+	t.Run("follower killed", func(t *testing.T) { brokenCluster(t, clusters, 1, killed) })
+	t.Run("master killed", func(t *testing.T) { brokenCluster(t, clusters, 0, killed) })
+	t.Run("follower stopped", func(t *testing.T) { brokenCluster(t, clusters, 1, stopped) })
+	t.Run("master stopped", func(t *testing.T) { brokenCluster(t, clusters, 0, stopped) })
+}
+
+// brokenCluster has writers write while one of two clusters is broken.
+func brokenCluster(t *testing.T, clusters []*harness.Cluster, which int, fault func(*rig, *harness.Cluster)) {
+	r := newRig(t, clusters[0], clusters[1])
+	r.options = "grace 1s\nwrite_timeout 2s"
+	r.start()
+	l := r.write(6)
+	for range *rounds {
+		l.await(100, 30*time.Second)
+		fault(r, clusters[which])
+		if which == 1 { // nobody notices: what is lost with the follower is its business
+			l.await(50, 30*time.Second)
+		}
+		time.Sleep(time.Second)
+		r.mend(clusters[which])
+		l.await(100, 30*time.Second)
+	}
+	r.final()
+}
+
+// killed ends a cluster with kill -9.
+func killed(r *rig, c *harness.Cluster) {
+	r.Helper()
+	r.blow(c.Kill())
+}
+
+// stopped freezes a cluster: its connections stay open, nothing is answered.
+func stopped(r *rig, c *harness.Cluster) {
+	r.Helper()
+	r.blow(c.Pause())
+	time.Sleep(3 * time.Second) // longer than a write may take
+}
+
+// mend brings a cluster back, however it was broken.
+func (r *rig) mend(c *harness.Cluster) {
+	r.Helper()
+	if c.Resume() == nil {
+		return
+	}
+	if err := c.Start(testContext(r.T)); err != nil {
+		r.Fatal(err)
+	}
+}

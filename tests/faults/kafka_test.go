@@ -1,0 +1,88 @@
+package faults
+
+import (
+	"math/rand/v2"
+	"testing"
+	"time"
+
+	"github.com/esperanto-es/esperanto/tests/gateway"
+	"github.com/esperanto-es/esperanto/tests/harness"
+)
+
+// One of two gateways that share a journal in Kafka is killed, the one or the
+// other.
+func TestOneOfTwoGatewaysKilled(t *testing.T) {
+	r := shared(t, "5.6.16", "7.10.2")
+	r.inKafka(harness.Kafka(t))
+	two := []*gateway.Gateway{r.start(), r.start()}
+	l := r.write(6)
+	for n := range 3 * *rounds {
+		l.await(60, 30*time.Second)
+		r.restart(two[n%2])
+	}
+	l.await(60, 30*time.Second)
+	r.final()
+}
+
+// The only broker is killed and started again: meanwhile writes are refused.
+func TestBrokerKilled(t *testing.T) {
+	r := shared(t, "5.6.16", "7.10.2")
+	k := harness.NewKafka(t, harness.KafkaOptions{})
+	r.inKafka(k)
+	r.options += "\njournal_timeout 2s"
+	r.start()
+	l := r.write(6)
+	for range *rounds {
+		l.await(100, 30*time.Second)
+		r.killBrokers(k, 1)
+		time.Sleep(time.Second)
+		r.startBrokers(k, 1)
+		l.await(100, time.Minute)
+	}
+	r.final()
+}
+
+// Of three brokers one is killed, then all of them.
+func TestThreeBrokers(t *testing.T) {
+	r := shared(t, "5.6.16", "7.10.2")
+	k := harness.NewKafka(t, harness.KafkaOptions{Brokers: 3})
+	r.inKafka(k)
+	r.options += "\njournal_timeout 5s"
+	r.start()
+	r.start()
+	l := r.write(6)
+	for n := range *rounds {
+		l.await(100, 30*time.Second)
+		one := 1 + (n+rand.IntN(3))%3
+		r.killBrokers(k, one)
+		l.await(100, time.Minute) // goes on without it
+		r.startBrokers(k, one)
+		l.await(100, time.Minute)
+		r.killBrokers(k, 1, 2, 3)
+		time.Sleep(time.Second)
+		r.startBrokers(k, 1, 2, 3)
+		l.await(100, time.Minute)
+	}
+	r.final()
+}
+
+func (r *rig) killBrokers(k *harness.KafkaCluster, numbers ...int) {
+	r.Helper()
+	for _, n := range numbers {
+		r.blow(k.Kill(n))
+	}
+}
+
+// startBrokers starts brokers at the same time, as none is ready alone.
+func (r *rig) startBrokers(k *harness.KafkaCluster, numbers ...int) {
+	r.Helper()
+	errs := make(chan error, len(numbers))
+	for _, n := range numbers {
+		go func() { errs <- k.Start(testContext(r.T), n) }()
+	}
+	for range numbers {
+		if err := <-errs; err != nil {
+			r.Fatal(err)
+		}
+	}
+}
