@@ -247,12 +247,15 @@ func (x *Exchange) GatewayAddress() string {
 
 // marks tell whether rules have changed anything beside the body.
 type marks struct {
-	params, steps, edits, status int
-	replaced                     bool
+	edits, status int
 }
 
 func (x *Exchange) marks() marks {
-	return marks{x.Params.Mods(), len(x.steps) - x.quiet, x.edits, x.Status, x.Replacement != nil}
+	edits := x.Params.Mods() + len(x.steps) - x.quiet + x.edits
+	if x.Replacement != nil {
+		edits++
+	}
+	return marks{edits, x.Status}
 }
 
 // Edited tells that a rule has changed the endpoint or a header, so that the

@@ -1,7 +1,5 @@
 package translate
 
-import "github.com/tidwall/gjson"
-
 // Places that are no JSON node: their rules get a nil Node.
 const (
 	RequestHead Place = "request head" // before the body: endpoint, parameters, headers
@@ -558,20 +556,25 @@ var requestLines = map[string]lines{
 
 // bulkLine tells what follows an action line.
 func bulkLine(head []byte) (body Place, follows bool) {
-	action := gjson.ParseBytes(head)
-	body, follows = Opaque, true
-	action.ForEach(func(key, _ gjson.Result) bool {
-		switch key.String() {
-		case "delete":
-			follows = false
-		case "update":
-			body = UpdateBody
-		default:
-			body = Document
-		}
-		return false
-	})
-	return body, follows
+	at := skipSpace(head, 0)
+	if at == len(head) || head[at] != '{' {
+		return Opaque, true
+	}
+	at = skipSpace(head, at+1)
+	if at == len(head) || head[at] != '"' {
+		return Opaque, true
+	}
+	end, err := stringEnd(head, at)
+	if err != nil {
+		return Opaque, true
+	}
+	switch string(unquote(head[at:end])) {
+	case "delete":
+		return Opaque, false
+	case "update":
+		return UpdateBody, true
+	}
+	return Document, true
 }
 
 // answerRoots are the places of answers by API; others are at Answer.

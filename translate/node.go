@@ -14,10 +14,11 @@ import (
 // The results that it hands out share its memory; they are valid while the rule
 // runs.
 type Node struct {
-	name    string // the key under which the node stands, "" at the top or in an array at the top
+	name    []byte // the key under which the node stands, empty at the top or in an array at the top
 	part    Part
 	raw     []byte // while members is not in use
 	members []member
+	finds   int            // how often a member was looked for
 	byKey   map[string]int // the last member of each key, of a long object; made anew when needed
 	parsed  bool
 	edits   int // how often it was changed
@@ -26,17 +27,30 @@ type Node struct {
 }
 
 type member struct {
-	key    string
-	quoted []byte // the key as it came; nil for one that a rule has given
+	key    []byte // its text
+	quoted []byte // the key as it came
 	value  []byte
+	text   string // the value, once a rule has asked for it
 }
 
-// appendKey appends the key: one that no rule has given keeps its bytes.
-func (m *member) appendKey(dst []byte) []byte {
-	if m.quoted != nil {
-		return append(dst, m.quoted...)
+// newMember makes a member that a rule has given.
+func newMember(key, raw string) member {
+	b := append(appendQuoted(make([]byte, 0, len(key)+len(raw)+2), key), raw...)
+	k := len(b) - len(raw)
+	m := member{key: b[1 : k-1], quoted: b[:k:k], value: b[k:], text: raw}
+	if string(m.key) != key { // it has escapes
+		m.key = []byte(key)
 	}
-	return appendQuoted(dst, m.key)
+	return m
+}
+
+// set gives the member a value; it reports whether that is another one.
+func (m *member) set(raw string) bool {
+	if string(m.value) == raw {
+		return false
+	}
+	m.value, m.text = []byte(raw), raw
+	return true
 }
 
 // NewNode makes a node of JSON, so that a rule can edit what lies deeper than its
@@ -66,7 +80,7 @@ func (n *Node) InFilter() bool { return n.filter }
 
 // Name is the key under which the node stands in its parent: the name of an
 // aggregation or field, for example.
-func (n *Node) Name() string { return n.name }
+func (n *Node) Name() string { return string(n.name) }
 
 // parse splits an object into its members, once. It reports whether the node is
 // an object.
@@ -77,42 +91,74 @@ func (n *Node) parse() bool {
 	if !n.IsObject() {
 		return false
 	}
-	n.members, n.byKey = n.members[:0], nil
-	if err := members(n.raw, func(key, value []byte) {
-		n.members = append(n.members, member{unquote(key), key, value})
-	}); err != nil {
-		n.err = err
-		n.members = n.members[:0]
-		return false
+	n.err = n.parseAll(n.raw, 0)
+	return n.parsed
+}
+
+// parseAll is parseAt for an object with nothing but white space behind it.
+func (n *Node) parseAll(b []byte, i int) error {
+	end, err := n.parseAt(b, i)
+	if err == nil {
+		err = atEnd(b, end)
 	}
-	n.parsed = true
-	return true
+	if err != nil {
+		n.parsed, n.members = false, n.members[:0]
+	}
+	return err
+}
+
+// parseAt makes the node the object that begins at b[i], parsed, and returns the
+// index behind it.
+func (n *Node) parseAt(b []byte, i int) (end int, err error) {
+	n.members, n.byKey, n.finds = n.members[:0], nil, 0
+	end, err = members(b, i, func(key, value []byte) {
+		n.members = append(n.members, member{key: unquote(key), quoted: key, value: value})
+	})
+	if err != nil {
+		return 0, err
+	}
+	n.raw, n.parsed = b[i:end], true
+	return end, nil
 }
 
 // unquote returns the text of a quoted key.
-func unquote(quoted []byte) string {
-	if bytes.IndexByte(quoted, '\\') < 0 {
-		return string(quoted[1 : len(quoted)-1])
+func unquote(quoted []byte) []byte {
+	text := quoted[1 : len(quoted)-1]
+	if bytes.IndexByte(text, '\\') < 0 {
+		return text
 	}
 	var s string
 	if json.Unmarshal(quoted, &s) != nil {
-		return string(quoted[1 : len(quoted)-1])
+		return text
 	}
-	return s
+	return []byte(s)
 }
 
 // Quote returns s as a JSON string.
-func Quote(s string) string { return string(appendQuoted(nil, s)) }
+func Quote(s string) string {
+	if isPlain(s) {
+		return `"` + s + `"`
+	}
+	return string(appendQuoted(nil, s))
+}
 
-func appendQuoted(dst []byte, s string) []byte {
+// isPlain reports whether s needs no escapes in a JSON string.
+func isPlain(s string) bool {
 	for i := 0; i < len(s); i++ {
 		if c := s[i]; c < ' ' || c == '"' || c == '\\' || c >= 0x80 {
-			var b bytes.Buffer
-			e := json.NewEncoder(&b)
-			e.SetEscapeHTML(false)
-			_ = e.Encode(s) // a string cannot fail
-			return append(dst, bytes.TrimRight(b.Bytes(), "\n")...)
+			return false
 		}
+	}
+	return true
+}
+
+func appendQuoted(dst []byte, s string) []byte {
+	if !isPlain(s) {
+		var b bytes.Buffer
+		e := json.NewEncoder(&b)
+		e.SetEscapeHTML(false)
+		_ = e.Encode(s) // a string cannot fail
+		return append(dst, bytes.TrimRight(b.Bytes(), "\n")...)
 	}
 	dst = append(dst, '"')
 	dst = append(dst, s...)
@@ -146,14 +192,22 @@ func (n *Node) bytes() []byte {
 	return n.raw
 }
 
+// write appends the node's JSON.
+func (n *Node) write(dst []byte) []byte {
+	if n.parsed && n.edits > 0 {
+		return n.appendTo(dst)
+	}
+	return append(dst, n.bytes()...)
+}
+
 func (n *Node) appendTo(dst []byte) []byte {
 	dst = append(dst, '{')
-	for i, m := range n.members {
+	for i := range n.members {
+		m := &n.members[i]
 		if i > 0 {
 			dst = append(dst, ',')
 		}
-		dst = m.appendKey(dst)
-		dst = append(dst, ':')
+		dst = append(append(dst, m.quoted...), ':')
 		dst = append(dst, m.value...)
 	}
 	return append(dst, '}')
@@ -174,26 +228,26 @@ func (n *Node) find(key string) int {
 	if !n.parse() {
 		return -1
 	}
-	if len(n.members) > longObject {
+	if n.finds++; n.finds > longObject && len(n.members) > longObject {
 		return n.findByKey(key)
 	}
 	for i := len(n.members) - 1; i >= 0; i-- {
-		if n.members[i].key == key {
+		if string(n.members[i].key) == key {
 			return i
 		}
 	}
 	return -1
 }
 
-// longObject is from how many members on they are found by an index, so that a
-// rule may look at each of them by its key.
+// longObject is from how many members on, and how many looks, they are found by
+// an index, so that a rule may look at each of them by its key.
 const longObject = 64
 
 func (n *Node) findByKey(key string) int {
 	if n.byKey == nil {
 		n.byKey = make(map[string]int, len(n.members))
-		for i, m := range n.members {
-			n.byKey[m.key] = i
+		for i := range n.members {
+			n.byKey[string(n.members[i].key)] = i
 		}
 	}
 	if i, ok := n.byKey[key]; ok {
@@ -208,7 +262,11 @@ func (n *Node) Has(key string) bool { return n.find(key) >= 0 }
 // Get returns a member; it does not exist in what is no object.
 func (n *Node) Get(key string) gjson.Result {
 	if i := n.find(key); i >= 0 {
-		return gjson.ParseBytes(n.members[i].value)
+		m := &n.members[i]
+		if m.text == "" {
+			m.text = string(m.value)
+		}
+		return gjson.Parse(m.text)
 	}
 	return gjson.Result{}
 }
@@ -225,8 +283,21 @@ func (n *Node) Keys() []string {
 		return nil
 	}
 	keys := make([]string, len(n.members))
-	for i, m := range n.members {
-		keys[i] = m.key
+	for i := range n.members {
+		keys[i] = string(n.members[i].key)
+	}
+	return keys
+}
+
+// KeysIn are those of an object's keys that a list names, in the object's order.
+func (n *Node) KeysIn(list []string) (keys []string) {
+	n.parse()
+	for i := range n.members {
+		for _, key := range list {
+			if string(n.members[i].key) == key {
+				keys = append(keys, key)
+			}
+		}
 	}
 	return keys
 }
@@ -235,14 +306,13 @@ func (n *Node) Keys() []string {
 // others. raw is JSON. It does nothing to what is no object.
 func (n *Node) Set(key, raw string) {
 	if i := n.find(key); i >= 0 {
-		if string(n.members[i].value) != raw {
-			n.members[i].value = []byte(raw)
+		if n.members[i].set(raw) {
 			n.edits++
 		}
 		return
 	}
 	if n.parsed {
-		n.members = append(n.members, member{key: key, value: []byte(raw)})
+		n.members = append(n.members, newMember(key, raw))
 		if n.byKey != nil {
 			n.byKey[key] = len(n.members) - 1
 		}
@@ -263,7 +333,7 @@ func (n *Node) InsertAfter(after, key, raw string) {
 	at := n.find(after) + 1
 	n.members = append(n.members, member{})
 	copy(n.members[at+1:], n.members[at:])
-	n.members[at] = member{key: key, value: []byte(raw)}
+	n.members[at] = newMember(key, raw)
 	n.byKey = nil
 	n.edits++
 }
@@ -271,16 +341,20 @@ func (n *Node) InsertAfter(after, key, raw string) {
 // Drop removes a member, all occurrences of it, and reports whether it was
 // there.
 func (n *Node) Drop(key string) bool {
-	return n.DropIf(func(k string) bool { return k == key })
+	return n.Has(key) && n.drop(func(m member) bool { return string(m.key) == key })
 }
 
 // DropIf removes the members whose keys are unwanted, and reports whether there
 // were any.
 func (n *Node) DropIf(unwanted func(key string) bool) bool {
+	return n.drop(func(m member) bool { return unwanted(string(m.key)) })
+}
+
+func (n *Node) drop(unwanted func(member) bool) bool {
 	if !n.parse() {
 		return false
 	}
-	kept := slices.DeleteFunc(n.members, func(m member) bool { return unwanted(m.key) })
+	kept := slices.DeleteFunc(n.members, unwanted)
 	if len(kept) == len(n.members) {
 		return false
 	}
@@ -301,7 +375,8 @@ func (n *Node) Rename(from, to string) bool {
 	if n.Has(to) {
 		return n.Drop(from)
 	}
-	n.members[i].key, n.members[i].quoted = to, nil
+	renamed := newMember(to, "")
+	n.members[i].key, n.members[i].quoted = renamed.key, renamed.quoted
 	n.byKey = nil
 	n.edits++
 	return true

@@ -2,6 +2,8 @@ package translate
 
 import (
 	"encoding/json"
+	"fmt"
+	"slices"
 	"testing"
 )
 
@@ -34,6 +36,42 @@ func TestNodeKeepsOrderAndBytes(t *testing.T) {
 				t.Errorf("Changed is %t", n.Changed())
 			}
 		})
+	}
+}
+
+// What rules have given is found again by its key, whatever is in it; of a long
+// object too.
+func TestNodeFindsWhatWasGiven(t *testing.T) {
+	n := NewNode(`{}`)
+	keys := []string{`"`, `\\`, "é", "<", "", "\n"}
+	for i := range 200 {
+		keys = append(keys, fmt.Sprint("k", i))
+	}
+	for i, key := range keys {
+		n.Set(key, fmt.Sprint(i))
+		n.Set(key, fmt.Sprint(i+1000))
+	}
+	if n.Len() != len(keys) || !json.Valid([]byte(n.Raw())) {
+		t.Fatalf("%d members, want %d: %s", n.Len(), len(keys), n.Raw())
+	}
+	n.Rename("k0", "k\t0")
+	n.Drop("k1")
+	for i, key := range keys {
+		switch key {
+		case "k0":
+			key = "k\t0"
+		case "k1":
+			if n.Has(key) {
+				t.Error("k1 is still there")
+			}
+			continue
+		}
+		if got := n.Get(key).Raw; got != fmt.Sprint(i+1000) {
+			t.Errorf("%q is %s", key, got)
+		}
+	}
+	if got := n.KeysIn([]string{"k9", "none", `"`}); !slices.Equal(got, []string{`"`, "k9"}) {
+		t.Errorf("KeysIn gives %q", got)
 	}
 }
 
@@ -75,4 +113,19 @@ func toValid(s string) string {
 	var back string
 	_ = json.Unmarshal(b, &back)
 	return back
+}
+
+// Which document follows an action line is read from its first key.
+func TestBulkLine(t *testing.T) {
+	for head, want := range map[string]Place{
+		`{"index":{}}`: Document, ` { "create" : {"_id":"delete"}}`: Document, `{"update":{}}`: UpdateBody, `{"\u0075pdate":{}}`: UpdateBody,
+		`{"other":{}}`: Document, `{}`: Opaque, ``: Opaque, `{`: Opaque, `{"index`: Opaque, `[]`: Opaque, `{1`: Opaque,
+	} {
+		if got, follows := bulkLine([]byte(head)); got != want || !follows {
+			t.Errorf("behind %s follows %s (%t), want %s", head, got, follows, want)
+		}
+	}
+	if _, follows := bulkLine([]byte(`{"delete":{"_id":"1"}}`)); follows {
+		t.Error("something follows a delete")
+	}
 }

@@ -39,11 +39,11 @@ type bound struct {
 }
 
 // child is the place of a member, nil if nothing has to be done there.
-func (p *place) child(key string) *place {
-	if c, ok := p.members[key]; ok {
+func (p *place) child(key []byte) *place {
+	if c, ok := p.members[string(key)]; ok {
 		return c
 	}
-	if p.opaque[key] {
+	if p.opaque[string(key)] {
 		return nil
 	}
 	return p.each

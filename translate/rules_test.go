@@ -28,7 +28,7 @@ func TestRulesSeeEarlierChanges(t *testing.T) {
 
 // A part of a large object that is visited piece by piece can be read as a whole.
 func TestPartsHaveBytes(t *testing.T) {
-	n := &Node{parsed: true, members: []member{{key: "total", value: []byte("3")}}}
+	n := &Node{parsed: true, members: []member{newMember("total", "3")}}
 	if got := gjson.Parse(n.Raw()).Get("total").Raw; got != "3" {
 		t.Errorf("the part is %s", n.Raw())
 	}

@@ -85,52 +85,48 @@ func valueEnd(b []byte, i int) (int, error) {
 	}
 }
 
-// members calls f for each member of the object that b is; key is the quoted
-// key, value the raw value.
-func members(b []byte, f func(key, value []byte)) error {
-	i := skipSpace(b, 0)
-	if i >= len(b) || b[i] != '{' {
-		return errSyntax
-	}
+// members calls f for each member of the object that begins at b[i], and returns
+// the index behind it; key is the quoted key, value the raw value.
+func members(b []byte, i int, f func(key, value []byte)) (end int, err error) {
 	i = skipSpace(b, i+1)
 	if i < len(b) && b[i] == '}' {
-		return atEnd(b, i+1)
+		return i + 1, nil
 	}
 	for {
 		if i >= len(b) {
-			return errShort
+			return 0, errShort
 		}
 		if b[i] != '"' {
-			return errSyntax
+			return 0, errSyntax
 		}
 		end, err := stringEnd(b, i)
 		if err != nil {
-			return err
+			return 0, err
 		}
-		key := b[i:end]
+		key := b[i:end:end]
 		i = skipSpace(b, end)
 		if i >= len(b) {
-			return errShort
+			return 0, errShort
 		}
 		if b[i] != ':' {
-			return errSyntax
+			return 0, errSyntax
 		}
 		i = skipSpace(b, i+1)
 		if end, err = valueEnd(b, i); err != nil {
-			return err
+			return 0, err
 		}
-		f(key, b[i:end])
+		f(key, b[i:end:end])
 		i = skipSpace(b, end)
 		if i >= len(b) {
-			return errShort
+			return 0, errShort
 		}
 		switch b[i] {
 		case ',':
 			i = skipSpace(b, i+1)
 		case '}':
-			return atEnd(b, i+1)
+			return i + 1, nil
 		default:
-			return errSyntax
+			return 0, errSyntax
 		}
 	}
 }

@@ -2,7 +2,6 @@ package translate
 
 import (
 	"bytes"
-	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -25,7 +24,7 @@ type walker struct {
 }
 
 // value appends the value raw, which stands at p, to dst.
-func (w *walker) value(dst []byte, p *place, name string, raw []byte) ([]byte, error) {
+func (w *walker) value(dst []byte, p *place, name, raw []byte) ([]byte, error) {
 	if p == nil || len(raw) == 0 {
 		return append(dst, raw...), nil
 	}
@@ -35,7 +34,7 @@ func (w *walker) value(dst []byte, p *place, name string, raw []byte) ([]byte, e
 	return w.node(dst, p, name, raw)
 }
 
-func (w *walker) array(dst []byte, p *place, name string, raw []byte) ([]byte, error) {
+func (w *walker) array(dst []byte, p *place, name, raw []byte) ([]byte, error) {
 	if err := w.enter(); err != nil {
 		return dst, err
 	}
@@ -53,11 +52,16 @@ func (w *walker) array(dst []byte, p *place, name string, raw []byte) ([]byte, e
 	return append(dst, ']'), err
 }
 
-// node runs the rules of p on the value and then visits its members.
-func (w *walker) node(dst []byte, p *place, name string, raw []byte) ([]byte, error) {
+func (w *walker) node(dst []byte, p *place, name, raw []byte) ([]byte, error) {
 	n := w.take()
 	defer w.give(n)
-	n.name, n.part, n.raw, n.filter = name, Whole, raw, w.filter
+	n.name, n.raw = name, raw
+	return w.visit(dst, p, n)
+}
+
+// visit runs the rules of p on the node and then visits its members.
+func (w *walker) visit(dst []byte, p *place, n *Node) ([]byte, error) {
+	n.filter = w.filter
 	if err := w.run(p, n); err != nil {
 		return dst, err
 	}
@@ -84,8 +88,11 @@ func (w *walker) run(p *place, n *Node) error {
 			}
 			return err
 		}
-		if err := cmp.Or(n.err, w.x.err); err != nil {
-			return err
+		if n.err != nil {
+			return n.err
+		}
+		if w.x.err != nil {
+			return w.x.err
 		}
 		if n.edits != edits || w.x.marks() != marks {
 			w.x.fire(r.change)
@@ -104,7 +111,7 @@ func (w *walker) write(dst []byte, p *place, n *Node) ([]byte, error) {
 	}
 	defer w.leave()
 	if p.members == nil && p.each == nil {
-		return append(dst, n.bytes()...), nil
+		return n.write(dst), nil
 	}
 	if n.IsArray() {
 		if p.each == nil {
@@ -123,15 +130,14 @@ func (w *walker) write(dst []byte, p *place, n *Node) ([]byte, error) {
 // members appends the members of n without the braces.
 func (w *walker) members(dst []byte, p *place, n *Node) ([]byte, error) {
 	var err error
+	before, filters := w.filter, filterMembers[p.name]
 	for i := range n.members {
 		if i > 0 {
 			dst = append(dst, ',')
 		}
-		m := n.members[i]
-		dst = m.appendKey(dst)
-		dst = append(dst, ':')
-		before := w.filter
-		w.filter = before || filterMembers[p.name][m.key]
+		m := &n.members[i]
+		dst = append(append(dst, m.quoted...), ':')
+		w.filter = before || filters[string(m.key)]
 		dst, err = w.value(dst, p.child(m.key), m.key, m.value)
 		w.filter = before
 		if err != nil {
@@ -170,14 +176,22 @@ func (w *walker) body(dst []byte, p *place, raw []byte) ([]byte, error) {
 	if start == len(raw) {
 		return append(dst, raw...), nil
 	}
-	end, err := valueEnd(raw, start)
-	if err != nil {
+	if p == nil || raw[start] != '{' {
+		end, err := valueEnd(raw, start)
+		if err != nil {
+			return dst, err
+		}
+		if err := atEnd(raw, end); err != nil {
+			return dst, err
+		}
+		return w.value(dst, p, nil, raw[start:end])
+	}
+	n := w.take()
+	defer w.give(n)
+	if err := n.parseAll(raw, start); err != nil {
 		return dst, err
 	}
-	if err := atEnd(raw, end); err != nil {
-		return dst, err
-	}
-	return w.value(dst, p, "", raw[start:end])
+	return w.visit(dst, p, n)
 }
 
 // A stream takes a body of any length through the rules, holding one window of
@@ -228,12 +242,29 @@ func (s *stream) any(p *place) error {
 		return s.array(p)
 	case c == '{' && p.stream:
 		return s.object(p)
+	case c == '{':
+		return s.held(p)
 	}
-	raw, err := s.next()
+	raw, err := s.next(valueEnd)
 	if err != nil {
 		return err
 	}
-	if s.out, err = s.value(s.out, p, "", raw); err != nil {
+	if s.out, err = s.value(s.out, p, nil, raw); err != nil {
+		return err
+	}
+	return s.flush(windowSize)
+}
+
+// held visits an object that is held whole. It is parsed as it is taken, so that
+// its bytes are looked at once.
+func (s *stream) held(p *place) error {
+	n := s.take()
+	defer s.give(n)
+	_, err := s.next(n.parseAt)
+	if err != nil {
+		return err
+	}
+	if s.out, err = s.visit(s.out, p, n); err != nil {
 		return err
 	}
 	return s.flush(windowSize)
@@ -327,7 +358,7 @@ func (s *stream) object(p *place) error {
 		if c != '"' {
 			return errSyntax
 		}
-		quoted, err := s.next()
+		quoted, err := s.next(valueEnd)
 		if err != nil {
 			return err
 		}
@@ -346,7 +377,7 @@ func (s *stream) object(p *place) error {
 			return err
 		}
 		child := p.child(key)
-		if s.streams(p, key, child, c) {
+		if s.streams(p, key, c) {
 			if err := flushNode(); err != nil {
 				return err
 			}
@@ -360,23 +391,23 @@ func (s *stream) object(p *place) error {
 			}
 			continue
 		}
-		raw, err := s.next()
+		raw, err := s.next(valueEnd)
 		if err != nil {
 			return err
 		}
 		from = len(held)
 		held = append(held, raw...)
-		n.members = append(n.members, member{key, quoted, held[from:len(held):len(held)]})
+		n.members = append(n.members, member{key: key, quoted: quoted, value: held[from:len(held):len(held)]})
 	}
 }
 
 // streams reports whether a member of a large object is visited piece by piece:
 // the objects that are large themselves, and the long arrays.
-func (s *stream) streams(p *place, key string, child *place, c byte) bool {
+func (s *stream) streams(p *place, key []byte, c byte) bool {
 	if c != '{' && c != '[' {
 		return false
 	}
-	at, ok := grammar[p.name].Members[key]
+	at, ok := grammar[p.name].Members[string(key)]
 	if !ok {
 		return false
 	}
@@ -396,11 +427,11 @@ func (s *stream) peek() (byte, error) {
 	}
 }
 
-// next takes the value that begins at pos; the bytes are valid until the next
-// call.
-func (s *stream) next() ([]byte, error) {
+// next takes the value that begins at pos, whose end is found by bounds; the
+// bytes are valid until the next call.
+func (s *stream) next(bounds func(b []byte, i int) (end int, err error)) ([]byte, error) {
 	for {
-		end, err := valueEnd(s.buf, s.pos)
+		end, err := bounds(s.buf, s.pos)
 		// A number at the window's end may go on behind it.
 		if err == nil && (end < len(s.buf) || s.eof || isClosed(s.buf[end-1])) {
 			raw := s.buf[s.pos:end]
@@ -445,7 +476,7 @@ func (s *stream) copy() error {
 		return err
 	}
 	if c != '{' && c != '[' {
-		raw, err := s.next()
+		raw, err := s.next(valueEnd)
 		s.out = append(s.out, raw...)
 		return err
 	}

@@ -2,7 +2,6 @@ package catalogue
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 
 	"github.com/tidwall/gjson"
@@ -132,11 +131,11 @@ var oldItemKeys = []string{"_routing", "_parent", "parent", "_version", "_versio
 func refuseOldKeys(words map[string]string) func(*Exchange, *Node) error {
 	return func(x *Exchange, n *Node) error {
 		said, ok := words[x.Asked.API]
-		if !ok || !n.IsObject() {
+		if !ok {
 			return nil
 		}
-		for _, k := range n.Keys() {
-			if slices.Contains(oldItemKeys, k) && !(k == "fields" && x.Asked.API == "mtermvectors") {
+		for _, k := range n.KeysIn(oldItemKeys) {
+			if !(k == "fields" && x.Asked.API == "mtermvectors") {
 				e := esapi.IllegalArgument(fmt.Sprintf(said, k))
 				if x.Asked.API != "bulk" {
 					e.Type = "parse_exception"

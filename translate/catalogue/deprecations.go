@@ -300,12 +300,14 @@ func deprecatedOrder(x *Exchange, n *Node) {
 
 // deprecatedMetadata warns of the older names in the items of a bulk or mget.
 func deprecatedMetadata(x *Exchange, n *Node) {
-	for _, key := range n.Keys() {
+	for _, key := range n.KeysIn(deprecatedItemKeys) {
 		switch key {
-		case "_routing", "_version", "_version_type", "_parent", "_retry_on_conflict":
-			warn(x, expectedInstead(key, key[1:]))
 		case "versionType", "_versionType":
 			warn(x, expectedInstead(key, "version_type"))
+		default:
+			warn(x, expectedInstead(key, key[1:]))
 		}
 	}
 }
+
+var deprecatedItemKeys = []string{"_routing", "_version", "_version_type", "_parent", "_retry_on_conflict", "versionType", "_versionType"}

@@ -100,7 +100,7 @@ func init() {
 			Doc: `A field of the type boolean takes true and false; 5.x also takes 0, 1, "on", "off", "yes", "no" and all else as true.`,
 			OldClient: Direction{Fidelity: translate.Lossy, Loses: "the source shows true and false in place of them; those of fields that the mapping does not have yet", Request: []Rule{
 				at(translate.BulkMeta, func(x *Exchange, n *Node) error {
-					x.Note(bulkIndexNote, itemIndex(x, n))
+					booleansOf(x).index = itemIndex(x, n)
 					return nil
 				}),
 				at(translate.Document, documentBooleans),
@@ -121,7 +121,7 @@ func init() {
 
 const (
 	updatedFieldsNote = "the fields that an update is to answer"
-	bulkIndexNote     = "the index of the bulk's item"
+	booleansNote      = "the boolean fields of documents"
 )
 
 // askFieldsOfUpdate notes the fields and returns the parts of the source to ask
@@ -176,47 +176,73 @@ func showFieldsOfUpdate(x *Exchange, n *Node) error {
 // documentBooleans writes the values of a document's boolean fields as all
 // versions take them.
 func documentBooleans(x *Exchange, n *Node) error {
-	index, inBulk := x.Noted(bulkIndexNote).(string)
-	if !inBulk {
-		index = x.Endpoint.Index
-	}
-	if x.Facts == nil || !n.IsObject() || index == "" {
+	b := booleansOf(x)
+	if x.Facts == nil || b.index == "" {
 		return nil
 	}
-	f, ok, err := x.Facts.Index(x.Context(), index)
-	if err != nil || !ok {
+	if err := b.know(x); err != nil {
 		return err
 	}
-	booleans := map[string]bool{}
+	for name := range b.fields {
+		if v := n.Get(name); v.Exists() {
+			if raw, changed := withBooleans(v, name, b.fields); changed {
+				n.Set(name, raw)
+			}
+		}
+	}
+	return nil
+}
+
+// documentsBooleans are the boolean fields of the documents of a request.
+type documentsBooleans struct {
+	index  string          // of the document that comes next
+	of     string          // the index whose fields are known
+	fields map[string]bool // the fields, and the objects that they are in as false
+}
+
+func booleansOf(x *Exchange) *documentsBooleans {
+	if b, ok := x.Noted(booleansNote).(*documentsBooleans); ok {
+		return b
+	}
+	b := &documentsBooleans{index: x.Endpoint.Index}
+	x.Note(booleansNote, b)
+	return b
+}
+
+// know asks for the fields of the index, once for all documents of one index
+// that follow each other.
+func (b *documentsBooleans) know(x *Exchange) error {
+	if b.of == b.index {
+		return nil
+	}
+	f, _, err := x.Facts.Index(x.Context(), b.index)
+	if err != nil {
+		return err
+	}
+	b.of, b.fields = b.index, map[string]bool{}
 	for name, field := range f.Fields {
 		if field.Type != "boolean" {
 			continue
 		}
 		for i, c := range name + "." {
 			if c == '.' {
-				booleans[name[:i]] = i == len(name)
+				b.fields[name[:i]] = b.fields[name[:i]] || i == len(name)
 			}
-		}
-	}
-	if len(booleans) > 0 {
-		if raw, changed := withBooleans(n.Value(), "", booleans); changed {
-			n.Replace(raw)
 		}
 	}
 	return nil
 }
 
-// withBooleans changes the values below v; booleans has the fields, and the
-// objects that they are in as false.
-func withBooleans(v gjson.Result, name string, booleans map[string]bool) (raw string, changed bool) {
-	isField, known := booleans[name]
+// withBooleans changes the values below v, which stands at a name of fields.
+func withBooleans(v gjson.Result, name string, fields map[string]bool) (raw string, changed bool) {
+	isField, known := fields[name]
 	switch {
-	case name != "" && !known:
+	case !known:
 		return v.Raw, false
 	case v.IsArray():
 		var list []string
 		v.ForEach(func(_, e gjson.Result) bool {
-			raw, c := withBooleans(e, name, booleans)
+			raw, c := withBooleans(e, name, fields)
 			list = append(list, raw)
 			changed = changed || c
 			return true
@@ -225,11 +251,7 @@ func withBooleans(v gjson.Result, name string, booleans map[string]bool) (raw st
 	case v.IsObject():
 		n := translate.NewNode(v.Raw)
 		v.ForEach(func(key, value gjson.Result) bool {
-			below := key.String()
-			if name != "" {
-				below = name + "." + below
-			}
-			if raw, c := withBooleans(value, below, booleans); c {
+			if raw, c := withBooleans(value, name+"."+key.String(), fields); c {
 				n.Set(key.String(), raw)
 			}
 			return true
