@@ -2,6 +2,7 @@ package replicate
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -39,37 +40,59 @@ func (p *pair) apply(ctx context.Context, changes []change) (left []change, err 
 	if err != nil {
 		return changes, err
 	}
-	problems, err := p.indices.ready(ctx, indicesOf(changes), false)
-	if err != nil {
+	docs := make([]cluster.Doc, len(changes))
+	for i := range changes {
+		docs[i] = changes[i].Doc
+	}
+	o, err := p.put(ctx, docs)
+	if err != nil && o.left == nil {
 		return changes, err
 	}
-	docs := make([]cluster.Doc, 0, len(changes))
+	return asChanges(o.left), err
+}
+
+// placed is what became of documents that put was given.
+type placed struct {
+	present int           // the follower had this version or a higher one
+	dead    int           // became dead letters
+	left    []cluster.Doc // to be tried again; nil with an error: all
+}
+
+// put writes documents to the follower: into indices that are as the master's,
+// those that it has already compared, those that it rejects for good as dead
+// letters. The error passes; then all, or what is left, has to be tried again.
+func (p *pair) put(ctx context.Context, all []cluster.Doc) (o placed, err error) {
+	problems, err := p.indices.ready(ctx, indicesOf(all), false)
+	if err != nil {
+		return o, err
+	}
+	docs := make([]cluster.Doc, 0, len(all))
 	var rejected []rejection
-	for _, c := range changes {
-		switch problem := problems[c.Index]; {
+	for _, d := range all {
+		switch problem := problems[d.Index]; {
 		case errors.Is(problem, errNoIndex):
 			// The index is gone at the master: so are its documents.
 		case problem != nil:
-			rejected = append(rejected, rejection{c.Doc, problem.Error()})
+			rejected = append(rejected, rejection{d, problem.Error()})
+		case d.Found && len(d.Source) == 0:
+			rejected = append(rejected, rejection{d, errNoSource})
 		default:
-			docs = append(docs, c.Doc)
+			docs = append(docs, d)
 		}
 	}
 	w, err := p.write(ctx, docs)
 	if err != nil {
-		return changes, err
+		return o, err
 	}
-	rejected = append(rejected, w.rejected...)
+	o.present = len(w.conflicts)
 	if err := p.compare(ctx, w.conflicts); err != nil {
-		return changes, err
+		return o, err
 	}
-	if err := p.judge(ctx, rejected); err != nil {
-		return changes, err
+	if o.dead, err = p.judge(ctx, append(rejected, w.rejected...)); err != nil {
+		return o, err
 	}
-	if w.busy != nil {
-		return asChanges(w.again), w.busy
-	}
-	return nil, nil
+	o.left = w.again
+	return o, w.busy
 }
 
 // readBack reads from the master what the changes do not tell. Documents that
@@ -181,9 +204,9 @@ func permanent(status int, typ string) bool {
 // does not have any more is no loss: it belonged to an index that is gone, or
 // is deleted by now. One that it has is tried once more, as it is now and with
 // the master's mapping carried over again; then it is a dead letter.
-func (p *pair) judge(ctx context.Context, rejected []rejection) error {
+func (p *pair) judge(ctx context.Context, rejected []rejection) (dead int, err error) {
 	if len(rejected) == 0 {
-		return nil
+		return 0, nil
 	}
 	ids := make([]cluster.DocID, len(rejected))
 	names := map[string]bool{}
@@ -193,41 +216,42 @@ func (p *pair) judge(ctx context.Context, rejected []rejection) error {
 	}
 	problems, err := p.indices.ready(ctx, keys(names), true)
 	if err != nil {
-		return err
+		return dead, err
 	}
 	for start := 0; start < len(ids); start += readChunk {
 		end := min(start+readChunk, len(ids))
 		masters, err := p.from.MGet(ctx, ids[start:end], true)
 		if err != nil {
-			return err
+			return dead, err
 		}
 		p.a.r.counters.readBacks.Add(int64(len(masters)))
 		for i, m := range masters {
 			reason := rejected[start+i].reason
 			if m.Unreadable != "" {
 				if err := p.a.bury(ctx, p.letter(rejected[start+i].doc, reason+"; "+m.Unreadable)); err != nil {
-					return err
+					return dead, err
 				}
+				dead++
 				continue
 			}
 			if !m.Found {
 				if err := p.equaliseOne(ctx, ids[start+i]); err != nil {
-					return err
+					return dead, err
 				}
 				continue
 			}
 			if problem := problems[m.Index]; problem != nil {
 				reason = problem.Error()
-			} else {
+			} else if len(m.Source) > 0 {
 				w, err := p.write(ctx, []cluster.Doc{m})
 				if err != nil {
-					return err
+					return dead, err
 				}
 				if w.busy != nil {
-					return w.busy
+					return dead, w.busy
 				}
 				if err := p.compare(ctx, w.conflicts); err != nil {
-					return err
+					return dead, err
 				}
 				if len(w.rejected) == 0 {
 					continue
@@ -235,11 +259,12 @@ func (p *pair) judge(ctx context.Context, rejected []rejection) error {
 				reason = w.rejected[0].reason
 			}
 			if err := p.a.bury(ctx, p.letter(m, reason)); err != nil {
-				return err
+				return dead, err
 			}
+			dead++
 		}
 	}
-	return nil
+	return dead, nil
 }
 
 // letter makes a dead letter of a document.
@@ -248,10 +273,10 @@ func (p *pair) letter(d cluster.Doc, reason string) DeadLetter {
 		Version: d.Version, Reason: reason}
 }
 
-func indicesOf(changes []change) []string {
+func indicesOf(docs []cluster.Doc) []string {
 	names := map[string]bool{}
-	for i := range changes {
-		names[changes[i].Index] = true
+	for i := range docs {
+		names[docs[i].Index] = true
 	}
 	return keys(names)
 }
@@ -278,8 +303,13 @@ func sameDocument(a, b *cluster.Doc) bool {
 	if !a.Found || !b.Found {
 		return a.Found == b.Found
 	}
-	return a.Version == b.Version && (bytes.Equal(a.Source, b.Source) || bytes.Equal(compact(a.Source), compact(b.Source)))
+	return a.Version == b.Version && routingOf(a) == routingOf(b) &&
+		(bytes.Equal(a.Source, b.Source) || bytes.Equal(compact(a.Source), compact(b.Source)))
 }
+
+// routingOf is the routing that a document has: of a 5.x child it is its parent,
+// unless it is given.
+func routingOf(d *cluster.Doc) string { return cmp.Or(d.Routing, d.Parent) }
 
 func compact(source []byte) []byte {
 	var b bytes.Buffer

@@ -22,23 +22,31 @@ func (a *applier) applyState(ctx context.Context, from string, ref stateRef, del
 		return a.bury(ctx, DeadLetter{From: from, What: ref.What, Index: ref.Name, Reason: fmt.Sprintf("the change comes from cluster %q, which the configuration does not have", from)})
 	}
 	return a.persist(ctx, func() error {
-		problem, err := p.applyState(ctx, ref, deleted)
-		if gone(err) {
-			// It was deleted at the master in between.
-			problem, err = p.applyState(ctx, ref, deleted)
-		}
-		if err != nil {
-			return err
-		}
-		letter := DeadLetter{Cluster: p.to.Name(), From: from, What: ref.What, Index: ref.Name}
-		if problem == nil {
-			a.r.counters.state.Add(1)
+		err := a.tryState(ctx, p, ref, deleted)
+		if err == nil {
 			a.gotOn(0)
-			return a.dead.applied(ctx, letter)
 		}
-		letter.Reason = problem.Error()
-		return a.bury(ctx, letter)
+		return err
 	})
+}
+
+// tryState does it once. The error passes.
+func (a *applier) tryState(ctx context.Context, p *pair, ref stateRef, deleted bool) error {
+	problem, err := p.applyState(ctx, ref, deleted)
+	if gone(err) {
+		// It was deleted at the master in between.
+		problem, err = p.applyState(ctx, ref, deleted)
+	}
+	if err != nil {
+		return err
+	}
+	letter := DeadLetter{Cluster: p.to.Name(), From: p.from.Name(), What: ref.What, Index: ref.Name}
+	if problem == nil {
+		a.r.counters.state.Add(1)
+		return a.dead.applied(ctx, letter)
+	}
+	letter.Reason = problem.Error()
+	return a.bury(ctx, letter)
 }
 
 // gone reports whether a cluster says that an index is not there.
