@@ -101,7 +101,7 @@ func (p *pair) equaliseChunk(ctx context.Context, ids []cluster.DocID) error {
 		case errors.Is(problem, errNoIndex):
 		case problem != nil:
 			rejected = append(rejected, rejection{*m, problem.Error()})
-		case f.Found && m.Version <= f.Version:
+		case f.Found && (m.Version <= f.Version || routingOf(f) != routingOf(m)):
 			forced = append(forced, ids[i])
 		default:
 			docs = append(docs, *m)
@@ -115,10 +115,8 @@ func (p *pair) equaliseChunk(ctx context.Context, ids []cluster.DocID) error {
 	for i := range w.conflicts {
 		forced = append(forced, w.conflicts[i].DocID)
 	}
-	for _, id := range forced {
-		if err := p.equaliseOne(ctx, id); err != nil {
-			return err
-		}
+	if err := p.force(ctx, forced); err != nil {
+		return err
 	}
 	if err := p.buryAll(ctx, append(rejected, w.rejected...)); err != nil {
 		return err
@@ -140,31 +138,50 @@ func (p *pair) buryAll(ctx context.Context, rejected []rejection) error {
 // errNoSource is the reason of a dead letter.
 const errNoSource = "the document has to be read back, and the master's index does not keep _source"
 
-// forceWait bounds how long the follower is given to forget a deletion.
+// forceWait bounds how long the follower is given to forget deletions.
 const forceWait = 10 * time.Second
 
-// equaliseOne makes one document equal, also if the follower's version has to go
-// down for it: a document that was deleted, forgotten (index.gc_deletes) and
-// created again begins at version 1, which the follower does not accept over a
-// higher one. Its own memory of deletions is set to nothing for the moment, the
-// document is deleted, and then written as the master has it.
+// equaliseOne makes one document equal whatever it takes.
 func (p *pair) equaliseOne(ctx context.Context, id cluster.DocID) error {
+	return p.force(ctx, []cluster.DocID{id})
+}
+
+// force makes documents equal, also if the follower's versions have to go down
+// for it: a document that was deleted, forgotten (index.gc_deletes) and created
+// again begins at version 1, which the follower does not accept over a higher
+// one. Its own memory of deletions is set to nothing for the moment, the
+// documents are deleted, and then written as the master has them.
+func (p *pair) force(ctx context.Context, ids []cluster.DocID) error {
 	p.forcing.Lock()
 	defer p.forcing.Unlock()
+	byIndex := map[string][]cluster.DocID{}
+	for _, id := range ids {
+		byIndex[id.Index] = append(byIndex[id.Index], id)
+	}
+	for index, ids := range byIndex {
+		if err := p.forceIn(ctx, index, ids); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (p *pair) forceIn(ctx context.Context, index string, ids []cluster.DocID) error {
 	restore := func() error { return nil }
-	deadline := time.Now().Add(forceWait)
+	deadline := time.Now().Add(forceWait + time.Duration(len(ids))*100*time.Millisecond)
 	for attempt := 0; ; attempt++ {
-		done, err := p.step(ctx, id, attempt > 0)
-		if err == nil && !done && attempt == 0 {
-			restore, err = p.shortenMemory(ctx, id.Index)
+		left, err := p.steps(ctx, ids, attempt > 0)
+		if attempt > 0 {
+			p.a.r.counters.forced.Add(int64(len(ids) - len(left)))
 		}
-		if err == nil && !done && time.Now().After(deadline) {
-			err = fmt.Errorf("cluster %s does not take the master's version of %s/%s", p.to.Name(), id.Index, id.ID)
+		ids = left
+		if err == nil && len(ids) > 0 && attempt == 0 {
+			restore, err = p.shortenMemory(ctx, index)
 		}
-		if err != nil || done {
-			if attempt > 0 && done {
-				p.a.r.counters.forced.Add(1)
-			}
+		if err == nil && len(ids) > 0 && time.Now().After(deadline) {
+			err = fmt.Errorf("cluster %s does not take the master's version of %s/%s", p.to.Name(), index, ids[0].ID)
+		}
+		if err != nil || len(ids) == 0 {
 			return errors.Join(err, restore())
 		}
 		select {
@@ -173,6 +190,20 @@ func (p *pair) equaliseOne(ctx context.Context, id cluster.DocID) error {
 			return errors.Join(ctx.Err(), restore())
 		}
 	}
+}
+
+// steps does one step for each document, and returns those that need another.
+func (p *pair) steps(ctx context.Context, ids []cluster.DocID, force bool) (left []cluster.DocID, err error) {
+	for i, id := range ids {
+		done, err := p.step(ctx, id, force)
+		if err != nil {
+			return append(left, ids[i:]...), err
+		}
+		if !done {
+			left = append(left, id)
+		}
+	}
+	return left, nil
 }
 
 // step does what brings a document nearer to the master's. It is done when both
@@ -188,6 +219,13 @@ func (p *pair) step(ctx context.Context, id cluster.DocID, force bool) (done boo
 		return false, err
 	}
 	f, m := followers[0], masters[0]
+	if !f.Found && m.Found && routingOf(&m) != routingOf(&cluster.Doc{DocID: id}) {
+		// The same shard of the master has it under another routing.
+		if followers, err = p.to.MGet(ctx, []cluster.DocID{m.DocID}, true); err != nil {
+			return false, err
+		}
+		f = followers[0]
+	}
 	if unreadable := m.Unreadable + f.Unreadable; unreadable != "" {
 		return true, p.buryAll(ctx, []rejection{{m, unreadable}})
 	}
@@ -198,7 +236,7 @@ func (p *pair) step(ctx context.Context, id cluster.DocID, force bool) (done boo
 		return true, p.buryAll(ctx, []rejection{{m, errNoSource}})
 	}
 	doc := m
-	if f.Found && (!m.Found || (force && m.Version <= f.Version)) {
+	if f.Found && (!m.Found || routingOf(&f) != routingOf(&m) || (force && m.Version <= f.Version)) {
 		doc = cluster.Doc{DocID: f.DocID, Version: f.Version + 1}
 	}
 	w, err := p.write(ctx, []cluster.Doc{doc})

@@ -94,7 +94,9 @@ type Jobs struct {
 }
 
 func newJobs(r *Replicator) *Jobs {
-	return &Jobs{r: r, table: r.cfg.Journal.Table("jobs"), kinds: map[string]jobKind{}, active: map[string]*JobRun{}}
+	s := &Jobs{r: r, table: r.cfg.Journal.Table("jobs"), kinds: map[string]jobKind{}, active: map[string]*JobRun{}}
+	s.register(jobKind{name: JobVerify, run: r.verify})
+	return s
 }
 
 // Jobs are the long jobs; nil if there is one cluster only.

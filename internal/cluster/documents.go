@@ -145,8 +145,8 @@ func (c *Cluster) readDocs(ids []DocID, answer []byte) ([]Doc, error) {
 			if index := d.Get("_index").String(); index != "" {
 				doc.Index = index
 			}
-			if r := d.Get("_routing"); r.Exists() {
-				doc.Routing = r.String()
+			if r := d.Get("_routing"); r.Exists() || d.Get("_source").Exists() {
+				doc.Routing = r.String() // it may have another one than it was asked for with
 			}
 			if p := d.Get("_parent"); p.Exists() {
 				doc.Parent = p.String()

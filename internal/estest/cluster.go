@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"slices"
 	"strconv"
@@ -259,6 +260,9 @@ func (c *Cluster) namedThing(e esapi.Endpoint, body []byte) (answer any, status 
 			c.state++
 			return acknowledged, 200, true
 		case k.get:
+			if name == "" {
+				return listed(k.kind, all), 200, true
+			}
 			if !exists {
 				return map[string]any{}, 404, true
 			}
@@ -274,6 +278,18 @@ func (c *Cluster) namedThing(e esapi.Endpoint, body []byte) (answer any, status 
 		}
 	}
 	return nil, 0, false
+}
+
+// listed shows all things of a kind.
+func listed(kind string, all map[string]json.RawMessage) any {
+	if kind != "index_template" && kind != "component_template" {
+		return all
+	}
+	list := []any{}
+	for _, name := range slices.Sorted(maps.Keys(all)) {
+		list = append(list, map[string]any{"name": name, kind: all[name]})
+	}
+	return map[string]any{kind + "s": list}
 }
 
 // Named returns the definition of a template ("template"), pipeline, script ...
@@ -295,7 +311,11 @@ func (c *Cluster) clusterState(e esapi.Endpoint) (int, any, *failure) {
 			}
 			indices[i.name] = map[string]any{"state": state}
 		}
-		answer["metadata"] = map[string]any{"indices": indices}
+		metadata := map[string]any{"indices": indices}
+		if scripts := c.named["script"]; len(scripts) > 0 {
+			metadata["stored_scripts"] = scripts
+		}
+		answer["metadata"] = metadata
 	}
 	return 200, answer, nil
 }

@@ -545,3 +545,10 @@ func (c *Cluster) page(id string) (int, any, *failure) {
 	s.left = s.left[n:]
 	return 200, []byte(`{"_scroll_id":"` + id + `","timed_out":false,"hits":` + string(encode(map[string]any{"total": s.total, "hits": hits})) + `}`), nil
 }
+
+// Set puts a document in place whatever its version was, as no request could.
+func (c *Cluster) Set(index, id, routing string, version int64, source string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.indices[index].docs[key(id, routing)] = &document{id: id, routing: routing, version: version, source: []byte(source)}
+}

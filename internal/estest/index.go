@@ -82,6 +82,9 @@ func (c *Cluster) show(e esapi.Endpoint, r *esapi.Request) (int, any, *failure) 
 					flat["index."+k] = v
 				}
 				o["settings"] = flat
+				if r.Params.Bool("include_defaults") {
+					o["defaults"] = i.defaults()
+				}
 			} else {
 				o["settings"] = map[string]any{"index": settings}
 			}
@@ -213,6 +216,17 @@ func (c *Cluster) putMapping(e esapi.Endpoint, r *esapi.Request, body []byte) (i
 }
 
 var knownSettings = []string{"number_of_shards", "number_of_replicas", "refresh_interval", "gc_deletes", "default_pipeline", "max_result_window", "uuid", "provided_name", "creation_date"}
+
+// defaults are what an index has that is not set.
+func (i *index) defaults() map[string]any {
+	all := map[string]any{}
+	for key, value := range map[string]string{"number_of_replicas": "1", "refresh_interval": "1s", "gc_deletes": "60s", "max_result_window": "10000"} {
+		if _, ok := i.settings[key]; !ok {
+			all["index."+key] = value
+		}
+	}
+	return all
+}
 
 // set changes settings, given flat or nested, with or without "index.".
 func (i *index) set(s gjson.Result) *failure {

@@ -1,0 +1,537 @@
+package replicate
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/maphash"
+	"math/bits"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/esperanto-es/esperanto/internal/cluster"
+	"github.com/esperanto-es/esperanto/replicate/verify"
+)
+
+// The documents of an index are compared in two steps. First both clusters are
+// read, at the same time, and hashes of their documents are added up, in as many
+// sums as memory of a constant size has room for; which sum a document counts to
+// depends on its id. Then only the documents of those sums that differ are looked
+// at one by one, until it is sure what they are.
+
+// maxSums bounds the sums of an index, per cluster; 8 bytes each.
+const maxSums = 1 << 18
+
+// sums are those of one cluster.
+type sums []uint64
+
+func newSums(docs int64) sums {
+	n := min(max(uint64(docs), 64), maxSums)
+	return make(sums, 1<<bits.Len64(n-1))
+}
+
+func (v *verification) at(s sums, id string) int {
+	return int(maphash.String(v.seed, id) & uint64(len(s)-1))
+}
+
+// add adds a document, safe for concurrent use.
+func (v *verification) add(s sums, d *cluster.Doc) {
+	var h maphash.Hash
+	h.SetSeed(v.seed)
+	h.WriteString(d.ID)
+	h.WriteByte(0)
+	h.WriteString(routingOf(d))
+	var n [9]byte
+	binary.LittleEndian.PutUint64(n[1:], uint64(d.Version))
+	h.Write(n[:])
+	h.Write(d.Source)
+	atomic.AddUint64(&s[v.at(s, d.ID)], h.Sum64())
+}
+
+// differing tells which sums differ.
+type differing []bool
+
+func (v *verification) differs(s differing, id string) bool {
+	return s[maphash.String(v.seed, id)&uint64(len(s)-1)]
+}
+
+// documents compares the documents of an index that both clusters have, or the
+// master at least.
+func (v *verification) documents(ctx context.Context, index string, size cluster.Size, follower bool) error {
+	differ, any, err := v.sumUp(ctx, index, size, follower)
+	if err != nil || !any {
+		return err
+	}
+	page := size.PageDocs()
+	if err := v.lookThrough(ctx, v.p.from, index, page, func(id string) bool { return v.differs(differ, id) }, v.compareAt); err != nil || !follower {
+		return err
+	}
+	return v.lookThrough(ctx, v.p.to, index, page, func(id string) bool { return v.differs(differ, id) }, v.extraAt)
+}
+
+// sumUp reads both clusters and tells which sums differ, and whether any do.
+func (v *verification) sumUp(ctx context.Context, index string, size cluster.Size, follower bool) (d differing, any bool, err error) {
+	sides := []*cluster.Cluster{v.p.from}
+	if follower {
+		sides = append(sides, v.p.to)
+	}
+	all := []sums{newSums(size.Docs), newSums(size.Docs)}
+	errs := make([]error, len(sides))
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var reading sync.WaitGroup
+	for i, c := range sides {
+		reading.Go(func() {
+			if errs[i] = v.sumSide(ctx, c, index, size, all[i]); errs[i] != nil && !errors.Is(errs[i], cluster.ErrNotJSON) {
+				cancel()
+			}
+		})
+	}
+	reading.Wait()
+	d = make(differing, len(all[0]))
+	unreadable := false
+	for i, err := range errs {
+		if errors.Is(err, cluster.ErrNotJSON) {
+			unreadable, errs[i] = true, nil
+		}
+	}
+	for _, err := range errs {
+		if err != nil && !errors.Is(err, context.Canceled) {
+			return nil, false, err
+		}
+	}
+	if err := errors.Join(errs...); err != nil {
+		return nil, false, err
+	}
+	for i := range d {
+		d[i] = unreadable || all[0][i] != all[1][i] // what is not JSON is looked at one by one
+		any = any || d[i]
+	}
+	return d, any, nil
+}
+
+// sumSide adds up the documents of one cluster, slice beside slice.
+func (v *verification) sumSide(ctx context.Context, c *cluster.Cluster, index string, size cluster.Size, into sums) error {
+	err := v.still(ctx, func() error { return c.Refresh(ctx, index) })
+	if err != nil {
+		return err
+	}
+	const attempts = 5
+	page := size.PageDocs()
+	for attempt := 0; ; attempt++ {
+		var read atomic.Int64
+		err := v.scanSlices(ctx, c, cluster.ScanOptions{Index: index, PageDocs: page, Source: true}, v.slices(size), func(docs []cluster.Doc) error {
+			for i := range docs {
+				v.add(into, &docs[i])
+			}
+			if c == v.p.from {
+				read.Add(int64(len(docs)))
+				v.change(func(p *VerifyProgress) { p.Documents += int64(len(docs)) })
+			}
+			return v.slow(ctx, c, len(docs))
+		})
+		switch {
+		case err == nil || ctx.Err() != nil || attempt == attempts || errors.Is(err, cluster.ErrNotJSON):
+			return err
+		case errors.Is(err, cluster.ErrTooLarge) && page == 1:
+			return err
+		case errors.Is(err, cluster.ErrTooLarge):
+			page = max(1, page/10)
+		default:
+			pause(ctx, attempt)
+		}
+		clear(into)
+		v.change(func(p *VerifyProgress) { p.Documents -= read.Load() })
+	}
+}
+
+// scanSlices reads an index in slices beside each other.
+func (v *verification) scanSlices(ctx context.Context, c *cluster.Cluster, o cluster.ScanOptions, n int, page func([]cluster.Doc) error) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	var reading sync.WaitGroup
+	for i := range n {
+		o.Slice, o.Slices = i, n
+		reading.Go(func() {
+			err := c.Scan(ctx, o, func(_ time.Time, docs []cluster.Doc) error { return page(docs) })
+			if err != nil {
+				cancel(err)
+			}
+		})
+	}
+	reading.Wait()
+	return context.Cause(ctx)
+}
+
+// slow waits if documents are read faster than they may be, or the job is
+// paused.
+func (v *verification) slow(ctx context.Context, c *cluster.Cluster, docs int) error {
+	wait := v.pace.take(c == v.p.from, docs)
+	if wait > 0 {
+		v.job.Throttled(fmt.Sprintf("docs_per_second is %g", v.o.DocsPerSecond))
+		defer v.job.Throttled("")
+		sleep(ctx, wait)
+	}
+	return v.job.Wait(ctx)
+}
+
+// pacers bound how fast each cluster is read.
+type pacers struct {
+	perSecond float64
+	sides     *[2]pacer
+}
+
+type pacer struct {
+	mu   sync.Mutex
+	next time.Time // when the next document may be read
+}
+
+func newPacers(perSecond float64) pacers { return pacers{perSecond, new([2]pacer)} }
+
+// take tells how long to wait after having read documents.
+func (p pacers) take(master bool, docs int) time.Duration {
+	if p.perSecond <= 0 {
+		return 0
+	}
+	side := &p.sides[0]
+	if master {
+		side = &p.sides[1]
+	}
+	side.mu.Lock()
+	defer side.mu.Unlock()
+	now := time.Now()
+	if side.next.Before(now) {
+		side.next = now
+	}
+	side.next = side.next.Add(time.Duration(float64(docs) / p.perSecond * float64(time.Second)))
+	return side.next.Sub(now)
+}
+
+const (
+	// lookBatch is how many documents are looked at together.
+	lookBatch = 1000
+	// lookKeepAlive is how long a scroll outlives the looking at them.
+	lookKeepAlive = 15 * time.Minute
+)
+
+// lookThrough reads which documents a cluster has and gives those of differing
+// sums to look, many at a time.
+func (v *verification) lookThrough(ctx context.Context, c *cluster.Cluster, index string, page int, differs func(id string) bool,
+	look func(ctx context.Context, ids []cluster.DocID, page int) error) error {
+	var batch []cluster.DocID
+	flush := func() error {
+		if len(batch) == 0 {
+			return nil
+		}
+		v.change(func(p *VerifyProgress) { p.LookedAgain += int64(len(batch)) })
+		err := look(ctx, batch, page)
+		batch = nil
+		return err
+	}
+	err := c.Scan(ctx, cluster.ScanOptions{Index: index, PageDocs: 1000, KeepAlive: lookKeepAlive}, func(_ time.Time, docs []cluster.Doc) error {
+		for i := range docs {
+			if differs(docs[i].ID) {
+				batch = append(batch, docs[i].DocID)
+			}
+			if len(batch) == lookBatch {
+				if err := flush(); err != nil {
+					return err
+				}
+			}
+		}
+		return v.slow(ctx, c, len(docs))
+	})
+	if err != nil {
+		return err
+	}
+	return flush()
+}
+
+// A look is what both clusters hold of one document.
+type look struct {
+	id       cluster.DocID
+	f, m     cluster.Doc
+	mismatch *Mismatch // nil if they are equal
+}
+
+// compareAt makes sure what documents of the master are like at the follower.
+func (v *verification) compareAt(ctx context.Context, ids []cluster.DocID, page int) error {
+	return v.makeSure(ctx, ids, page, v.judge)
+}
+
+// extraAt makes sure which documents of the follower the master does not have.
+func (v *verification) extraAt(ctx context.Context, ids []cluster.DocID, page int) error {
+	return v.makeSure(ctx, ids, page, v.judgeExtra)
+}
+
+// judge says in what a follower's document differs from the master's.
+func (v *verification) judge(_ context.Context, l *look) (*Mismatch, error) {
+	m := mismatchOf(l.id)
+	f, master := &l.f, &l.m
+	switch {
+	case f.Unreadable+master.Unreadable != "":
+		m.Kind, m.Why = KindDifferent, "cannot be read: "+f.Unreadable+master.Unreadable
+	case !master.Found:
+		return nil, nil // judgeExtra tells
+	case !f.Found:
+		m.Kind, m.Why = KindMissing, fmt.Sprintf("the master has version %d", master.Version)
+	default:
+		m.Kind, m.Why = KindDifferent, difference(master, f)
+		if m.Why == "" {
+			return nil, nil
+		}
+	}
+	return m, nil
+}
+
+// judgeExtra says whether the follower has a document that the master does not
+// have under this routing.
+func (v *verification) judgeExtra(ctx context.Context, l *look) (*Mismatch, error) {
+	f, master := &l.f, &l.m
+	m := mismatchOf(l.id)
+	m.Kind = KindExtra
+	switch asked := routingOf(&cluster.Doc{DocID: l.id}); {
+	case !f.Found || routingOf(f) != asked:
+		return nil, nil // it is gone, or another one
+	case master.Unreadable != "":
+		return nil, nil // judge tells
+	case !master.Found:
+		m.Why = fmt.Sprintf("the master does not have it, the follower has version %d", f.Version)
+		return m, nil
+	case routingOf(master) == asked:
+		return nil, nil // judge has seen it
+	}
+	// The master has it under another routing, but on the same shard. If that is
+	// the follower's same shard, too, judge has seen it.
+	there, err := v.p.to.MGet(ctx, []cluster.DocID{master.DocID}, true)
+	if err != nil {
+		return nil, err
+	}
+	if there[0].Found && routingOf(&there[0]) == routingOf(f) {
+		return nil, nil
+	}
+	m.Why = fmt.Sprintf("the master has it under routing %q only, the follower under %q, too", routingOf(master), routingOf(f))
+	return m, nil
+}
+
+func mismatchOf(id cluster.DocID) *Mismatch {
+	return &Mismatch{What: whatDocument, Index: id.Index, Type: id.Type, ID: id.ID, Routing: id.Routing}
+}
+
+// difference says in what two documents differ, "" if they do not.
+func difference(master, follower *cluster.Doc) string {
+	why := ""
+	and := func(format string, args ...any) {
+		if why != "" {
+			why += "; "
+		}
+		why += fmt.Sprintf(format, args...)
+	}
+	if master.Version != follower.Version {
+		and("version %d, at the follower %d", master.Version, follower.Version)
+	}
+	if a, b := routingOf(master), routingOf(follower); a != b {
+		and("routing %q, at the follower %q", a, b)
+	}
+	if pointer, same := verify.Source(master.Source, follower.Source); !same {
+		and("source differs at %q", pointer)
+	}
+	return why
+}
+
+// A suspect is a document that differs, as far as is known.
+type suspect struct {
+	id    cluster.DocID
+	seen  bool   // the master was read before the last settling
+	found bool   // the master had it then
+	state uint64 // a hash of what the master had
+	at    int64  // its version
+	sure  int    // how often it differed although the master's did not change meanwhile
+	m     *Mismatch
+}
+
+const (
+	// sureAfter is how often a document has to differ after all that had been
+	// journaled was applied, without having changed at the master.
+	sureAfter = 2
+	// maxLooks bounds how often a document is looked at that changes all the time.
+	maxLooks = 10
+)
+
+// makeSure looks at documents until it is sure which differ, then counts and
+// repairs them.
+func (v *verification) makeSure(ctx context.Context, ids []cluster.DocID, page int, judge func(context.Context, *look) (*Mismatch, error)) error {
+	suspects := make([]*suspect, len(ids))
+	for i := range ids {
+		suspects[i] = &suspect{id: ids[i]}
+	}
+	sure, err := v.surviving(ctx, suspects, page, judge)
+	if err != nil || len(sure) == 0 {
+		return err
+	}
+	list := make([]Mismatch, 0, len(sure))
+	for _, s := range sure {
+		list = append(list, *s.m)
+	}
+	if !v.o.Repair {
+		v.explain(ctx, list)
+		v.found(list)
+		return nil
+	}
+	left, err := v.repair(ctx, sure, page, judge)
+	if err != nil {
+		// What was found is not lost with it.
+		v.explain(ctx, list)
+		v.found(list)
+		return fmt.Errorf("repairing: %w", err)
+	}
+	for i, s := range sure {
+		if still := left[s.id]; still != nil {
+			list[i] = *still
+		} else {
+			list[i].Repaired = true
+		}
+	}
+	v.explain(ctx, list)
+	v.found(list)
+	return nil
+}
+
+// explain adds the reasons of dead letters to mismatches.
+func (v *verification) explain(ctx context.Context, list []Mismatch) {
+	for i := range list {
+		if m := &list[i]; !m.Repaired {
+			d := cluster.Doc{DocID: cluster.DocID{Index: m.Index, Type: m.Type, ID: m.ID}}
+			reason := v.letter(ctx, v.p.letter(d, ""))
+			if d.Type == "" && reason == "" && v.r.applier.dead.count() > 0 {
+				if facts, ok, err := v.p.from.Facts().Lookup(ctx, m.Index); err == nil && ok {
+					d.Type = facts.Type
+					reason = v.letter(ctx, v.p.letter(d, ""))
+				}
+			}
+			m.Why += reason
+		}
+	}
+}
+
+// surviving are the suspects that differ for sure: at a look, and at two more,
+// each after all that had been journaled at the look before was applied, while
+// the master's did not change.
+func (v *verification) surviving(ctx context.Context, suspects []*suspect, page int, judge func(context.Context, *look) (*Mismatch, error)) (sure []*suspect, err error) {
+	for looks := 0; len(suspects) > 0; looks++ {
+		if looks > 0 {
+			if err := v.settle(ctx); err != nil {
+				return nil, err
+			}
+		}
+		if looks == maxLooks {
+			v.change(func(p *VerifyProgress) { p.Unsure += int64(len(suspects)) })
+			return sure, nil
+		}
+		var next []*suspect
+		for start := 0; start < len(suspects); start += page {
+			chunk := suspects[start:min(start+page, len(suspects))]
+			seen, err := v.lookAt(ctx, chunk)
+			if err != nil {
+				return nil, err
+			}
+			for i, s := range chunk {
+				m, err := judge(ctx, &seen[i])
+				if err != nil {
+					return nil, err
+				}
+				if m == nil || s.kept(&seen[i], looks) {
+					continue
+				}
+				state := v.stateOf(&seen[i].m)
+				if s.seen && s.state == state {
+					s.sure++
+				} else {
+					s.sure = 0
+				}
+				s.seen, s.found, s.state, s.at, s.m = true, seen[i].m.Found, state, seen[i].m.Version, m
+				if s.sure >= sureAfter {
+					sure = append(sure, s)
+				} else {
+					next = append(next, s)
+				}
+			}
+		}
+		suspects = next
+	}
+	return sure, nil
+}
+
+// kept reports whether a document that changes again and again is one that the
+// follower keeps up with: it has at least what the master had before the last
+// settling, and no more than what the master has now.
+func (s *suspect) kept(l *look, looks int) bool {
+	return looks >= 2 && s.seen && s.found && l.f.Found && l.m.Found &&
+		s.at < l.m.Version && s.at <= l.f.Version && l.f.Version < l.m.Version
+}
+
+// stateOf is a hash of a document, or of its absence.
+func (v *verification) stateOf(d *cluster.Doc) uint64 {
+	if !d.Found {
+		return 0
+	}
+	s := make(sums, 1)
+	v.add(s, d)
+	return s[0]
+}
+
+// lookAt reads documents at both clusters, the follower first: what the master
+// changes in between is found to have changed at the next look.
+func (v *verification) lookAt(ctx context.Context, suspects []*suspect) (seen []look, err error) {
+	ids := make([]cluster.DocID, len(suspects))
+	for i := range ids {
+		ids[i] = suspects[i].id
+	}
+	var followers, masters []cluster.Doc
+	err = v.still(ctx, func() (err error) {
+		if followers, err = v.p.to.MGet(ctx, ids, true); err == nil {
+			masters, err = v.p.from.MGet(ctx, ids, true)
+		}
+		return err
+	})
+	if errors.Is(err, cluster.ErrTooLarge) && len(suspects) > 1 {
+		half := len(suspects) / 2
+		first, err := v.lookAt(ctx, suspects[:half])
+		if err != nil {
+			return nil, err
+		}
+		rest, err := v.lookAt(ctx, suspects[half:])
+		return append(first, rest...), err
+	}
+	if err != nil {
+		return nil, err
+	}
+	seen = make([]look, len(ids))
+	for i := range ids {
+		seen[i] = look{id: ids[i], f: followers[i], m: masters[i]}
+	}
+	return seen, nil
+}
+
+// repair makes documents equal, and tells which still differ for sure.
+func (v *verification) repair(ctx context.Context, sure []*suspect, page int, judge func(context.Context, *look) (*Mismatch, error)) (left map[cluster.DocID]*Mismatch, err error) {
+	ids := make([]cluster.DocID, len(sure))
+	again := make([]*suspect, len(sure))
+	for i, s := range sure {
+		ids[i], again[i] = s.id, &suspect{id: s.id}
+	}
+	err = v.holding(ctx, func() error {
+		return v.still(ctx, func() error { return v.p.equalise(ctx, ids) })
+	})
+	if err != nil {
+		return nil, err
+	}
+	sure, err = v.surviving(ctx, again, page, judge)
+	left = map[cluster.DocID]*Mismatch{}
+	for _, s := range sure {
+		left[s.id] = s.m
+	}
+	return left, err
+}
