@@ -31,6 +31,7 @@ type bulkItem struct {
 
 	failure *esapi.Error // the item is answered with this
 	missing bool         // the item deletes what is not there
+	skipped bool         // the item has an action that the client's version skips
 	version string       // the item is carried out only at this version
 	placed  *placed      // the document gets members that stand for its type
 }
@@ -85,6 +86,9 @@ func (b *bulkItems) send(ctx context.Context, x *Exchange, r *esapi.Request, nex
 		if failed != nil || err != nil {
 			return failed, err
 		}
+	}
+	if whole.items.Len() == 0 && b.next > 0 {
+		return nil, esapi.ValidationFailed("no requests added") // all were skipped
 	}
 	return esapi.NewResponse(http.StatusOK, whole.body()), nil
 }
@@ -232,7 +236,9 @@ func (b *bulkItems) merge(round bulkRound, answer gjson.Result, whole *bulkAnswe
 	whole.took += answer.Get("took").Int()
 	whole.failed = whole.failed || answer.Get("errors").Bool()
 	for i := round.from; i < round.to; i++ {
-		if s := b.special[i]; s != nil && !s.sent() {
+		if s := b.special[i]; s != nil && s.skipped {
+			continue
+		} else if s != nil && !s.sent() {
 			whole.failed = whole.failed || s.failure != nil
 			whole.add(s.answer())
 		} else if len(sent) > 0 {
@@ -243,7 +249,7 @@ func (b *bulkItems) merge(round bulkRound, answer gjson.Result, whole *bulkAnswe
 }
 
 // sent reports whether the item goes to the cluster.
-func (s *bulkItem) sent() bool { return s.failure == nil && !s.missing }
+func (s *bulkItem) sent() bool { return s.failure == nil && !s.missing && !s.skipped }
 
 func (s *bulkItem) answer() string {
 	typ := ""

@@ -111,7 +111,13 @@ func init() {
 			})}},
 			// One made from the version would be wrong on 6.x, which compares real
 			// ones: clients take a missing one for "not known".
-			NewClient: Direction{Fidelity: translate.Lossy, Loses: "_seq_no and _primary_term of an update that changed nothing, on 6.x"},
+			NewClient: Direction{Fidelity: translate.Lossy, Loses: "_seq_no and _primary_term of an update that changed nothing, on 6.0 to 6.6, and where the document is changed at the same moment",
+				Request: numberNoops, Response: []Rule{at(translate.AnswerHead, func(x *Exchange, _ *Node) error {
+					if x.Noted(numberedNote) != nil {
+						x.Edited()
+					}
+					return nil
+				})}},
 		},
 		&Change{
 			ID: "DOC-20", Name: "DeletesNoLongerCreateTheIndex", Since: V(6, 0),

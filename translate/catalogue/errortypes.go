@@ -257,7 +257,7 @@ var windowReason = regexp.MustCompile(`^(?:Result window is too large|Batch size
 func windowErrors(fromStatus, toStatus int, from, to string) []Rule {
 	return []Rule{
 		at(translate.AnswerHead, func(x *Exchange, _ *Node) error {
-			if x.Status == fromStatus && windowReason.MatchString(gjson.GetBytes(x.AnswerBody(), "error.root_cause.0.reason").String()) {
+			if x.Status == fromStatus && x.Noted(negativeSizeNote) == nil && windowReason.MatchString(gjson.GetBytes(x.AnswerBody(), "error.root_cause.0.reason").String()) {
 				x.Status = toStatus
 			}
 			return nil

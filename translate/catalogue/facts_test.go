@@ -123,7 +123,7 @@ var errNotAsked = errors.New("the cluster cannot be asked")
 // TestNothingIsAskedOfNoIndex: an item that names no index is the cluster's to
 // refuse, in its own words.
 func TestNothingIsAskedOfNoIndex(t *testing.T) {
-	for _, body := range []string{"{\"upsert\":{}}\n{\"n\":1}\n", "{\"index\":{\"_type\":\"a\",\"_id\":\"1\"}}\n{\"n\":1}\n", "{\"index\"\n{\"n\":1}\n"} {
+	for _, body := range []string{"{\"create\":{}}\n{\"n\":1}\n", "{\"index\":{\"_type\":\"a\",\"_id\":\"1\"}}\n{\"n\":1}\n", "{\"index\"\n{\"n\":1}\n"} {
 		stub := &stubCluster{t: t}
 		r := esapi.NewRequest("POST", "/_bulk", []byte(body))
 		for _, ctx := range []context.Context{t.Context(), translate.WithMergedTypes(t.Context())} {

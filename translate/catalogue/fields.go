@@ -49,7 +49,14 @@ func init() {
 					}
 					return nil
 				}, translate.MappingBody)},
-			NewClient: nothing,
+			// A join field is there on 5.6, too, in an index that says that it has a
+			// single type.
+			NewClient: Direction{Fidelity: translate.Exact, Request: []Rule{at(translate.RequestHead, func(x *Exchange, _ *Node) error {
+				if x.Asked.API == "indices.create" && strings.Contains(gjson.GetBytes(x.RequestBody, "mappings").Raw, `"join"`) {
+					return setInBody(x, "single_type", "true")
+				}
+				return nil
+			})}},
 		},
 		&Change{
 			ID: "FLD-07", Name: "DefaultMappingWasRemoved", Since: V(7, 0),

@@ -384,11 +384,7 @@ func oneShard(x *Exchange, _ *Node) error {
 		return nil
 	}
 	body := gjson.ParseBytes(x.RequestBody)
-	join := strings.Contains(body.Get("mappings").Raw, `"join"`) && x.Cluster.Before(V(6, 0))
 	if findSetting(body.Get("settings"), "number_of_shards").Exists() {
-		if join {
-			return setInBody(x, "single_type", "true")
-		}
 		return nil
 	}
 	index := x.Endpoint.Index
@@ -409,14 +405,10 @@ func oneShard(x *Exchange, _ *Node) error {
 		}
 		return next.Send(ctx, r)
 	})
-	if join {
-		return setInBody(x, "single_type", "true")
-	}
 	return nil
 }
 
-// setInBody gives the index a setting of mapping; 5.6 takes join fields only in
-// an index that says that it has a single type.
+// setInBody gives the index a setting of mapping.
 func setInBody(x *Exchange, name, raw string) (err error) {
 	x.RequestBody, err = withSetting(x.RequestBody, "mapping\\."+name, raw)
 	x.Edited()
