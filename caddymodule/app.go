@@ -34,6 +34,8 @@ type App struct {
 	attached []attachment
 	uses     *uses
 
+	before *App // of the configuration that was the newest when this one started
+
 	ready  chan struct{} // closed when Start has ended
 	failed error         // why it failed; set before ready is closed
 }
@@ -94,6 +96,8 @@ func (a *App) Start() error {
 	a.failed = a.start()
 	if a.failed != nil {
 		a.detach()
+	} else {
+		a.succeed()
 	}
 	close(a.ready)
 	return a.failed
@@ -168,7 +172,10 @@ func (a *App) wait(ctx context.Context) error {
 
 // Stop implements caddy.App. What requests use goes with the last of them, see
 // Cleanup.
-func (a *App) Stop() error { return nil }
+func (a *App) Stop() error {
+	a.withdraw()
+	return nil
+}
 
 // Cleanup gives up the running gateways, as soon as no request uses them.
 func (a *App) Cleanup() error {

@@ -115,7 +115,7 @@ func (c *elaConfig) caddy(r *elaReader) (map[string]any, error) {
 			"http": map[string]any{
 				"servers": map[string]any{
 					"gateway": map[string]any{
-						"listen":          []string{c.address},
+						"listen":          []string{handoverNetwork + "/" + c.address},
 						"routes":          []any{map[string]any{"handle": handle}},
 						"automatic_https": &caddyhttp.AutoHTTPSConfig{Disabled: true},
 					},

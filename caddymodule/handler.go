@@ -173,6 +173,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, _ caddyhttp.
 		gateway.Unavailable(w, r, err)
 		return nil
 	}
+	h.app.askToLeave(w, r)
 	h.gateway.ServeHTTP(w, r)
 	return nil
 }

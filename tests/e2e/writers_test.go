@@ -209,10 +209,6 @@ func (o *oneWriter) send(method, url, body string) (int, []byte, error) {
 		return 0, nil, err
 	}
 	r.Header.Set("Content-Type", "application/json")
-	// A reload closes idle connections, maybe just when a request is sent on one.
-	// With this key, which is not sent, the client sends such a request again, as
-	// clients do: each of these writes may be repeated.
-	r.Header["Idempotency-Key"] = nil
 	a, err := o.client.Do(r)
 	if err != nil {
 		return 0, nil, err

@@ -93,7 +93,7 @@ func (g *Gateway) Configure(o Options) error {
 	g.options = o
 	config := o.Config
 	if config == "" {
-		config = fmt.Sprintf("{\n\tadmin {admin}\n\tlog {\n\t\tlevel INFO\n\t\texclude admin.api\n\t}\n%s\n}\n\n:{port} {\n%s\n\tesperanto {\n%s\n\t}\n}\n", o.Global, o.Site, o.Block)
+		config = fmt.Sprintf("{\n\tadmin {admin}\n\tdefault_bind handover/\n\tlog {\n\t\tlevel INFO\n\t\texclude admin.api\n\t}\n%s\n}\n\n:{port} {\n%s\n\tesperanto {\n%s\n\t}\n}\n", o.Global, o.Site, o.Block)
 	}
 	return os.WriteFile(g.file(), []byte(g.fill(config)), 0o600)
 }

@@ -1,0 +1,183 @@
+package handover
+
+import (
+	"io"
+	"net"
+	"sync"
+	"time"
+)
+
+// A conn knows whether its server has begun to serve a request. When a server
+// that shuts down closes it and has not, it goes to the server that follows,
+// with what was read of the request already.
+//
+// That is seen by what net/http (Go 1.26) does. Between two requests it sets
+// Server.IdleTimeout, which must not be zero, as the deadline of the next read.
+// A request that it has read it drops if it is shutting down by then. Else it
+// calls the handler, and reads one single byte beside it once the request's body
+// is read.
+//
+// TLS and HTTP/2 are closed as ever: their state cannot move.
+type conn struct {
+	*net.TCPConn
+	of *listener
+
+	mu       sync.Mutex
+	state    connState
+	answered bool   // something was written since it waited the last time
+	reading  bool   // a Read is under way
+	bound    bool   // it began like TLS or HTTP/2
+	begun    bool   // something was ever read
+	unread   []byte // read at the server before this one, and not yet by this one
+	request  []byte // read since the last answer
+}
+
+type connState int
+
+const (
+	waiting connState = iota // for a request, which may have begun to come
+	busy                     // with a request
+	leaving                  // is handed over as soon as the Read under way has ended
+	gone                     // is another server's
+)
+
+// maxRequest bounds what is kept of a request that has begun to come. A
+// connection on which more has come is closed as ever.
+const maxRequest = 16 << 10
+
+func (c *conn) Read(p []byte) (int, error) {
+	c.mu.Lock()
+	switch {
+	case c.state == leaving || c.state == gone:
+		c.mu.Unlock()
+		return 0, net.ErrClosed
+	case len(c.unread) > 0:
+		n := copy(p, c.unread)
+		c.unread = c.unread[n:]
+		c.took(p[:n])
+		c.mu.Unlock()
+		return n, nil
+	case len(p) == 1:
+		c.state = busy // the handler is at work
+	}
+	c.reading = true
+	c.mu.Unlock()
+
+	n, err := c.TCPConn.Read(p)
+
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.reading = false
+	c.took(p[:n])
+	if c.state == leaving {
+		c.leave()
+		return 0, net.ErrClosed
+	}
+	return n, err
+}
+
+// took notes what was read. The lock is held.
+func (c *conn) took(p []byte) {
+	if len(p) == 0 {
+		return
+	}
+	if !c.begun {
+		c.begun, c.bound = true, !isHTTP1(p)
+	}
+	if len(c.request)+len(p) > maxRequest {
+		c.state = busy
+	}
+	if c.state != busy || len(p) == 1 {
+		c.request = append(c.request, p...)
+	}
+}
+
+// isHTTP1 tells by the first bytes of a connection. TLS begins with 0x16, HTTP/2
+// with "PRI ".
+func isHTTP1(p []byte) bool {
+	return p[0] >= 'A' && p[0] <= 'Z' && (p[0] != 'P' || len(p) > 2 && string(p[:3]) != "PRI")
+}
+
+func (c *conn) Write(p []byte) (int, error) {
+	if err := c.writes(); err != nil {
+		return 0, err
+	}
+	return c.TCPConn.Write(p)
+}
+
+// ReadFrom implements io.ReaderFrom, with which files and other connections are
+// sent without copying.
+func (c *conn) ReadFrom(r io.Reader) (int64, error) {
+	if err := c.writes(); err != nil {
+		return 0, err
+	}
+	return c.TCPConn.ReadFrom(r)
+}
+
+// writes notes that an answer is being written.
+func (c *conn) writes() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.state == leaving || c.state == gone {
+		return net.ErrClosed
+	}
+	c.answered, c.state, c.request = true, busy, c.request[:0]
+	return nil
+}
+
+func (c *conn) SetReadDeadline(t time.Time) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch {
+	case c.state == leaving || c.state == gone:
+		return nil
+	case c.answered && time.Until(t) > 0:
+		c.state, c.answered = waiting, false
+	}
+	return c.TCPConn.SetReadDeadline(t)
+}
+
+func (c *conn) SetDeadline(t time.Time) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.state == leaving || c.state == gone {
+		return nil
+	}
+	return c.TCPConn.SetDeadline(t)
+}
+
+func (c *conn) SetWriteDeadline(t time.Time) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.state == leaving || c.state == gone {
+		return nil
+	}
+	return c.TCPConn.SetWriteDeadline(t)
+}
+
+func (c *conn) Close() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch {
+	case c.state == leaving || c.state == gone:
+		return nil
+	case c.state == busy || c.bound || c.of.successor() == nil:
+		return c.TCPConn.Close()
+	case c.reading:
+		c.state = leaving
+		return c.TCPConn.SetReadDeadline(time.Unix(1, 0))
+	}
+	c.leave()
+	return nil
+}
+
+// leave hands the connection to the server that follows. The lock is held.
+func (c *conn) leave() {
+	c.state = gone
+	if err := c.TCPConn.SetDeadline(time.Time{}); err != nil {
+		c.TCPConn.Close()
+		return
+	}
+	next := accepted{conn: c.TCPConn, begun: c.begun, unread: append(c.request, c.unread...)}
+	go c.of.socket.deliver(next) // ends when a server takes it, or all are closed
+}
