@@ -22,7 +22,7 @@ const Mark = "w"
 type State struct {
 	Deleted bool
 	Mark    int64
-	Version int64
+	Version int64 // 0 if nobody was told
 	Routing string
 	Source  map[string]any
 }
@@ -133,7 +133,7 @@ func (k *Known) wrong(d Document, exists bool) string {
 		return ""
 	case mark != k.Acked.Mark:
 		return "it is not the last acknowledged write"
-	case d.Version != k.Acked.Version:
+	case k.Acked.Version != 0 && d.Version != k.Acked.Version:
 		return "another version"
 	case d.Routing != k.Acked.Routing:
 		return "another routing"
@@ -176,4 +176,25 @@ func sameSource(text string, want map[string]any) bool {
 	}
 	var same map[string]any
 	return json.Unmarshal(b, &same) == nil && reflect.DeepEqual(have, same)
+}
+
+// Forget drops what is known of the documents of an index: it was deleted.
+func (l *Ledger) Forget(index string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for key := range l.docs {
+		if key[0] == index {
+			delete(l.docs, key)
+		}
+	}
+}
+
+// Of returns what is known of the documents of an index, by id.
+func (l *Ledger) Of(index string) (known []*Known) {
+	for _, k := range l.sorted() {
+		if k.Index == index {
+			known = append(known, k)
+		}
+	}
+	return known
 }

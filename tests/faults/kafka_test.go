@@ -14,6 +14,7 @@ import (
 func TestOneOfTwoGatewaysKilled(t *testing.T) {
 	r := shared(t, "5.6.16", "7.10.2")
 	r.inKafka(harness.Kafka(t))
+	r.options = "grace 1s\nwrite_timeout 2s\njournal_timeout 2s"
 	two := []*gateway.Gateway{r.start(), r.start()}
 	l := r.write(6)
 	for n := range 3 * *rounds {

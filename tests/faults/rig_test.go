@@ -85,7 +85,8 @@ func newRig(t *testing.T, a, b *harness.Cluster) *rig {
 	return r
 }
 
-// deletePrefix deletes the indices of a test on its second cluster.
+// deletePrefix deletes what a test has made on its second cluster: its indices,
+// and its template, pipeline and script.
 func deletePrefix(c *harness.Cluster, prefix string) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
@@ -94,6 +95,9 @@ func deletePrefix(c *harness.Cluster, prefix string) {
 		if strings.HasPrefix(name, prefix) {
 			_, _, _ = c.Request(ctx, "DELETE", "/"+name, "")
 		}
+	}
+	for _, path := range []string{"/_template/", "/_index_template/", "/_ingest/pipeline/", "/_scripts/"} {
+		_, _, _ = c.Request(ctx, "DELETE", path+prefix+"made", "")
 	}
 }
 
