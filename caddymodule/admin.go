@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"slices"
 	"strconv"
@@ -31,6 +32,7 @@ func init() {
 //	POST /esperanto/dead_letters/drop    {"ids":["<key>"]} or {"all":true}
 //	GET  /esperanto/readiness
 //	POST /esperanto/readiness/reset
+//	     /esperanto/verify               see jobRoutes
 type adminAPI struct{}
 
 // CaddyModule returns the Caddy module information.
@@ -43,11 +45,8 @@ func (adminAPI) CaddyModule() caddy.ModuleInfo {
 
 // Routes implements caddy.AdminRouter.
 func (adminAPI) Routes() []caddy.AdminRoute {
-	var routes []caddy.AdminRoute
-	for _, r := range []struct {
-		method, path string
-		handle       func(r *http.Request, on *running) (any, error)
-	}{
+	handlers := map[string]map[string]adminRoute{} // by path and method
+	for _, r := range slices.Concat([]adminRoute{
 		{http.MethodGet, "/esperanto/status", adminStatus},
 		{http.MethodPost, "/esperanto/switchover", adminSwitchover},
 		{http.MethodPost, "/esperanto/apply", adminApply},
@@ -56,27 +55,43 @@ func (adminAPI) Routes() []caddy.AdminRoute {
 		{http.MethodPost, "/esperanto/dead_letters/drop", adminDrop},
 		{http.MethodGet, "/esperanto/readiness", adminReadiness},
 		{http.MethodPost, "/esperanto/readiness/reset", adminReadinessReset},
-	} {
-		routes = append(routes, caddy.AdminRoute{
-			Pattern: r.path,
-			Handler: caddy.AdminHandlerFunc(func(w http.ResponseWriter, req *http.Request) error {
-				if req.Method != r.method {
-					w.Header().Set("Allow", r.method)
-					return apiError(http.StatusMethodNotAllowed, fmt.Errorf("method %s is not allowed; use %s", req.Method, r.method))
-				}
-				on, err := gatewayNamed(req.URL.Query().Get("gateway"))
-				if err != nil {
-					return err
-				}
-				answer, err := r.handle(req, on)
-				if err != nil {
-					return refusal(w, err)
-				}
-				return writeJSON(w, http.StatusOK, answer)
-			}),
-		})
+	}, jobRoutes(replicate.JobVerify, adminVerify)) {
+		if handlers[r.path] == nil {
+			handlers[r.path] = map[string]adminRoute{}
+		}
+		handlers[r.path][r.method] = r
+	}
+	var routes []caddy.AdminRoute
+	for path, byMethod := range handlers {
+		routes = append(routes, caddy.AdminRoute{Pattern: path, Handler: caddy.AdminHandlerFunc(func(w http.ResponseWriter, req *http.Request) error {
+			return serveAdmin(byMethod, w, req)
+		})})
 	}
 	return routes
+}
+
+// An adminRoute is one way to ask or tell a gateway.
+type adminRoute struct {
+	method, path string
+	handle       func(r *http.Request, on *running) (any, error)
+}
+
+func serveAdmin(byMethod map[string]adminRoute, w http.ResponseWriter, req *http.Request) error {
+	r, ok := byMethod[req.Method]
+	if !ok {
+		allowed := strings.Join(slices.Sorted(maps.Keys(byMethod)), ", ")
+		w.Header().Set("Allow", allowed)
+		return apiError(http.StatusMethodNotAllowed, fmt.Errorf("method %s is not allowed; use %s", req.Method, allowed))
+	}
+	on, err := gatewayNamed(req.URL.Query().Get("gateway"))
+	if err != nil {
+		return err
+	}
+	answer, err := r.handle(req, on)
+	if err != nil {
+		return refusal(w, err)
+	}
+	return writeJSON(w, http.StatusOK, answer)
 }
 
 // newest are the running gateways by name. While a reload is under way there
@@ -220,6 +235,9 @@ func refusal(w http.ResponseWriter, err error) error {
 	var switching *replicate.SwitchError
 	if errors.As(err, &switching) {
 		return writeJSON(w, http.StatusConflict, refused{Error: "the master was not moved", SwitchError: *switching})
+	}
+	if answered, failed := jobRefused(w, err); answered {
+		return failed
 	}
 	var own caddy.APIError
 	if errors.As(err, &own) {
