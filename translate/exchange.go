@@ -44,6 +44,7 @@ type Exchange struct {
 	// place of the cluster's body.
 	Replacement []byte
 
+	hasBody  bool     // the request came with a body
 	searched string   // the indices of the line of an msearch
 	request  *ruleSet // of the plan
 

@@ -176,6 +176,7 @@ func (s *Sender) exchange(ctx context.Context, r *esapi.Request) *Exchange {
 	return &Exchange{
 		Client: s.plan.client, Cluster: s.plan.cluster, Facts: s.facts, ctx: ctx,
 		Asked: asked, Endpoint: asked, request: s.plan.request, Params: &params, AskedParams: r.Params, Header: r.Header.Clone(),
+		hasBody: len(r.Body) > 0 || r.Stream != nil && r.Length != 0,
 	}
 }
 
@@ -232,6 +233,9 @@ func (s *Sender) request(x *Exchange, r *esapi.Request) (*esapi.Request, error) 
 // does not have (HTTP-17).
 func (x *Exchange) NoHandler(path string) *esapi.Response {
 	if x.Client.Before(V(6, 0)) {
+		if e := x.takenForADocument(); e != nil {
+			return esapi.NewResponse(e.Status, e.JSON())
+		}
 		a := esapi.NewResponse(http.StatusBadRequest, []byte("No handler found for uri ["+path+"] and method ["+x.Asked.Method+"]"))
 		a.Header.Set("Content-Type", "text/plain; charset=UTF-8")
 		return a
@@ -244,6 +248,29 @@ func (x *Exchange) NoHandler(path string) *esapi.Response {
 	a := esapi.NewResponse(http.StatusMethodNotAllowed, []byte(`{"error":`+Quote(reason)+`,"status":405}`))
 	a.Header.Set("Allow", strings.Join(others, ","))
 	return a
+}
+
+// takenForADocument is the error of 5.x where it takes a path of the API, with a
+// method that the API does not have there, for a document's; nil where it does
+// not.
+func (x *Exchange) takenForADocument() *esapi.Error {
+	parts := strings.Split(strings.Trim(x.Asked.Path, "/"), "/")
+	if !strings.HasPrefix(parts[0], "_") {
+		return nil
+	}
+	switch {
+	case x.Asked.Method == http.MethodGet && len(parts) == 2:
+		return esapi.IllegalArgument("No endpoint or operation is available at [" + parts[1] + "]")
+	case x.Asked.Method == http.MethodPost && (len(parts) == 2 || len(parts) == 3), x.Asked.Method == http.MethodPut && len(parts) == 3:
+		if !x.hasBody {
+			return &esapi.Error{Status: http.StatusBadRequest, Type: "parse_exception", Reason: "request body is required"}
+		}
+	case x.Asked.Method == http.MethodDelete && len(parts) == 3:
+	default:
+		return nil
+	}
+	return &esapi.Error{Status: http.StatusBadRequest, Type: "invalid_index_name_exception", IndexUUID: "_na_", Index: parts[0],
+		Reason: "Invalid index name [" + parts[0] + "], must not start with '_', '-', or '+'"}
 }
 
 // reads reports whether request bodies of an API have to be in memory.

@@ -317,9 +317,13 @@ func noHandlerText(x *Exchange, _ *Node) error {
 		return nil
 	}
 	if found := noHandler.FindSubmatch(x.AnswerBody()); found != nil {
-		x.Status = http.StatusBadRequest
-		x.Replacement = []byte("No handler found for uri [" + string(found[1]) + "] and method [" + x.Asked.Method + "]")
-		x.AnswerHeader.Set("Content-Type", "text/plain; charset=UTF-8")
+		a := x.NoHandler(string(found[1]))
+		body, err := readAll(a)
+		if err != nil {
+			return err
+		}
+		x.Status, x.Replacement = a.Status, body
+		x.AnswerHeader.Set("Content-Type", orElse(a.Header.Get("Content-Type"), "application/json; charset=UTF-8"))
 		x.AnswerHeader.Del("Allow")
 		x.Edited()
 	}
@@ -373,6 +377,8 @@ func takenForAType(x *Exchange) bool {
 		return true
 	case "parse_exception":
 		return e.Get("reason").String() == "request body is required"
+	case "illegal_argument_exception":
+		return strings.HasPrefix(e.Get("reason").String(), "No endpoint or operation is available at [")
 	}
 	return false
 }
