@@ -76,7 +76,8 @@ func init() {
 			ID: "SCRIPT-07", Name: "DatesInScriptsBecameObjects", Since: V(6, 0),
 			Doc:       "doc['d'].value of a date is an object; it was milliseconds in 5.x, and is of another class in 6.x, 7.x and 8.x.",
 			OldClient: Direction{Fidelity: translate.Refused, Loses: "scripts that compute with dates: they are sent as they are"},
-			NewClient: Direction{Fidelity: translate.Refused, Loses: "scripts that compute with dates: they are sent as they are"},
+			NewClient: Direction{Fidelity: translate.Lossy, Loses: "dates as a whole, and members of dates that 5.x does not have: such scripts are sent as they are",
+				Request: []Rule{at(translate.Script, datesInScript)}},
 		},
 		&Change{
 			ID: "SCRIPT-08", Name: "MissingValuesBecameErrors", Since: V(7, 0),
