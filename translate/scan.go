@@ -24,7 +24,20 @@ func skipSpace(b []byte, i int) int {
 
 // stringEnd returns the index behind the string whose opening quote is b[i].
 func stringEnd(b []byte, i int) (int, error) {
-	for j := i + 1; ; {
+	j := i + 1
+	// Most strings are over before a search pays.
+	for short := min(j+16, len(b)); j < short; j++ {
+		switch b[j] {
+		case '"':
+			return j + 1, nil
+		case '\\':
+			j++
+		}
+	}
+	for {
+		if j >= len(b) {
+			return 0, errShort
+		}
 		q := bytes.IndexByte(b[j:], '"')
 		if q < 0 {
 			return 0, errShort
@@ -75,7 +88,7 @@ func valueEnd(b []byte, i int) (int, error) {
 		return 0, errShort
 	default:
 		start := i
-		for i < len(b) && !isSpace(b[i]) && b[i] != ',' && b[i] != '}' && b[i] != ']' && b[i] != ':' && b[i] != '"' && b[i] != '{' && b[i] != '[' {
+		for i < len(b) && !endsScalar[b[i]] {
 			i++
 		}
 		if i == start {
@@ -84,6 +97,9 @@ func valueEnd(b []byte, i int) (int, error) {
 		return i, nil
 	}
 }
+
+// endsScalar has the bytes that cannot be part of a number or word.
+var endsScalar = [256]bool{' ': true, '\n': true, '\r': true, '\t': true, ',': true, '}': true, ']': true, ':': true, '"': true, '{': true, '[': true}
 
 // members calls f for each member of the object that begins at b[i], and returns
 // the index behind it; key is the quoted key, value the raw value.
