@@ -335,7 +335,11 @@ func (p *pair) applyNamed(ctx context.Context, ref stateRef) (problem, err error
 		}
 		body = definition(ref, answer)
 	}
-	s, err := newScribe(ctx, p.a.r.cfg, p.from, p.to, "")
+	typ := ""
+	if ref.What == whatTemplate {
+		typ = gjson.Get(body, "mappings._meta.esperanto.type").String()
+	}
+	s, err := newScribe(ctx, p.a.r.cfg, p.from, p.to, typ)
 	if err != nil {
 		return nil, err
 	}
@@ -346,7 +350,12 @@ func (p *pair) applyNamed(ctx context.Context, ref stateRef) (problem, err error
 		}
 		return problem, err
 	}
-	_, _, problem, err = s.do(ctx, http.MethodPut, statePath(ref.What, ref.Name), []byte(body))
+	target := statePath(ref.What, ref.Name)
+	if typ != "" && s.typed { // the follower has types: an index made by the template must not get a second one
+		body, _ = sjson.SetRaw(body, "mappings", s.mappings(indexState{mappings: gjson.Get(body, "mappings")}))
+		target += s.typeParam()
+	}
+	_, _, problem, err = s.do(ctx, http.MethodPut, target, []byte(body))
 	return problem, err
 }
 
