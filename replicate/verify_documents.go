@@ -7,9 +7,12 @@ import (
 	"fmt"
 	"hash/maphash"
 	"math/bits"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/tidwall/gjson"
 
 	"github.com/esperanto-es/esperanto/internal/cluster"
 	"github.com/esperanto-es/esperanto/replicate/verify"
@@ -153,9 +156,10 @@ func (v *verification) scanSlices(ctx context.Context, c *cluster.Cluster, o clu
 	defer cancel(nil)
 	var reading sync.WaitGroup
 	for i := range n {
-		o.Slice, o.Slices = i, n
+		part := o
+		part.Slice, part.Slices = i, n
 		reading.Go(func() {
-			err := c.Scan(ctx, o, func(_ time.Time, docs []cluster.Doc) error { return page(docs) })
+			err := c.Scan(ctx, part, func(_ time.Time, docs []cluster.Doc) error { return page(docs) })
 			if err != nil {
 				cancel(err)
 			}
@@ -251,69 +255,93 @@ func (v *verification) lookThrough(ctx context.Context, c *cluster.Cluster, inde
 
 // A look is what both clusters hold of one document.
 type look struct {
-	id       cluster.DocID
-	f, m     cluster.Doc
-	mismatch *Mismatch // nil if they are equal
+	id   cluster.DocID
+	f, m cluster.Doc
 }
 
 // compareAt makes sure what documents of the master are like at the follower.
 func (v *verification) compareAt(ctx context.Context, ids []cluster.DocID, page int) error {
-	return v.makeSure(ctx, ids, page, v.judge)
+	return v.makeSure(ctx, ids, page, false)
 }
 
 // extraAt makes sure which documents of the follower the master does not have.
 func (v *verification) extraAt(ctx context.Context, ids []cluster.DocID, page int) error {
-	return v.makeSure(ctx, ids, page, v.judgeExtra)
+	return v.makeSure(ctx, ids, page, true)
 }
 
 // judge says in what a follower's document differs from the master's.
-func (v *verification) judge(_ context.Context, l *look) (*Mismatch, error) {
+func (v *verification) judge(l *look) *Mismatch {
 	m := mismatchOf(l.id)
 	f, master := &l.f, &l.m
 	switch {
 	case f.Unreadable+master.Unreadable != "":
 		m.Kind, m.Why = KindDifferent, "cannot be read: "+f.Unreadable+master.Unreadable
 	case !master.Found:
-		return nil, nil // judgeExtra tells
+		return nil // judgeExtra tells
 	case !f.Found:
 		m.Kind, m.Why = KindMissing, fmt.Sprintf("the master has version %d", master.Version)
 	default:
 		m.Kind, m.Why = KindDifferent, difference(master, f)
 		if m.Why == "" {
-			return nil, nil
+			return nil
 		}
 	}
-	return m, nil
+	return m
 }
 
 // judgeExtra says whether the follower has a document that the master does not
 // have under this routing.
-func (v *verification) judgeExtra(ctx context.Context, l *look) (*Mismatch, error) {
+func (v *verification) judgeExtra(l *look) *Mismatch {
 	f, master := &l.f, &l.m
-	m := mismatchOf(l.id)
-	m.Kind = KindExtra
-	switch asked := routingOf(&cluster.Doc{DocID: l.id}); {
+	asked := routingOf(&cluster.Doc{DocID: l.id})
+	switch {
 	case !f.Found || routingOf(f) != asked:
-		return nil, nil // it is gone, or another one
-	case master.Unreadable != "":
-		return nil, nil // judge tells
-	case !master.Found:
-		m.Why = fmt.Sprintf("the master does not have it, the follower has version %d", f.Version)
-		return m, nil
-	case routingOf(master) == asked:
-		return nil, nil // judge has seen it
+		return nil // it is gone, or another one
+	case master.Unreadable != "" || (master.Found && routingOf(master) == asked):
+		return nil // judge tells
 	}
-	// The master has it under another routing, but on the same shard. If that is
-	// the follower's same shard, too, judge has seen it.
-	there, err := v.p.to.MGet(ctx, []cluster.DocID{master.DocID}, true)
+	m := mismatchOf(l.id)
+	m.Kind, m.Why = KindExtra, fmt.Sprintf("the master does not have it, the follower has version %d", f.Version)
+	return m
+}
+
+// otherRoutings looks for extra documents at the master under other routings.
+// Where the follower has one of these in place of the master's, on the same
+// shard, judge has told it.
+func (v *verification) otherRoutings(ctx context.Context, sure []*suspect) ([]*suspect, error) {
+	if len(sure) == 0 {
+		return nil, nil
+	}
+	values := []byte(`{"ids":{"values":[`)
+	for i, s := range sure {
+		if i > 0 {
+			values = append(values, ',')
+		}
+		values = gjson.AppendJSONString(values, s.id.ID)
+	}
+	values = append(values, `]}}`...)
+	masters := map[string][]cluster.DocID{}
+	err := v.p.from.Scan(ctx, cluster.ScanOptions{Index: sure[0].id.Index, Query: values}, func(_ time.Time, docs []cluster.Doc) error {
+		for i := range docs {
+			masters[docs[i].ID] = append(masters[docs[i].ID], docs[i].DocID)
+		}
+		return nil
+	})
 	if err != nil {
 		return nil, err
 	}
-	if there[0].Found && routingOf(&there[0]) == routingOf(f) {
-		return nil, nil
-	}
-	m.Why = fmt.Sprintf("the master has it under routing %q only, the follower under %q, too", routingOf(master), routingOf(f))
-	return m, nil
+	return slices.DeleteFunc(sure, func(s *suspect) bool {
+		for _, id := range masters[s.id.ID] {
+			s.m.Why = fmt.Sprintf("the master has it under routing %q, the follower under %q", routingOf(&cluster.Doc{DocID: id}), s.id.Routing)
+			there, failed := v.p.to.MGet(ctx, []cluster.DocID{id}, true)
+			if failed != nil {
+				err = failed
+			} else if there[0].Found && routingOf(&there[0]) == routingOf(&cluster.Doc{DocID: s.id}) {
+				return true
+			}
+		}
+		return false
+	}), err
 }
 
 func mismatchOf(id cluster.DocID) *Mismatch {
@@ -362,12 +390,19 @@ const (
 
 // makeSure looks at documents until it is sure which differ, then counts and
 // repairs them.
-func (v *verification) makeSure(ctx context.Context, ids []cluster.DocID, page int, judge func(context.Context, *look) (*Mismatch, error)) error {
+func (v *verification) makeSure(ctx context.Context, ids []cluster.DocID, page int, extra bool) error {
+	judge := v.judge
+	if extra {
+		judge = v.judgeExtra
+	}
 	suspects := make([]*suspect, len(ids))
 	for i := range ids {
 		suspects[i] = &suspect{id: ids[i]}
 	}
 	sure, err := v.surviving(ctx, suspects, page, judge)
+	if err == nil && extra {
+		sure, err = v.otherRoutings(ctx, sure)
+	}
 	if err != nil || len(sure) == 0 {
 		return err
 	}
@@ -419,7 +454,7 @@ func (v *verification) explain(ctx context.Context, list []Mismatch) {
 // surviving are the suspects that differ for sure: at a look, and at two more,
 // each after all that had been journaled at the look before was applied, while
 // the master's did not change.
-func (v *verification) surviving(ctx context.Context, suspects []*suspect, page int, judge func(context.Context, *look) (*Mismatch, error)) (sure []*suspect, err error) {
+func (v *verification) surviving(ctx context.Context, suspects []*suspect, page int, judge func(*look) *Mismatch) (sure []*suspect, err error) {
 	for looks := 0; len(suspects) > 0; looks++ {
 		if looks > 0 {
 			if err := v.settle(ctx); err != nil {
@@ -438,10 +473,7 @@ func (v *verification) surviving(ctx context.Context, suspects []*suspect, page 
 				return nil, err
 			}
 			for i, s := range chunk {
-				m, err := judge(ctx, &seen[i])
-				if err != nil {
-					return nil, err
-				}
+				m := judge(&seen[i])
 				if m == nil || s.kept(&seen[i], looks) {
 					continue
 				}
@@ -516,7 +548,7 @@ func (v *verification) lookAt(ctx context.Context, suspects []*suspect) (seen []
 }
 
 // repair makes documents equal, and tells which still differ for sure.
-func (v *verification) repair(ctx context.Context, sure []*suspect, page int, judge func(context.Context, *look) (*Mismatch, error)) (left map[cluster.DocID]*Mismatch, err error) {
+func (v *verification) repair(ctx context.Context, sure []*suspect, page int, judge func(*look) *Mismatch) (left map[cluster.DocID]*Mismatch, err error) {
 	ids := make([]cluster.DocID, len(sure))
 	again := make([]*suspect, len(sure))
 	for i, s := range sure {
