@@ -33,8 +33,8 @@ func (a *applier) applyState(ctx context.Context, from string, ref stateRef, del
 // tryState does it once. The error passes.
 func (a *applier) tryState(ctx context.Context, p *pair, ref stateRef, deleted bool) error {
 	problem, err := p.applyState(ctx, ref, deleted)
-	if gone(err) {
-		// It was deleted at the master in between.
+	if gone(err) || gone(problem) {
+		// It was deleted in between, at the master or by another worker.
 		problem, err = p.applyState(ctx, ref, deleted)
 	}
 	if err != nil {
