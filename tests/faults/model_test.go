@@ -306,7 +306,7 @@ func (m *model) fill(c *act) {
 		c.op, c.body, c.noop = "update", fmt.Sprintf(`{"doc":{"w":%d}}`, c.k.Acked.Mark), true
 		c.want = []int{200}
 	case 7:
-		c.external("external", c.k.Acked.Version+int64(1+m.random.IntN(3)))
+		c.external("external", max(0, c.k.Acked.Version)+int64(1+m.random.IntN(3)))
 	case 8:
 		c.external("external_gte", max(1, c.k.Acked.Version))
 	case 9:
@@ -372,7 +372,7 @@ func (m *model) note(c *act, status int, answer gjson.Result) {
 	}
 	version := answer.Get("_version").Int()
 	before := k.Acked.Version
-	known := before > 0 || k.Acked.Deleted
+	known := before > 0 || k.Acked.Deleted && before == 0
 	if c.noop || answer.Get("result").Str == "noop" {
 		if !c.noop || known && version != before {
 			m.wrong("%s %s/%s: a noop at version %d: %.300s; it was %+v", c.op, k.Index, k.ID, version, answer.Raw, k.Acked)
@@ -648,8 +648,8 @@ func (m *model) byQuery(path, index, color, count string) (found []*check.Known)
 
 func (m *model) deleteByQuery() {
 	for _, k := range m.byQuery("/_delete_by_query", m.someIndex(), "red", "deleted") {
-		if k.Acked.Version > 0 {
-			k.Acked.Version++
+		if k.Acked.Version++; k.Acked.Version == 1 {
+			k.Acked.Version = -1 // what it was is not known
 		}
 		k.Acked.Deleted, k.Acked.Source, k.Acked.Mark = true, nil, 0
 	}

@@ -1,0 +1,44 @@
+package replicate
+
+import (
+	"sync/atomic"
+	"testing"
+
+	"github.com/tidwall/gjson"
+
+	"github.com/esperanto-es/esperanto/internal/esapi"
+)
+
+// A template that a 5.x or 6.x application puts while the master has no types
+// keeps the application's type when it comes to a cluster with types: else an
+// index made there by it has two.
+func TestTemplateKeepsTheType(t *testing.T) {
+	g := newRig(t, v717, v56)
+	g.must("PUT", "/_template/t", `{"index_patterns":["t*"],"mappings":{"_meta":{"esperanto":{"type":"book"}},"properties":{"k":{"type":"keyword"}}}}`)
+	g.drained()
+	if m := gjson.Get(g.b.Named("template", "t"), "mappings"); m.Get("book.properties.k.type").Str != "keyword" || len(m.Map()) != 1 {
+		t.Errorf("the follower's template: %s", m.Raw)
+	}
+}
+
+// An index may be deleted at the follower by one worker between two requests of
+// another one, which moves its aliases: that is not the follower's objection.
+func TestIndexDeletedWhileItsAliasesAreApplied(t *testing.T) {
+	g := newRig(t, v717, v87)
+	g.must("PUT", "/books", `{}`)
+	g.must("PUT", "/orders", `{}`)
+	g.drained()
+	var deleted atomic.Bool
+	g.r.cfg.Target.SetSender(&odd{g.b, func(r *esapi.Request, status int, answer []byte) (int, []byte) {
+		if r.Path == "/_aliases" && !deleted.Swap(true) {
+			return 404, []byte(`{"error":{"type":"index_not_found_exception","reason":"no such index [orders]"},"status":404}`)
+		}
+		return status, answer
+	}})
+	g.must("POST", "/_aliases", `{"actions":[{"add":{"index":"books","alias":"all"}},{"add":{"index":"orders","alias":"all"}}]}`)
+	g.drained()
+	if !deleted.Load() {
+		t.Error("no aliases were written")
+	}
+	g.noDeadLetters()
+}
