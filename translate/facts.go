@@ -67,6 +67,10 @@ type IndexFacts struct {
 	Further []string
 	Parents map[string]string
 
+	// InAll says which fields, by full path, an application put into _all or left
+	// out: "_all" whether there is that field, "*" what holds of all others.
+	InAll map[string]bool
+
 	// Fields are the mapping's fields by full path ("author.name").
 	Fields map[string]Field
 }

@@ -25,7 +25,7 @@ const (
 
 // IsOwnField reports whether a field of a mapping or a document is one of ours.
 func IsOwnField(name string) bool {
-	return name == TypeField || name == TypesField || name == JoinField
+	return name == TypeField || name == TypesField || name == JoinField || name == AllField
 }
 
 // TypeMark is what stands for a type in TypeField and JoinField. A search in all

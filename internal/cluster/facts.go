@@ -241,13 +241,20 @@ func (i *Index) readMapping(m gjson.Result) {
 	readFields(i.Fields, "", m.Get("properties"), 0)
 }
 
-// readOwnFields reads which types share the index.
+// readOwnFields reads which types share the index, and what it left out of _all.
 func (i *Index) readOwnFields(properties gjson.Result) {
 	properties.Get(translate.TypesField).Get("properties").ForEach(func(name, _ gjson.Result) bool {
 		i.Further = append(i.Further, translate.UnescapeType(name.String()))
 		return true
 	})
 	slices.Sort(i.Further)
+	properties.Get(translate.AllField).Get("properties").ForEach(func(path, entry gjson.Result) bool {
+		if i.InAll == nil {
+			i.InAll = map[string]bool{}
+		}
+		i.InAll[translate.UnescapeType(path.String())] = entry.Get("dynamic").String() != "false"
+		return true
+	})
 	properties.Get(translate.JoinField).Get("relations").ForEach(func(parent, children gjson.Result) bool {
 		for _, child := range children.Array() {
 			if i.Parents == nil {

@@ -18,7 +18,7 @@ func init() {
 		&Change{
 			ID: "QRY-10", Name: "AllAsDefaultFieldWasRemoved", Since: V(6, 0),
 			Doc: "Without a field, query_string and simple_query_string search all fields; they searched the field _all.",
-			OldClient: Direction{Fidelity: translate.Lossy, Loses: "scores, single words of keyword fields, and include_in_all", Request: []Rule{
+			OldClient: Direction{Fidelity: translate.Lossy, Loses: "scores, and single words of keyword fields", Request: []Rule{
 				at(translate.RequestHead, queryOfAllFields),
 				at(translate.SearchBody, queryOfURLToBody),
 				at(translate.Clause("query_string"), queryStringOfAllFields),
@@ -47,7 +47,7 @@ func init() {
 		&Change{
 			ID: "QRY-11", Name: "AllWasRemoved", Since: V(6, 0),
 			Doc: "The field _all is gone; a query on it becomes a multi_match on all fields.",
-			OldClient: Direction{Fidelity: translate.Lossy, Loses: "scores, single words of keyword fields, include_in_all, and phrases across fields",
+			OldClient: Direction{Fidelity: translate.Lossy, Loses: "scores, single words of keyword fields, and phrases across fields",
 				Request: []Rule{
 					at(translate.Query, allToMultiMatch),
 					at(translate.Query, allToOtherQueries),
@@ -59,9 +59,19 @@ func init() {
 }
 
 // searchAllFields replaces _all by all fields.
-func searchAllFields(_ *Exchange, n *Node) error {
+func searchAllFields(x *Exchange, n *Node) error {
 	if n.Get("default_field").String() == "_all" {
 		n.Drop("default_field")
+	}
+	if !n.Has("default_field") && !n.Has("fields") && !isTrue(n.Get("all_fields")) {
+		all, err := fieldsOfAll(x)
+		if err != nil {
+			return err
+		}
+		if all != everyField {
+			n.Set("fields", all)
+			n.Set("lenient", "true")
+		}
 	}
 	fields := n.Get("fields")
 	if isStar(fields) && !n.Has("lenient") {
@@ -70,13 +80,21 @@ func searchAllFields(_ *Exchange, n *Node) error {
 	if !fields.IsArray() || !strings.Contains(fields.Raw, "_all") {
 		return nil
 	}
+	all, err := fieldsOfAll(x)
+	if err != nil {
+		return err
+	}
 	var names []string
 	lenient := false
 	for _, f := range fields.Array() {
 		if name, boost, boosted := strings.Cut(f.String(), "^"); name == "_all" {
 			lenient = true
-			if names = append(names, `"*"`); boosted {
-				names[len(names)-1] = translate.Quote("*^" + boost)
+			for _, name := range gjson.Parse(all).Array() {
+				if boosted {
+					names = append(names, translate.Quote(name.String()+"^"+boost))
+				} else {
+					names = append(names, name.Raw)
+				}
 			}
 			continue
 		}
@@ -90,6 +108,8 @@ func searchAllFields(_ *Exchange, n *Node) error {
 	}
 	return nil
 }
+
+const everyField = `["*"]`
 
 func isStar(fields gjson.Result) bool {
 	return fields.String() == "*" || (fields.Get("#").Int() == 1 && fields.Get("0").String() == "*")
@@ -109,7 +129,7 @@ func starToAllFields(_ *Exchange, n *Node) error {
 }
 
 // allToMultiMatch replaces a query on _all by one on all fields.
-func allToMultiMatch(_ *Exchange, n *Node) error {
+func allToMultiMatch(x *Exchange, n *Node) error {
 	for _, clause := range []string{"match", "term", "match_phrase", "match_phrase_prefix"} {
 		spec := n.Get(clause).Get("_all")
 		if !spec.Exists() || !n.Get(clause).IsObject() {
@@ -133,11 +153,27 @@ func allToMultiMatch(_ *Exchange, n *Node) error {
 			query.SetString("type", "cross_fields") // words may lie in different fields
 			query.Drop("fuzziness")
 		}
-		query.Set("fields", `["*"]`)
-		query.Set("lenient", "true")
-		n.Replace(`{"multi_match":` + query.Raw() + `}`)
-		return nil
+		return replaceAllQuery(x, n, func(all string) string {
+			query.Set("fields", all)
+			query.Set("lenient", "true")
+			return `{"multi_match":` + query.Raw() + `}`
+		})
 	}
+	return nil
+}
+
+// replaceAllQuery puts a query on the fields that stand for _all in the place of
+// one on it.
+func replaceAllQuery(x *Exchange, n *Node, query func(all string) string) error {
+	all, err := fieldsOfAll(x)
+	if err != nil {
+		return err
+	}
+	replacement, err := onlyWithAll(x, query(all))
+	if err != nil {
+		return err
+	}
+	n.Replace(replacement)
 	return nil
 }
 
@@ -152,7 +188,11 @@ func queryOfAllFields(x *Exchange, _ *Node) error {
 		return nil
 	}
 	x.Edited()
-	if !strings.EqualFold(x.Params.Get("default_operator"), "and") && !strings.Contains(x.Params.Get("q"), "_all:") || x.Asked.API == "search_template" {
+	all, err := fieldsOfAll(x)
+	if err != nil {
+		return err
+	}
+	if all == everyField && !strings.EqualFold(x.Params.Get("default_operator"), "and") && !strings.Contains(x.Params.Get("q"), "_all:") || x.Asked.API == "search_template" {
 		return nil
 	}
 	x.Note(allQueryNote, true)
@@ -193,10 +233,11 @@ func queryStringOfAllFields(x *Exchange, n *Node) error {
 }
 
 // allToOtherQueries replaces the queries on terms of _all.
-func allToOtherQueries(_ *Exchange, n *Node) error {
+func allToOtherQueries(x *Exchange, n *Node) error {
 	if exists := n.Get("exists"); exists.Get("field").String() == "_all" {
-		n.Replace(`{"match_all":{` + strings.TrimPrefix(common(translate.NewNode(exists.Raw)), ",") + `}}`)
-		return nil
+		return replaceAllQuery(x, n, func(string) string {
+			return `{"match_all":{` + strings.TrimPrefix(common(translate.NewNode(exists.Raw)), ",") + `}}`
+		})
 	}
 	for _, clause := range []string{"terms", "prefix", "wildcard", "regexp", "fuzzy"} {
 		outer := n.Get(clause)
@@ -214,19 +255,18 @@ func allToOtherQueries(_ *Exchange, n *Node) error {
 				}
 			}
 		}
-		n.Replace(onAllFields(clause, value, options))
-		return nil
+		return replaceAllQuery(x, n, func(all string) string { return onAllFields(clause, all, value, options) })
 	}
 	return nil
 }
 
 // onAllFields is what stands for a query on terms of _all.
-func onAllFields(clause string, value gjson.Result, options *Node) string {
+func onAllFields(clause, all string, value gjson.Result, options *Node) string {
 	multiMatch := func(v gjson.Result, more string) string {
-		return `{"multi_match":{"query":` + translate.Quote(v.String()) + `,"fields":["*"],"lenient":true` + more + `}}`
+		return `{"multi_match":{"query":` + translate.Quote(v.String()) + `,"fields":` + all + `,"lenient":true` + more + `}}`
 	}
 	queryString := func(query string) string {
-		return `{"query_string":{"query":` + translate.Quote(query) + `,"fields":["*"],"lenient":true` + common(options) + `}}`
+		return `{"query_string":{"query":` + translate.Quote(query) + `,"fields":` + all + `,"lenient":true` + common(options) + `}}`
 	}
 	switch clause {
 	case "terms":

@@ -48,6 +48,13 @@ func (f *fakeFacts) parse(text string) {
 		for _, field := range fields[min(2, len(fields)):] {
 			parts := strings.SplitN(field, ":", 3)
 			parts = append(parts, "")
+			if parts[0] == "in_all" {
+				if index.InAll == nil {
+					index.InAll = map[string]bool{}
+				}
+				index.InAll[parts[1]] = parts[2] == "true"
+				continue
+			}
 			index.Fields[parts[0]] = translate.Field{Type: parts[1], Format: parts[2]}
 		}
 		f.indices[index.Name] = index

@@ -27,10 +27,11 @@ func init() {
 		},
 		&Change{
 			ID: "FLD-03", Name: "AllFieldWasRemoved", Since: V(6, 0),
-			Doc: "There is no _all field that holds the text of all others; copy_to fills one of your own.",
+			Doc: "There is no _all field that holds the text of all others; copy_to fills one of your own. What mappings say of _all and include_in_all is kept in the object field esperanto_all.",
 			OldClient: Direction{Fidelity: translate.Lossy, Loses: "the _all field; queries without a field search all fields instead",
-				Request: append(each(dropAll, translate.MappingBody), drop(translate.FieldMapping, "include_in_all"))},
-			NewClient: Direction{Fidelity: translate.Exact,
+				Request:  append([]Rule{at(translate.MappingBody, keepAll)}, append(each(dropAll, translate.MappingBody), drop(translate.FieldMapping, "include_in_all"))...),
+				Response: []Rule{at(translate.MappingBody, showAll), at(translate.FieldCaps, hideAllCaps)}},
+			NewClient: Direction{Fidelity: translate.Exact, Request: []Rule{at(translate.MappingBody, showAll)},
 				Response: append(each(dropAll, translate.MappingBody), drop(translate.FieldMapping, "include_in_all"))},
 		},
 		&Change{
