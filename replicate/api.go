@@ -21,6 +21,7 @@ type Status struct {
 	OldestIntent     float64 `json:"oldest_open_intent_seconds"` // age
 	DeadLetters      int64   `json:"dead_letters"`
 	Applier          Applier `json:"applier"`
+	Backfill         *Job    `json:"backfill,omitempty"` // the last one
 	WritesInFlight   int64   `json:"writes_in_flight"`
 	WritesWaiting    int64   `json:"writes_waiting,omitempty"` // at the gate, during a switchover
 	Counters         Counts  `json:"counters"`

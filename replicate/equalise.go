@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/tidwall/gjson"
@@ -316,7 +317,7 @@ func (p *pair) shortenMemory(ctx context.Context, index string) (restore func() 
 	} else if err := table.Put(ctx, key, []byte(before)); err != nil {
 		return nothing, err
 	}
-	if err := p.setMemory(ctx, index, `"0s"`); err != nil {
+	if err := p.setMemory(ctx, index, forgetAtOnce); err != nil {
 		return nothing, err
 	}
 	return func() error {
@@ -329,13 +330,51 @@ func (p *pair) shortenMemory(ctx context.Context, index string) (restore func() 
 	}, nil
 }
 
+// forgetAtOnce is the setting with which an index forgets deletions at once.
+const forgetAtOnce = `"0s"`
+
+// memory knows when indices of the follower were made to forget deletions.
+type memory struct {
+	mu    sync.Mutex
+	short map[string]bool // indices that forget now
+	at    time.Time       // when one last did
+}
+
+func (m *memory) set(index string, short bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.short == nil {
+		m.short = map[string]bool{}
+	}
+	if short {
+		m.short[index] = true
+	} else {
+		delete(m.short, index)
+	}
+	m.at = time.Now()
+}
+
+// forgotSince reports whether the follower may have forgotten deletions since a
+// time although they are younger than index.gc_deletes. Of a journal that is
+// shared, other processes may have made it forget.
+func (p *pair) forgotSince(t time.Time) bool {
+	p.memory.mu.Lock()
+	defer p.memory.mu.Unlock()
+	return p.a.r.cfg.SharedJournal || len(p.memory.short) > 0 || p.memory.at.After(t)
+}
+
 func (p *pair) setMemory(ctx context.Context, index, value string) error {
+	short := value == forgetAtOnce
+	if short {
+		p.memory.set(index, true)
+	}
 	status, answer, err := p.to.Do(ctx, http.MethodPut, cluster.Path(index, "_settings"), []byte(`{"index.gc_deletes":`+value+`}`))
 	if err != nil {
 		return err
 	}
-	if status == http.StatusNotFound {
-		return nil
+	if err := p.to.Failed(status, answer); err != nil && status != http.StatusNotFound {
+		return err
 	}
-	return p.to.Failed(status, answer)
+	p.memory.set(index, short)
+	return nil
 }

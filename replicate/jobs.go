@@ -95,6 +95,7 @@ type Jobs struct {
 
 func newJobs(r *Replicator) *Jobs {
 	s := &Jobs{r: r, table: r.cfg.Journal.Table("jobs"), kinds: map[string]jobKind{}, active: map[string]*JobRun{}}
+	s.register(jobKind{name: JobBackfill, run: r.backfill, bound: true})
 	s.register(jobKind{name: JobVerify, run: r.verify})
 	return s
 }

@@ -19,6 +19,8 @@ type pair struct {
 	from, to *cluster.Cluster
 	indices  *indices
 
+	memory memory
+
 	// forcing orders what takes more than one request to one document, so that
 	// no two workers do it to the same one.
 	forcing sync.Mutex
@@ -160,7 +162,7 @@ func (p *pair) write(ctx context.Context, docs []cluster.Doc) (w written, err er
 			w.conflicts = append(w.conflicts, docs[i])
 		case !permanent(r.Status, r.Type):
 			w.again = append(w.again, docs[i])
-			w.busy = fmt.Errorf("cluster %s answers %d to %s/%s: %s: %s", p.to.Name(), r.Status, docs[i].Index, docs[i].ID, r.Type, r.Reason)
+			w.busy = fmt.Errorf("%s/%s: %w", docs[i].Index, docs[i].ID, &cluster.StatusError{Cluster: p.to.Name(), Status: r.Status, Type: r.Type, Reason: r.Reason})
 			if r.Type == "index_not_found_exception" {
 				p.indices.forget(docs[i].Index)
 			}

@@ -43,6 +43,7 @@ func (r *Replicator) Status(ctx context.Context) Status {
 	s.DeadLetters = int64(r.applier.dead.count())
 	s.Applier = r.applierStatus()
 	r.partitionStates(ctx, &s)
+	r.backfillState(ctx, &s)
 	s.NextSteps = append(s.NextSteps, r.nextSteps(&s)...)
 	return s
 }

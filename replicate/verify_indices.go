@@ -459,26 +459,40 @@ func (v *verification) definitions(ctx context.Context) error {
 	return v.sureOf(ctx, func() ([]Mismatch, error) { return v.extraDefinitions(ctx, expected) }, func([]Mismatch) error { return nil })
 }
 
-// defined lists the things of a kind, without those that are Elasticsearch's own.
+// defined lists the things of a kind.
 func (v *verification) defined(ctx context.Context, c *cluster.Cluster, k definedKind) (names []string, err error) {
+	err = v.still(ctx, func() (err error) {
+		names, err = k.names(ctx, c)
+		return err
+	})
+	return names, err
+}
+
+// names lists the things of a kind, without those that are Elasticsearch's own.
+func (k definedKind) names(ctx context.Context, c *cluster.Cluster) (names []string, err error) {
 	version, err := c.Version(ctx)
 	if err != nil || version.Before(k.since) {
 		return nil, err
 	}
-	var answer []byte
-	err = v.still(ctx, func() (err error) {
-		var status int
-		if status, answer, err = c.Do(ctx, http.MethodGet, k.list, nil); err == nil && status != http.StatusNotFound {
-			err = c.Failed(status, answer)
-		}
-		return err
-	})
+	status, answer, err := c.Do(ctx, http.MethodGet, k.list, nil)
 	if err != nil {
 		return nil, err
 	}
+	if failed := c.Failed(status, answer); failed != nil {
+		if status == http.StatusNotFound && gjson.ValidBytes(answer) {
+			return nil, nil
+		}
+		return nil, failed
+	}
 	if k.what == whatScript {
 		gjson.GetBytes(answer, "metadata.stored_scripts").ForEach(func(name, _ gjson.Result) bool {
-			names = append(names, name.String())
+			_, id, twice := strings.Cut(name.String(), "#") // 5.x may show it with its language, too
+			if !twice {
+				id = name.String()
+			}
+			if !slices.Contains(names, id) {
+				names = append(names, id)
+			}
 			return true
 		})
 	} else {

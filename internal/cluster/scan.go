@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strconv"
 	"time"
 
@@ -208,16 +209,29 @@ func (c *Cluster) Size(ctx context.Context, index string) (s Size, err error) {
 		return s, err
 	}
 	s.Bytes = gjson.GetBytes(answer, "_all.primaries.store.size_in_bytes").Int()
-	status, answer, err = c.Do(ctx, http.MethodGet, Path(index, "_count"), nil)
+	s.Docs, s.Shards, err = c.count(ctx, index, nil)
+	return s, err
+}
+
+// Count tells how many documents of an index a query finds; without one all.
+func (c *Cluster) Count(ctx context.Context, index string, query json.RawMessage) (int64, error) {
+	docs, _, err := c.count(ctx, index, query)
+	return docs, err
+}
+
+func (c *Cluster) count(ctx context.Context, index string, query json.RawMessage) (docs int64, shards int, err error) {
+	var body []byte
+	if len(query) > 0 {
+		body = slices.Concat([]byte(`{"query":`), query, []byte(`}`))
+	}
+	status, answer, err := c.Do(ctx, http.MethodPost, Path(index, "_count"), body)
 	if err == nil {
 		err = c.Failed(status, answer)
 	}
 	if err == nil {
 		err = c.complete(answer)
 	}
-	s.Docs = gjson.GetBytes(answer, "count").Int()
-	s.Shards = int(gjson.GetBytes(answer, "_shards.total").Int())
-	return s, err
+	return gjson.GetBytes(answer, "count").Int(), int(gjson.GetBytes(answer, "_shards.total").Int()), err
 }
 
 // PageDocs is a number of documents for one page of an index, so that pages

@@ -42,6 +42,8 @@ type Fault struct {
 	Delay  time.Duration // before it is carried out
 	Late   time.Duration // between it and its answer
 	Cut    bool          // the answer ends in the middle
+
+	Change func(answer []byte) []byte // what becomes of the answer
 }
 
 // New makes an empty cluster.
@@ -121,6 +123,9 @@ func (c *Cluster) Send(ctx context.Context, r *esapi.Request) (*esapi.Response, 
 	time.Sleep(f.Late)
 	if f.After != nil {
 		return nil, f.After
+	}
+	if f.Change != nil {
+		answer = f.Change(answer)
 	}
 	res := esapi.NewResponse(status, answer)
 	if f.Cut {
