@@ -343,7 +343,17 @@ func (n *Node) InsertAfter(after, key, raw string) {
 // Drop removes a member, all occurrences of it, and reports whether it was
 // there.
 func (n *Node) Drop(key string) bool {
-	return n.Has(key) && n.drop(func(m member) bool { return string(m.key) == key })
+	i := n.find(key)
+	if i < 0 {
+		return false
+	}
+	n.members = slices.Delete(n.members, i, i+1)
+	n.byKey = nil
+	n.edits++
+	if n.find(key) >= 0 {
+		n.drop(func(m member) bool { return string(m.key) == key })
+	}
+	return true
 }
 
 // DropIf removes the members whose keys are unwanted, and reports whether there

@@ -246,7 +246,7 @@ func makeSeqNo(n *Node) {
 	}
 	raw := seqNoOf(v)
 	after := "_version"
-	if keys := n.Keys(); slices.Contains(keys, "_shards") {
+	if n.Has("_shards") {
 		after = "_shards"
 	}
 	n.InsertAfter(after, "_seq_no", raw)
