@@ -130,10 +130,14 @@ func gatewayNamed(name string) (*running, error) {
 }
 
 func adminStatus(r *http.Request, on *running) (any, error) {
-	return struct {
-		Gateway string `json:"gateway"`
-		replicate.Status
-	}{on.key.name, on.replication.replicator.Status(r.Context())}, nil
+	return statusAnswer{on.key.name, on.replication.replicator.Status(r.Context()), on.verifyState(r.Context())}, nil
+}
+
+// statusAnswer is the status as the admin API gives it.
+type statusAnswer struct {
+	Gateway string `json:"gateway"`
+	replicate.Status
+	Verify *replicate.Job `json:"verify,omitempty"` // the last one
 }
 
 func adminSwitchover(r *http.Request, on *running) (any, error) {

@@ -180,10 +180,7 @@ func statusCommand(ctx context.Context, out io.Writer, client *adminClient, asJS
 	if asJSON {
 		return printJSON(out, raw)
 	}
-	var s struct {
-		Gateway string `json:"gateway"`
-		replicate.Status
-	}
+	var s statusAnswer
 	if err := json.Unmarshal(raw, &s); err != nil {
 		return fmt.Errorf("reading the status: %w", err)
 	}
@@ -203,6 +200,7 @@ func statusCommand(ctx context.Context, out io.Writer, client *adminClient, asJS
 		fmt.Fprintf(out, "  backlog %d records, lag %.1f s, open intents %d, dead letters %d, applier %s\n",
 			s.Backlog, s.LagSeconds, s.OpenIntents, s.DeadLetters, s.Applier.State)
 	}
+	printVerifyState(out, s.Verify)
 	if s.Switching {
 		fmt.Fprintf(out, "  the master is being moved; %d writes wait\n", s.WritesWaiting)
 	}

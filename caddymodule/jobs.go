@@ -48,6 +48,9 @@ func showJob(ctx context.Context, on *running, kind string) (any, error) {
 	if err == nil && !ok {
 		return replicate.Job{Kind: kind, State: "none", NextSteps: []string{"start one: POST /esperanto/" + kind}}, nil
 	}
+	if kind == replicate.JobVerify {
+		j = withVerifySteps(j)
+	}
 	return j, err
 }
 

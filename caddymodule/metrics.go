@@ -114,6 +114,9 @@ func (stateCollector) Describe(to chan<- *prometheus.Desc) {
 	to <- clusterUp
 	to <- lookedAt
 	to <- comparedReads
+	to <- verifyRunning
+	to <- verifyDocuments
+	to <- verifyMismatches
 }
 
 // Collect implements prometheus.Collector.
@@ -131,6 +134,7 @@ func (stateCollector) Collect(to chan<- prometheus.Metric) {
 			to <- prometheus.MustNewConstMetric(clusterUp, prometheus.GaugeValue, up, r.key.name, c.Name, c.Role)
 		}
 		r.collectReadiness(to)
+		r.collectVerify(to)
 	}
 }
 

@@ -1,6 +1,7 @@
 package caddymodule
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -10,6 +11,7 @@ import (
 	"text/tabwriter"
 
 	caddycmd "github.com/caddyserver/caddy/v2/cmd"
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/spf13/cobra"
 
 	"github.com/esperanto-es/esperanto/replicate"
@@ -18,6 +20,76 @@ import (
 func adminVerify(r *http.Request, on *running) (any, error) {
 	o := new(replicate.VerifyOptions)
 	return startJob(r, on, replicate.JobVerify, o)
+}
+
+// verifyState is the last verification, without its list; nil if there was none.
+func (r *running) verifyState(ctx context.Context) *replicate.Job {
+	j, ok, err := r.replication.replicator.Jobs().Job(ctx, replicate.JobVerify)
+	if err != nil || !ok {
+		return nil
+	}
+	j = withoutSamples(withVerifySteps(j))
+	return &j
+}
+
+// withVerifySteps adds what there is to do about what a verification has found.
+func withVerifySteps(j replicate.Job) replicate.Job {
+	var p replicate.VerifyProgress
+	var o replicate.VerifyOptions
+	if j.State != replicate.JobDone || json.Unmarshal(j.Progress, &p) != nil || json.Unmarshal(j.Options, &o) != nil {
+		return j
+	}
+	switch {
+	case p.Left > 0 && !o.Repair:
+		j.NextSteps = append(j.NextSteps, `make the follower equal: POST /esperanto/verify {"repair":true}`)
+	case p.Left > 0:
+		j.NextSteps = append(j.NextSteps, "look at the samples: each says why it could not be repaired")
+	case p.Unsure > 0:
+		j.NextSteps = append(j.NextSteps, "verify again when less is written")
+	}
+	return j
+}
+
+// The last verification, also while it runs.
+var (
+	verifyRunning    = prometheus.NewDesc("esperanto_verify_running", "Whether a verification is under way: 1 or 0.", []string{"gateway"}, nil)
+	verifyDocuments  = prometheus.NewDesc("esperanto_verify_documents", "Documents that the last verification has compared.", []string{"gateway"}, nil)
+	verifyMismatches = prometheus.NewDesc("esperanto_verify_mismatches", "What the last verification found to differ, by what became of it.", []string{"gateway", "result"}, nil)
+)
+
+func (r *running) collectVerify(to chan<- prometheus.Metric) {
+	ctx, cancel := context.WithTimeout(context.Background(), sampleWait)
+	defer cancel()
+	j := r.verifyState(ctx)
+	if j == nil {
+		return
+	}
+	var p replicate.VerifyProgress
+	if len(j.Progress) > 0 && json.Unmarshal(j.Progress, &p) != nil {
+		return
+	}
+	under := 0.0
+	if !j.State.Ended() {
+		under = 1
+	}
+	gauge := func(desc *prometheus.Desc, value float64, labels ...string) {
+		to <- prometheus.MustNewConstMetric(desc, prometheus.GaugeValue, value, append([]string{r.key.name}, labels...)...)
+	}
+	gauge(verifyRunning, under)
+	gauge(verifyDocuments, float64(p.Documents))
+	gauge(verifyMismatches, float64(p.Left), "left")
+	gauge(verifyMismatches, float64(p.Repaired), "repaired")
+	gauge(verifyMismatches, float64(p.Unsure), "unsure")
+}
+
+// printVerifyState is the line of the status about the last verification.
+func printVerifyState(out io.Writer, j *replicate.Job) {
+	var p replicate.VerifyProgress
+	if j == nil || (len(j.Progress) > 0 && json.Unmarshal(j.Progress, &p) != nil) {
+		return
+	}
+	fmt.Fprintf(out, "  verify %s: %d of %d documents, %d mismatches, %d repaired, %d left%s\n",
+		j.State, p.Documents, max(p.Total, p.Documents), p.Mismatches, p.Repaired, p.Left, strings.Join(append([]string{""}, notEmpty(j.Throttle, j.Error)...), "; "))
 }
 
 // The exit status of "verify".
