@@ -11,6 +11,8 @@ type Status struct {
 	Configured string          `json:"configured_master"`
 	Epoch      uint64          `json:"epoch"`
 	Switching  bool            `json:"switching,omitempty"`
+	Phase      string          `json:"phase,omitempty"`   // "closing": writes wait at all gateways, since the master is being moved
+	Members    []MemberStatus  `json:"members,omitempty"` // the gateways that share the journal
 	Clusters   []ClusterStatus `json:"clusters"`
 
 	Partitions []PartitionStatus `json:"partitions,omitempty"`
@@ -37,6 +39,18 @@ type ClusterStatus struct {
 	Version string `json:"version,omitempty"` // "8.7.1"; "" while it is not known
 	Health  string `json:"health"`            // "green", "yellow", "red" or "down"
 	Reason  string `json:"reason,omitempty"`  // why it is down
+}
+
+// A MemberStatus tells how one of the gateways does that share the journal.
+type MemberStatus struct {
+	Instance       string  `json:"instance"`
+	Host           string  `json:"host,omitempty"`
+	This           bool    `json:"this,omitempty"` // it is the one that was asked
+	Epoch          uint64  `json:"epoch"`
+	HeardSeconds   float64 `json:"heard_seconds"` // since its last heartbeat
+	WritesInFlight int     `json:"writes_in_flight"`
+	Quiet          bool    `json:"quiet,omitempty"`   // its writes wait, and none is under way
+	CutOff         bool    `json:"cut_off,omitempty"` // it has stopped taking writes: nothing was heard of it for longer than its lease
 }
 
 // A PartitionStatus tells how far the applier is in one partition.
@@ -85,6 +99,12 @@ type SwitchResult struct {
 	Master  string  `json:"master"`
 	Epoch   uint64  `json:"epoch"`
 	PauseMS float64 `json:"pause_ms"` // how long writes waited
+
+	// Of a dry run.
+	Backlog         int64          `json:"backlog,omitempty"`          // records to be applied before
+	ExpectedSeconds float64        `json:"expected_seconds,omitempty"` // how long it would take, writes waiting for a part of it
+	Members         []MemberStatus `json:"members,omitempty"`
+	NextSteps       []string       `json:"next_steps,omitempty"` // what does not stand in the way but should be known
 }
 
 // A SwitchError says why the master was not moved and what to do. Everything is

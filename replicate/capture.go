@@ -79,7 +79,11 @@ const (
 
 // exchange sends a write and reads the answer. A client that goes away does not
 // end it: what was sent must be seen to its end.
-func (c *capture) exchange(ctx context.Context, req *esapi.Request) (*esapi.Response, []byte, outcome, error) {
+func (c *capture) exchange(ctx context.Context, t *ticket, req *esapi.Request) (*esapi.Response, []byte, outcome, error) {
+	if !c.lease.valid() {
+		return nil, nil, outcomeNothing, unavailable("this gateway has lost touch with the journal, and another cluster may be the master by now; nothing was written, try again")
+	}
+	t.sent = true
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), c.r.cfg.WriteTimeout)
 	defer cancel()
 	res, err := c.next.Send(ctx, req)
@@ -122,8 +126,11 @@ func (c *capture) settle(t *ticket, o outcome) {
 }
 
 // reply is the answer for the client, once the intent is durable.
+// It is given only while this gateway is sure that the master has not been moved:
+// if it has, it was without waiting for this write, which will be undone.
 func (c *capture) reply(ctx context.Context, t *ticket, res *esapi.Response, answer []byte, err error) (*esapi.Response, error) {
 	if err != nil {
+		c.stale(t)
 		return nil, err
 	}
 	if err := t.waitDurable(context.WithoutCancel(ctx)); err != nil && res.Status < 400 {
@@ -131,9 +138,24 @@ func (c *capture) reply(ctx context.Context, t *ticket, res *esapi.Response, ans
 		c.r.log.Error("a write was answered 503: its journal record is not durable", "reason", err)
 		return nil, unavailable("the write may have been applied, but the journal did not confirm it (%v); try again, repeating it does no harm if it has an id", err)
 	}
+	if c.stale(t) && res.Status < 400 {
+		c.r.counters.journalUnproven.Add(1)
+		return nil, unavailable("the write may have been applied, but this gateway has lost touch with the journal, and another cluster may be the master by now; try again, repeating it does no harm if it has an id")
+	}
 	out := esapi.NewResponse(res.Status, answer)
 	out.Header = res.Header
 	return out, nil
+}
+
+// stale reports whether a write that was sent must not be acknowledged any more. Its
+// documents are looked at once more then: those who have moved the master may have
+// done so before it was carried out.
+func (c *capture) stale(t *ticket) bool {
+	if !t.sent || c.lease.valid() {
+		return false
+	}
+	t.again()
+	return true
 }
 
 // isJSON reports whether a body is JSON as far as its content type tells.

@@ -40,7 +40,7 @@ func (c *capture) bulk(ctx context.Context, req *esapi.Request, e esapi.Endpoint
 	defer t.rescue()
 	c.r.counters.writes.Add(int64(len(writes)))
 
-	res, answer, o, err := c.exchange(ctx, req)
+	res, answer, o, err := c.exchange(ctx, t, req)
 	if o == outcomeNothing && res != nil && res.Status == http.StatusBadRequest && v.AtLeast(esapi.V(8, 15)) {
 		o = outcomeUnparsed // it may carry out a part before it sees what is wrong
 	}

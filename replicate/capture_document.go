@@ -55,7 +55,7 @@ func (c *capture) document(ctx context.Context, req *esapi.Request, e esapi.Endp
 	}
 	defer t.rescue()
 	c.r.counters.writes.Add(1)
-	res, answer, o, err := c.exchange(ctx, req)
+	res, answer, o, err := c.exchange(ctx, t, req)
 	item := gjson.ParseBytes(answer)
 	if o == outcomeNothing && err == nil && res.Status == http.StatusNotFound && item.Get("result").String() == "not_found" {
 		o = outcomeAnswered // a delete of nothing leaves a version behind

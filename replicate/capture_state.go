@@ -57,7 +57,7 @@ func (c *capture) state(ctx context.Context, req *esapi.Request, e esapi.Endpoin
 	}
 	defer t.rescue()
 	c.r.counters.writes.Add(1)
-	res, answer, o, err := c.exchange(ctx, req)
+	res, answer, o, err := c.exchange(ctx, t, req)
 	c.lease.roles.master.Facts().ForgetAll()
 	if o != outcomeAnswered {
 		c.settle(t, o)

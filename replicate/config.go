@@ -67,6 +67,10 @@ type Config struct {
 	GateWaiters int
 	// SwitchTimeout bounds the time in which writes wait. If zero, 5 s.
 	SwitchTimeout time.Duration
+	// MasterLease is how long this gateway takes writes after a shared journal has
+	// last confirmed who the master is. So long does another gateway wait for one
+	// that does not answer, before the master is moved. If zero, 5 s.
+	MasterLease time.Duration
 	// DrainTimeout bounds the time in which the applier has to come close to the
 	// journal's end before writes are made to wait. If zero, 30 s.
 	DrainTimeout time.Duration
@@ -92,6 +96,7 @@ func (c Config) withDefaults() Config {
 	c.GateWait = cmp.Or(c.GateWait, 10*time.Second)
 	c.GateWaiters = cmp.Or(c.GateWaiters, 10_000)
 	c.SwitchTimeout = cmp.Or(c.SwitchTimeout, 5*time.Second)
+	c.MasterLease = cmp.Or(c.MasterLease, 5*time.Second)
 	c.DrainTimeout = cmp.Or(c.DrainTimeout, 30*time.Second)
 	c.MaxBacklog = cmp.Or(c.MaxBacklog, 50_000)
 	c.Logger = cmp.Or(c.Logger, slog.Default())

@@ -4,73 +4,59 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"sync"
 
+	"github.com/esperanto-es/esperanto/replicate/epoch"
 	"github.com/esperanto-es/esperanto/replicate/journal"
 )
 
-// controlKey is where the control state stands in the table "control".
+// controlKey is where the state that all gateways agree on stands in the table
+// "control". It is swapped, never put.
 const controlKey = "state"
 
-// controlState is who the master is, kept over restarts.
-type controlState struct {
-	Master     string `json:"master"`
-	Epoch      uint64 `json:"epoch"`
-	Configured string `json:"configured"`        // the master in the configuration when it was last followed
-	Applier    string `json:"applier,omitempty"` // "paused", or "" for running
-}
-
-// control keeps the control state.
+// control keeps who the master is, over restarts and for all gateways.
 type control struct {
 	table journal.Table
-
-	changing sync.Mutex // held from reading the state to having changed it
-
-	mu    sync.Mutex
-	state controlState
 }
 
-func (c *control) load(ctx context.Context) (controlState, error) {
-	raw, err := c.table.Get(ctx, controlKey)
+// read returns the state that the journal has, with Seq 0 and no master if it has
+// none, and what it is written as.
+func (c *control) read(ctx context.Context) (s epoch.State, raw []byte, err error) {
+	raw, err = c.table.Get(ctx, controlKey)
 	if err != nil || raw == nil {
-		return controlState{}, err
+		return s, raw, err
 	}
-	var s controlState
 	if err := json.Unmarshal(raw, &s); err != nil {
-		return controlState{}, fmt.Errorf("the control state %q cannot be read: %w", raw, err)
+		return s, raw, fmt.Errorf("the control state %q cannot be read: %w", raw, err)
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.state = s
-	return s, nil
+	return s, raw, nil
 }
 
-func (c *control) now() controlState {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.state
-}
+// A notChanged is why a change was not made, for sure.
+type notChanged struct{ error }
 
-// store makes s durable.
-func (c *control) store(ctx context.Context, s controlState) error {
-	raw, err := json.Marshal(s)
-	if err != nil {
-		return err
-	}
-	if err := c.table.Put(ctx, controlKey, raw); err != nil {
-		return err
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.state = s
-	return nil
-}
+func (e notChanged) Unwrap() error { return e.error }
 
-// change makes one change of the state durable.
-func (c *control) change(ctx context.Context, f func(*controlState)) error {
-	c.changing.Lock()
-	defer c.changing.Unlock()
-	s := c.now()
-	f(&s)
-	return c.store(ctx, s)
+// change makes one change of the state, whoever changes it at the same time, and
+// returns the state that has become of it. An error of f ends it with the state as it is
+// and is a notChanged. Any other error means that nobody knows whether the
+// change was made, or will be; see settle.
+func (c *control) change(ctx context.Context, f func(*epoch.State) error) (epoch.State, error) {
+	for {
+		s, before, err := c.read(ctx)
+		if err != nil {
+			return s, notChanged{err}
+		}
+		next := s
+		if err := f(&next); err != nil {
+			return s, notChanged{err}
+		}
+		next.Seq++
+		after, err := json.Marshal(next)
+		if err != nil {
+			return s, notChanged{err}
+		}
+		if done, err := c.table.Swap(ctx, controlKey, before, after); done || err != nil {
+			return next, err
+		}
+	}
 }

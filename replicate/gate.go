@@ -6,19 +6,21 @@ import (
 	"time"
 
 	"github.com/esperanto-es/esperanto/internal/cluster"
+	"github.com/esperanto-es/esperanto/replicate/epoch"
 )
 
 // The gate lets requests in under the master and epoch of the moment, makes
-// writes wait while the master is moved, and knows when no write is under way.
+// writes wait while the master is moved or nobody knows who it is, and knows when
+// no write is under way.
 type gate struct {
 	waitLimit  time.Duration
 	maxWaiters int
 
 	mu       sync.Mutex
-	roles    roles
-	delay    time.Duration // how long each write is held before it is let in
+	guard    epoch.Guard   // decides whether writes are let in
+	roles    roles         // by the guard's state
+	held     string        // why writes wait whatever the guard says, or ""
 	opened   chan struct{} // not nil while writes wait; closed when they may go on
-	why      string        // writes wait
 	inflight int           // writes let in whose records are not all written
 	waiting  int
 	idle     chan struct{} // closed when inflight reaches 0; nil if nobody waits for it
@@ -32,62 +34,67 @@ type roles struct {
 
 // enter lets a request in and returns the roles for it. A write counts as under
 // way until leave is called.
-func (g *gate) enter(ctx context.Context, write bool) (roles, error) {
+func (g *gate) enter(ctx context.Context, write bool) (roles, epoch.Pass, error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if !write {
-		return g.roles, nil
+		return g.roles, epoch.Pass{}, nil
 	}
-	if g.delay > 0 {
-		if err := g.brake(ctx); err != nil {
-			return roles{}, err
+	if delay := g.guard.Brake(time.Now()); delay > 0 {
+		if err := g.brake(ctx, delay); err != nil {
+			return roles{}, epoch.Pass{}, err
 		}
 	}
-	if g.opened != nil {
-		if err := g.wait(ctx); err != nil {
-			return roles{}, err
+	pass, why := g.admit()
+	if why != "" {
+		var err error
+		if pass, err = g.wait(ctx, why); err != nil {
+			return roles{}, epoch.Pass{}, err
 		}
 	}
 	g.inflight++
-	return g.roles, nil
+	return g.roles, pass, nil
 }
 
-// brake holds a write for the delay. It is called and returns with the lock
+// admit says why a write has to wait, or nothing. It is called with the lock held.
+func (g *gate) admit() (epoch.Pass, string) {
+	if g.held != "" {
+		return epoch.Pass{}, g.held
+	}
+	return g.guard.Admit(time.Now())
+}
+
+// brake holds a write for a while, so that the applier comes nearer to the
+// journal's end than the writers let it. It is called and returns with the lock
 // held.
-func (g *gate) brake(ctx context.Context) error {
-	delay := time.NewTimer(g.delay)
-	defer delay.Stop()
+func (g *gate) brake(ctx context.Context, delay time.Duration) error {
+	over := time.NewTimer(delay)
+	defer over.Stop()
 	g.mu.Unlock()
 	defer g.mu.Lock()
 	select {
-	case <-delay.C:
+	case <-over.C:
 		return nil
 	case <-ctx.Done():
 		return ctx.Err()
 	}
 }
 
-// slow holds each write for a while before it is let in, so that the applier
-// comes nearer to the journal's end than the writers let it.
-func (g *gate) slow(delay time.Duration) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	g.delay = delay
-}
-
-// wait waits for the gate to open. It is called and returns with the lock held.
-func (g *gate) wait(ctx context.Context) error {
+// wait waits until writes are let in. It is called and returns with the lock held.
+func (g *gate) wait(ctx context.Context, why string) (pass epoch.Pass, err error) {
 	if g.waiting >= g.maxWaiters {
-		return unavailable("too many writes wait: %s; nothing was written, try again", g.why)
+		return pass, unavailable("too many writes wait: %s; nothing was written, try again", why)
 	}
 	g.waiting++
 	defer func() { g.waiting-- }()
 	limit := time.NewTimer(g.waitLimit)
 	defer limit.Stop()
-	for g.opened != nil {
-		opened, why := g.opened, g.why
+	for why != "" {
+		if g.opened == nil {
+			g.opened = make(chan struct{})
+		}
+		opened := g.opened
 		g.mu.Unlock()
-		var err error
 		select {
 		case <-opened:
 		case <-limit.C:
@@ -97,22 +104,42 @@ func (g *gate) wait(ctx context.Context) error {
 		}
 		g.mu.Lock()
 		if err != nil {
-			return err
+			return pass, err
 		}
+		pass, why = g.admit()
 	}
-	return nil
+	return pass, nil
+}
+
+// release lets those go on that wait, if they may. It is called with the lock held.
+func (g *gate) release() {
+	if g.opened == nil {
+		return
+	}
+	if _, why := g.admit(); why == "" {
+		close(g.opened)
+		g.opened = nil
+	}
 }
 
 // upgrade counts a request that was let in as a read as a write. It reports
 // false if writes wait or the master was moved since.
-func (g *gate) upgrade(epoch uint64) bool {
+func (g *gate) upgrade(number uint64) (pass epoch.Pass, ok bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if g.opened != nil || g.roles.epoch != epoch {
-		return false
+	pass, why := g.admit()
+	if why != "" || g.roles.epoch != number {
+		return pass, false
 	}
 	g.inflight++
-	return true
+	return pass, true
+}
+
+// valid reports whether a write that was let in may be sent, or acknowledged.
+func (g *gate) valid(p epoch.Pass) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.guard.Valid(p, time.Now())
 }
 
 // hold counts a write once more: its records are still being written when its
@@ -134,25 +161,80 @@ func (g *gate) leave() {
 	}
 }
 
-// close makes writes wait, and says why. They go on after open.
+// close makes writes wait, and says why, until open is called.
 func (g *gate) close(why string) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.why = why
-	if g.opened == nil {
-		g.opened = make(chan struct{})
-	}
+	g.held = why
 }
 
-// open lets writes go on, under these roles.
-func (g *gate) open(r roles) {
+// open ends close.
+func (g *gate) open() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.roles = r
-	if g.opened != nil {
-		close(g.opened)
-		g.opened = nil
+	g.held = ""
+	g.release()
+}
+
+// see goes by a state that all agree on, unless it knows a later one.
+func (g *gate) see(s epoch.State, r roles) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.guard.See(s, time.Now())
+	g.follow(s, r)
+}
+
+// confirm prolongs the lease, see epoch.Guard.
+func (g *gate) confirm(term uint64, began time.Time, s epoch.State, r roles) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.guard.Confirm(term, began, time.Now(), s)
+	g.follow(s, r)
+}
+
+// follow is called with the lock held.
+func (g *gate) follow(s epoch.State, r roles) {
+	if g.guard.State().Seq == s.Seq {
+		g.roles = r
 	}
+	g.release()
+}
+
+// beat begins a heartbeat: what it says of this gateway.
+func (g *gate) beat() (m epoch.Member) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	m.Term, m.Quiet = g.guard.Beat(time.Now()), g.guard.Vote(g.inflight)
+	m.Epoch, m.InFlight, m.LeaseMS = g.guard.State().Epoch, g.inflight, g.guard.Lease.Milliseconds()
+	return m
+}
+
+// vote is what a heartbeat would say now.
+func (g *gate) vote() uint64 {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.guard.Vote(g.inflight)
+}
+
+// state is the newest one that is known.
+func (g *gate) state() epoch.State {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.guard.State()
+}
+
+// overdue reports whether moving the master takes too long.
+func (g *gate) overdue() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.guard.Overdue(time.Now())
+}
+
+// confirmed reports whether this gateway may go by what it knows.
+func (g *gate) confirmed() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.guard.Held(time.Now())
 }
 
 // quiet waits until no write is under way. The error tells how many are.

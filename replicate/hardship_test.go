@@ -322,10 +322,23 @@ func (f *faulty) Table(name string) journal.Table {
 	return t
 }
 
-// A faultyTable puts what it is given, but does not tell; nor can it be read.
+// A faultyTable puts and swaps what it is given, but does not tell; nor can it be
+// read.
 type faultyTable struct {
 	journal.Table
 	mute atomic.Bool
+	trap atomic.Bool // mute from when writes wait on
+}
+
+func (f *faultyTable) Swap(ctx context.Context, key string, before, after []byte) (bool, error) {
+	done, err := f.Table.Swap(ctx, key, before, after)
+	if f.mute.Load() {
+		return false, errors.New("it is not known whether it was swapped")
+	}
+	if f.trap.Load() && bytes.Contains(after, []byte("closing")) {
+		f.mute.Store(true)
+	}
+	return done, err
 }
 
 func (f *faultyTable) Put(ctx context.Context, key string, value []byte) error {
@@ -370,11 +383,12 @@ func TestSentinelWithoutAPlace(t *testing.T) {
 func TestUnknownWhichMasterIsKept(t *testing.T) {
 	g, f := newFaultyRig(t)
 	g.must("PUT", "/books/_doc/1", `{"n":1}`)
-	f.table.mute.Store(true)
+	f.table.trap.Store(true)
 	if res, err := g.r.Switchover(t.Context(), SwitchRequest{Master: "b"}); err == nil {
 		t.Fatalf("%+v", res)
 	}
 	g.fails(503, "PUT", "/books/_doc/2", `{"n":2}`)
+	f.table.trap.Store(false)
 	f.table.mute.Store(false)
 	for range 100 {
 		if res, _, err := g.send("PUT", "/books/_doc/2", `{"n":2}`); err == nil && res.Status == 201 {

@@ -129,6 +129,9 @@ func (x *indices) masterState(ctx context.Context) (string, error) {
 
 // carryOver reads indices from the master and carries over what is new.
 func (x *indices) carryOver(ctx context.Context, names []string) error {
+	if err := x.a.r.mayApply(x.to); err != nil {
+		return err
+	}
 	found, err := x.read(ctx, names)
 	if err != nil {
 		return err

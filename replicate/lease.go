@@ -6,6 +6,7 @@ import (
 
 	"github.com/esperanto-es/esperanto/internal/cluster"
 	"github.com/esperanto-es/esperanto/internal/esapi"
+	"github.com/esperanto-es/esperanto/replicate/epoch"
 )
 
 // A Lease is a request's hold on the master of the moment. The master does not
@@ -15,6 +16,7 @@ type Lease struct {
 	roles roles
 
 	mu    sync.Mutex
+	pass  epoch.Pass // of a write
 	write bool
 	done  bool
 }
@@ -24,11 +26,11 @@ type Lease struct {
 // caller calls Exit when the request has ended.
 func (r *Replicator) Enter(ctx context.Context, write bool) (*Lease, error) {
 	write = write && r.replicating()
-	roles, err := r.gate.enter(ctx, write)
+	roles, pass, err := r.gate.enter(ctx, write)
 	if err != nil {
 		return nil, err
 	}
-	return &Lease{r: r, roles: roles, write: write}, nil
+	return &Lease{r: r, roles: roles, pass: pass, write: write}, nil
 }
 
 // Master is the cluster that answers.
@@ -68,8 +70,17 @@ func (l *Lease) holdWrite() error {
 		l.r.gate.hold()
 		return nil
 	}
-	if !l.r.gate.upgrade(l.roles.epoch) {
+	pass, ok := l.r.gate.upgrade(l.roles.epoch)
+	if !ok {
 		return unavailable("the master is being moved; nothing was written, try again")
 	}
+	l.pass = pass
 	return nil
+}
+
+// valid reports whether this gateway may still write to the master, and say so.
+func (l *Lease) valid() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.r.gate.valid(l.pass)
 }

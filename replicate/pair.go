@@ -138,6 +138,9 @@ type written struct {
 
 // write sends documents to the follower and sorts the answers.
 func (p *pair) write(ctx context.Context, docs []cluster.Doc) (w written, err error) {
+	if err := p.a.r.mayApply(p.to); err != nil {
+		return written{}, err
+	}
 	results, err := p.to.WriteExternal(ctx, docs)
 	if err != nil {
 		whole := new(cluster.StatusError)

@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 
 	"github.com/esperanto-es/esperanto/internal/cluster"
+	"github.com/esperanto-es/esperanto/replicate/epoch"
 )
 
 // A Replicator owns who the master is, what its writes did, and the bringing of
@@ -23,6 +24,7 @@ type Replicator struct {
 	gate     gate
 	ledger   *ledger
 	control  control
+	members  *members // nil unless the journal is shared
 	applier  *applier
 	jobs     *Jobs // nil if there is one cluster only
 	counters counters
@@ -64,6 +66,10 @@ func New(cfg Config) (*Replicator, error) {
 	if r.replicating() {
 		r.applier = newApplier(r)
 		r.control.table = cfg.Journal.Table("control")
+		if cfg.SharedJournal {
+			r.gate.guard.Lease = cfg.MasterLease
+			r.members = newMembers(r)
+		}
 		r.jobs = newJobs(r)
 	}
 	return r, nil
@@ -119,7 +125,6 @@ func (r *Replicator) Start(ctx context.Context) error {
 	}
 	if err != nil {
 		r.log.Warn("writes wait until the journal tells who the master is", "reason", err)
-		r.gate.close("the journal does not tell yet who the master is")
 		r.run(func() {
 			for attempt := 0; err != nil && background.Err() == nil; attempt++ {
 				pause(background, attempt)
@@ -138,40 +143,60 @@ func (r *Replicator) Start(ctx context.Context) error {
 	return nil
 }
 
-// readControl reads what is kept over restarts, or keeps it for the first time.
-func (r *Replicator) readControl(ctx context.Context) (controlState, error) {
-	state, err := r.control.load(ctx)
-	if err != nil {
+// readControl reads what is kept over restarts, or keeps it for the first time. With a
+// shared journal the other gateways are told that there is one more.
+func (r *Replicator) readControl(ctx context.Context) (epoch.State, error) {
+	state, err := r.control.change(ctx, func(s *epoch.State) error {
+		switch {
+		case s.Master == "":
+			*s = epoch.State{Master: r.cfg.Master, Epoch: 1, Configured: r.cfg.Master}
+		case s.Closing() && !r.cfg.SharedJournal:
+			*s = s.GiveUp() // the process ended within a switchover
+		default:
+			return errAsItIs
+		}
+		return nil
+	})
+	if err != nil && !errors.Is(err, errAsItIs) {
 		return state, fmt.Errorf("reading who the master is: %w", err)
 	}
-	if state.Master == "" {
-		state = controlState{Master: r.cfg.Master, Epoch: 1, Configured: r.cfg.Master}
-		if err := r.control.store(ctx, state); err != nil {
-			return state, fmt.Errorf("keeping who the master is: %w", err)
-		}
-	}
 	if r.clusterNamed(state.Master) == nil {
-		return state, fmt.Errorf("the journal says that cluster %q is the master, but the configuration has %q and %q only; name that cluster again, or start with an empty journal",
-			state.Master, r.cfg.Source.Name(), r.cfg.Target.Name())
+		return state, foreignMaster(r, state)
 	}
 	if err := r.applier.load(ctx, state.Applier == "paused"); err != nil {
 		return state, fmt.Errorf("reading the dead letters: %w", err)
+	}
+	if r.members != nil {
+		if err := r.members.heartbeat(ctx); err != nil {
+			return state, fmt.Errorf("telling the other gateways of this one: %w", err)
+		}
 	}
 	return state, nil
 }
 
 // begin lets writes in and applies.
-func (r *Replicator) begin(ctx context.Context, state controlState) {
-	r.gate.open(r.rolesOf(state.Master, state.Epoch))
+func (r *Replicator) begin(ctx context.Context, state epoch.State) {
+	r.obey(state)
 	r.known.Store(true)
+	if r.members != nil {
+		r.run(func() { r.members.run(ctx) })
+	}
 	r.run(func() { r.applier.restoreMemory(ctx) })
 	r.run(func() { r.applier.run(ctx) })
 	r.run(func() { r.jobs.goOn(ctx) })
-	if state.Configured != r.cfg.Master {
-		r.configuring.Lock()
-		defer r.configuring.Unlock()
-		r.follow(r.cfg.Master)
+	if state.Configured == r.cfg.Master {
+		return
 	}
+	if r.members.others() > 0 {
+		// It may be this one that was started with an old file.
+		reason := fmt.Sprintf("this gateway was started with master %s while others run that were told %s; a start moves the master only if no other gateway runs: reload the configuration, or use esperanto switch", r.cfg.Master, state.Configured)
+		r.pending.Store(&reason)
+		r.log.Warn("the configured master is not followed", "reason", reason)
+		return
+	}
+	r.configuring.Lock()
+	defer r.configuring.Unlock()
+	r.follow(r.cfg.Master)
 }
 
 // run runs f in a goroutine that Close waits for.
@@ -186,6 +211,7 @@ func (r *Replicator) run(f func()) {
 // Close waits for writes under way, within ctx, and stops the applier. What is
 // not applied stays in the journal.
 func (r *Replicator) Close(ctx context.Context) error {
+	r.gate.close("this gateway is ending")
 	left, err := r.gate.quiet(ctx)
 	if r.stop != nil {
 		r.stop()
@@ -199,6 +225,9 @@ func (r *Replicator) Close(ctx context.Context) error {
 	case <-stopped:
 	case <-ctx.Done():
 		return errors.Join(fmt.Errorf("the applier did not stop in time: %w", ctx.Err()), err)
+	}
+	if err == nil && r.known.Load() {
+		r.members.leave(ctx)
 	}
 	if err != nil {
 		return fmt.Errorf("%d writes are still under way; they are read back at the next start: %w", left, err)

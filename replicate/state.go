@@ -57,6 +57,9 @@ func gone(err error) bool {
 
 // applyState does it once.
 func (p *pair) applyState(ctx context.Context, ref stateRef, deleted bool) (problem, err error) {
+	if err := p.a.r.mayApply(p.to); err != nil {
+		return nil, err
+	}
 	switch ref.What {
 	case whatIndex:
 		return p.applyIndex(ctx, ref.Name, deleted)
@@ -380,7 +383,7 @@ func definition(ref stateRef, answer []byte) string {
 // resolve reads back what writes with an unknown outcome may have changed, and
 // makes the follower equal. An error means that ctx has ended.
 func (a *applier) resolve(ctx context.Context, intents []*record) error {
-	docs := map[string][]recordDoc{} // by the cluster that they were sent to
+	docs := map[string][]recordDoc{} // by the cluster that they are read from
 	type sent struct {
 		from string
 		doc  recordDoc
@@ -394,15 +397,20 @@ func (a *applier) resolve(ctx context.Context, intents []*record) error {
 			}
 			continue
 		}
+		if err := a.await(ctx, in.Epoch); err != nil {
+			return err
+		}
+		p, _ := a.course(in.From, in.Epoch)
+		from := p.from.Name()
 		for _, ref := range in.State {
-			if err := a.applyState(ctx, in.From, ref, false); err != nil {
+			if err := a.applyState(ctx, from, ref, false); err != nil {
 				return err
 			}
 		}
 		for _, d := range in.Docs {
-			if key := (sent{in.From, d}); !seen[key] {
+			if key := (sent{from, d}); !seen[key] {
 				seen[key] = true
-				docs[in.From] = append(docs[in.From], d)
+				docs[from] = append(docs[from], d)
 			}
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/tidwall/gjson"
 
 	"github.com/esperanto-es/esperanto/internal/cluster"
+	"github.com/esperanto-es/esperanto/replicate/epoch"
 )
 
 // Status tells how replication does. It asks the clusters and the journal, at
@@ -30,8 +31,12 @@ func (r *Replicator) Status(ctx context.Context) Status {
 	if !r.known.Load() {
 		s.NextSteps = append(s.NextSteps, "writes wait: "+notKnown().Error()+"; bring the journal back")
 	} else {
-		s.Configured = r.control.now().Configured
+		s.Configured = r.gate.state().Configured
 	}
+	if r.gate.state().Closing() {
+		s.Phase, s.Switching = "closing", true
+	}
+	s.Members = r.members.status()
 	if pending := r.pending.Load(); pending != nil {
 		s.ConfiguredReason = *pending
 	}
@@ -171,6 +176,14 @@ func (r *Replicator) nextSteps(s *Status) []string {
 	if s.ConfiguredReason != "" {
 		steps = append(steps, "the master is not the configured one yet: "+s.ConfiguredReason)
 	}
+	for _, m := range s.Members {
+		if m.CutOff {
+			steps = append(steps, fmt.Sprintf("gateway %s on %s was not heard of for %.0f s and has stopped taking writes; look whether it reaches the journal", m.Instance, m.Host, m.HeardSeconds))
+		}
+	}
+	if r.members != nil && r.known.Load() && !r.gate.confirmed() {
+		steps = append(steps, "writes wait: "+epoch.Unconfirmed+"; bring the journal back")
+	}
 	return steps
 }
 
@@ -189,9 +202,14 @@ func (r *Replicator) Apply(ctx context.Context, state string) error {
 	if state == "running" {
 		kept = ""
 	}
-	if err := r.control.change(ctx, func(s *controlState) { s.Applier = kept }); err != nil {
+	if _, err := r.change(ctx, func(s *epoch.State) error {
+		if s.Closing() {
+			return errUnderway // it would be given up for that
+		}
+		s.Applier = kept
+		return nil
+	}); err != nil {
 		return fmt.Errorf("keeping the applier's state: %w", err)
 	}
-	r.applier.setPaused(state == "paused")
 	return nil
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/esperanto-es/esperanto/internal/cluster"
+	"github.com/esperanto-es/esperanto/replicate/epoch"
 	"github.com/esperanto-es/esperanto/replicate/journal"
 )
 
@@ -18,24 +19,29 @@ import (
 //  2. a sentinel goes through every partition while writes go on, slower if the
 //     applier would not keep up, until it comes back soon: the applier is close
 //     to the journal's end;
-//  3. writes wait, and those under way come to their end with their records;
+//  3. writes wait at all gateways, and those under way come to their end with their
+//     records; a gateway that does not answer has stopped taking writes by itself;
 //  4. a second sentinel comes back from the applier: the follower has everything;
 //  5. the follower makes it visible to searches, the new master and epoch become
 //     durable, and writes go on at it.
 //
 // The error is a *SwitchError if it was refused or given up: then everything is
 // as before. Without a master in req, ErrUnknownCluster.
+// docs/design/switchover.md has the reasons.
 func (r *Replicator) Switchover(ctx context.Context, req SwitchRequest) (SwitchResult, error) {
-	return r.switchover(ctx, req, func(*controlState) {})
+	return r.switchover(ctx, req, func(*epoch.State) {})
 }
 
 // notKnown is why nothing can be changed before Start has come to its end.
 func notKnown() error {
-	return &SwitchError{Reason: "the journal does not tell yet who the master is", NextSteps: []string{"bring the journal back, then try again"}}
+	return &SwitchError{Reason: epoch.Unknown, NextSteps: []string{"bring the journal back, then try again"}}
 }
 
+// errUnderway is why another switchover is refused.
+var errUnderway = &SwitchError{Reason: "another switchover is under way", NextSteps: []string{"try again in some seconds"}}
+
 // switchover does it; also is changed in the control state with it.
-func (r *Replicator) switchover(ctx context.Context, req SwitchRequest, also func(*controlState)) (SwitchResult, error) {
+func (r *Replicator) switchover(ctx context.Context, req SwitchRequest, also func(*epoch.State)) (SwitchResult, error) {
 	if r.clusterNamed(req.Master) == nil {
 		return SwitchResult{}, fmt.Errorf("%q: %w", req.Master, ErrUnknownCluster)
 	}
@@ -46,13 +52,13 @@ func (r *Replicator) switchover(ctx context.Context, req SwitchRequest, also fun
 		return SwitchResult{}, notKnown()
 	}
 	if !r.switching.TryLock() {
-		return SwitchResult{}, &SwitchError{Reason: "another switchover is under way", NextSteps: []string{"try again in some seconds"}}
+		return SwitchResult{}, errUnderway
 	}
 	defer r.switching.Unlock()
 	now := r.gate.now()
 	if now.master.Name() == req.Master {
 		if !req.DryRun {
-			if err := r.control.change(ctx, also); err != nil {
+			if err := r.keepConfigured(ctx, now, also); err != nil {
 				return SwitchResult{}, fmt.Errorf("keeping who the master is: %w", err)
 			}
 		}
@@ -63,9 +69,9 @@ func (r *Replicator) switchover(ctx context.Context, req SwitchRequest, also fun
 	}
 	next := r.rolesOf(req.Master, now.epoch+1)
 	if req.DryRun {
-		return SwitchResult{Master: req.Master, Epoch: next.epoch}, nil
+		return r.foretell(ctx, next), nil
 	}
-	if err := r.approach(ctx); err != nil {
+	if err := r.approach(ctx, now); err != nil {
 		return SwitchResult{}, r.givenUp(ctx, "before writes were made to wait", err)
 	}
 	pause, err := r.cutOver(ctx, now, next, also)
@@ -76,6 +82,36 @@ func (r *Replicator) switchover(ctx context.Context, req SwitchRequest, also fun
 	r.counters.switchover.Add(1)
 	r.log.Info("the master was moved", "master", req.Master, "epoch", next.epoch, "pause", pause)
 	return SwitchResult{Master: req.Master, Epoch: next.epoch, PauseMS: float64(pause.Microseconds()) / 1000}, nil
+}
+
+// keepConfigured makes the change that comes with a switchover when the master is
+// the right one already.
+func (r *Replicator) keepConfigured(ctx context.Context, now roles, also func(*epoch.State)) error {
+	_, err := r.change(ctx, func(s *epoch.State) error {
+		if err := unmoved(s, now); err != nil {
+			return err
+		}
+		before := *s
+		if also(s); *s == before {
+			return errAsItIs
+		}
+		return nil
+	})
+	if errors.Is(err, errAsItIs) {
+		return nil
+	}
+	return err
+}
+
+// errAsItIs ends a change that changes nothing.
+var errAsItIs = errors.New("there is nothing to change")
+
+// unmoved refuses to go on from roles that are not those of the moment any more.
+func unmoved(s *epoch.State, now roles) error {
+	if s.Closing() || s.Epoch != now.epoch {
+		return errUnderway
+	}
+	return nil
 }
 
 // mayswitch tells what stands in the way of making the follower the master.
@@ -139,80 +175,165 @@ func (r *Replicator) givenUp(ctx context.Context, when string, cause error) erro
 
 // approach brings the applier so close to the journal's end that the rest takes a
 // fraction of the time in which writes may wait. Where the writers are faster
-// than the applier they are slowed down, more from round to round.
-func (r *Replicator) approach(ctx context.Context) error {
+// than the applier they are slowed down, at all gateways and more from round to
+// round. Of a gateway that was not heard of lately it waits until it is again or its
+// lease has ended: better now than while writes wait.
+func (r *Replicator) approach(ctx context.Context, now roles) error {
 	ctx, cancel := context.WithTimeout(ctx, r.cfg.DrainTimeout)
 	defer cancel()
-	defer r.gate.slow(0)
+	defer func() { r.brake(context.WithoutCancel(ctx), now, 0) }()
 	round := r.cfg.SwitchTimeout / 4
 	for delay := time.Duration(0); ; delay = min(max(2*delay, 2*time.Millisecond), round) {
-		r.gate.slow(delay)
-		if err := r.drain(ctx, round); !errors.Is(err, errNotDrained) || ctx.Err() != nil {
+		if err := r.brake(ctx, now, delay); err != nil {
+			return err
+		}
+		if err := r.drain(ctx, round); err == nil {
+			break
+		} else if !errors.Is(err, errNotDrained) || ctx.Err() != nil {
 			return err
 		}
 	}
+	return r.members.allHeard(ctx)
+}
+
+// brake has all gateways hold each write for a while before it is let in.
+func (r *Replicator) brake(ctx context.Context, now roles, delay time.Duration) error {
+	if r.gate.state().Brake == delay.Milliseconds() {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, r.cfg.JournalTimeout)
+	defer cancel()
+	_, err := r.change(ctx, func(s *epoch.State) error {
+		if err := unmoved(s, now); err != nil {
+			return err
+		}
+		s.Brake, s.Within = delay.Milliseconds(), (2 * r.cfg.SwitchTimeout).Milliseconds()
+		return nil
+	})
+	return err
 }
 
 // cutOver is the part in which writes wait.
-func (r *Replicator) cutOver(ctx context.Context, now, next roles, also func(*controlState)) (pause time.Duration, err error) {
+func (r *Replicator) cutOver(ctx context.Context, now, next roles, also func(*epoch.State)) (pause time.Duration, err error) {
 	ctx, cancel := context.WithTimeout(ctx, r.cfg.SwitchTimeout)
 	defer cancel()
-	r.gate.close("the master is being moved")
 	began := time.Now()
-	after, sure := now, true
-	defer func() {
-		if sure {
-			r.gate.open(after)
-		} else {
-			r.keepMaster(now)
+	defer func() { pause = time.Since(began) }()
+	closed, err := r.change(ctx, func(s *epoch.State) error {
+		if err := unmoved(s, now); err != nil {
+			return err
 		}
-		pause = time.Since(began)
-	}()
+		*s = s.Close(next.master.Name(), r.instance, r.cfg.SwitchTimeout)
+		return nil
+	})
+	if never := (notChanged{}); errors.As(err, &never) {
+		return 0, never.error
+	}
+	if err == nil {
+		if err = r.handOver(ctx, closed, next, also); err == nil {
+			return 0, nil
+		}
+	} else {
+		err = r.givenUp(ctx, "since the journal did not confirm that writes wait", err)
+	}
+	if s, known := r.settle(ctx); known && s.Epoch == next.epoch && s.Master == next.master.Name() {
+		return 0, nil // it was done all the same
+	} else if !known {
+		return 0, &SwitchError{Reason: err.Error() + "; nobody knows yet whether the journal keeps the new master",
+			NextSteps: []string{"bring the journal back; then look at the status, who the master is"}}
+	}
+	return 0, err
+}
+
+// handOver waits until the follower has everything, and makes it the master.
+func (r *Replicator) handOver(ctx context.Context, closed epoch.State, next roles, also func(*epoch.State)) error {
 	if left, err := r.gate.quiet(ctx); err != nil {
-		return 0, r.givenUp(ctx, fmt.Sprintf("since %d writes were still under way", left), err)
+		return r.givenUp(ctx, fmt.Sprintf("since %d writes were still under way", left), err)
+	}
+	if err := r.members.allQuiet(ctx, closed.Seq); err != nil {
+		return r.givenUp(ctx, "since other gateways did not come to rest", err)
 	}
 	if err := r.drain(ctx, r.cfg.SwitchTimeout); err != nil {
-		return 0, r.givenUp(ctx, "since the follower did not catch up", err)
+		return r.givenUp(ctx, "since the follower did not catch up", err)
 	}
 	status, answer, err := next.master.Do(ctx, http.MethodPost, "/_refresh", nil)
 	if err == nil {
 		err = next.master.Failed(status, answer)
 	}
 	if err != nil {
-		return 0, r.givenUp(ctx, "since the follower could not be refreshed", err)
+		return r.givenUp(ctx, "since the follower could not be refreshed", err)
 	}
-	next.master.Facts().ForgetAll()
-	err = r.control.change(ctx, func(s *controlState) {
-		s.Master, s.Epoch = next.master.Name(), next.epoch
+	_, err = r.change(ctx, func(s *epoch.State) error {
+		if s.Seq != closed.Seq {
+			return errors.New("another gateway has given it up, since it took too long")
+		}
+		*s = s.Move()
 		also(s)
+		return nil
 	})
 	if err != nil {
-		sure = false
-		return 0, r.givenUp(ctx, "since the new master could not be kept", err)
+		return r.givenUp(ctx, "since the new master could not be kept", err)
 	}
-	after = next
-	return 0, nil
+	return nil
 }
 
-// keepMaster makes the journal keep the master of the moment. An error of the
-// journal means "unknown": it may keep the other cluster as the master, and a
-// gateway that starts would believe it. So writes wait until this one is kept.
-func (r *Replicator) keepMaster(now roles) {
-	r.known.Store(false)
-	r.gate.close(notKnown().Error())
-	r.run(func() {
-		for attempt := 0; r.background.Err() == nil; attempt++ {
-			ctx, cancel := context.WithTimeout(r.background, r.cfg.JournalTimeout)
-			err := r.control.change(ctx, func(*controlState) {})
-			cancel()
-			if err == nil {
-				r.gate.open(now)
-				r.known.Store(true)
-				return
+// settle gives up what this gateway has begun, unless it is done already, and
+// returns the state that is kept for sure. An error of the journal means "unknown":
+// it may have kept what it was given, or keep it yet, until a later change is made.
+// So one is made in any case, if need be in the background. Until then writes wait if the
+// journal has them wait.
+func (r *Replicator) settle(ctx context.Context) (s epoch.State, known bool) {
+	once := func(ctx context.Context) error {
+		ctx, cancel := context.WithTimeout(ctx, max(r.cfg.JournalTimeout/4, time.Second))
+		defer cancel()
+		var err error
+		s, err = r.change(ctx, func(s *epoch.State) error {
+			if s.Closing() && s.By == r.instance {
+				*s = s.GiveUp()
 			}
+			return nil
+		})
+		return err
+	}
+	if once(context.WithoutCancel(ctx)) == nil {
+		return s, true
+	}
+	r.run(func() {
+		for attempt := 0; r.background.Err() == nil && once(r.background) != nil; attempt++ {
 			pause(r.background, attempt)
 		}
 	})
+	return epoch.State{}, false
+}
+
+// change changes what all gateways agree on, and goes by it.
+func (r *Replicator) change(ctx context.Context, f func(*epoch.State) error) (epoch.State, error) {
+	s, err := r.control.change(ctx, f)
+	if err == nil {
+		r.obey(s)
+	}
+	return s, err
+}
+
+// obey goes by what all gateways agree on.
+func (r *Replicator) obey(s epoch.State) {
+	if next, ok := r.rolesIn(s); ok {
+		r.gate.see(s, next)
+		r.applier.setPaused(r.gate.state().Applier == "paused")
+	}
+}
+
+// rolesIn says who is who in a state. It is not ok if the configuration does not have
+// that cluster.
+func (r *Replicator) rolesIn(s epoch.State) (roles, bool) {
+	if r.clusterNamed(s.Master) == nil {
+		return roles{}, false
+	}
+	next := r.rolesOf(s.Master, s.Epoch)
+	if r.gate.now().master != next.master {
+		next.master.Facts().ForgetAll() // as a follower it was not asked what clients do
+	}
+	return next, true
 }
 
 // drain sends a sentinel through every partition and waits until everything
@@ -324,7 +445,7 @@ func (r *Replicator) SetConfiguredMaster(ctx context.Context, name string) error
 	if r.unfollow != nil {
 		r.unfollow()
 	}
-	if r.control.now().Configured != name {
+	if r.gate.state().Configured != name {
 		if err := r.moveAsConfigured(ctx, name); err != nil {
 			if r.unfollow != nil {
 				r.follow(r.configured)
@@ -336,9 +457,24 @@ func (r *Replicator) SetConfiguredMaster(ctx context.Context, name string) error
 	return nil
 }
 
+// moveAsConfigured moves the master to the configured one. Another gateway may be
+// doing so, as all are told at about the same time: that is waited for.
 func (r *Replicator) moveAsConfigured(ctx context.Context, name string) error {
-	_, err := r.switchover(ctx, SwitchRequest{Master: name}, func(s *controlState) { s.Configured = name })
-	return err
+	deadline := time.Now().Add(r.cfg.DrainTimeout)
+	for {
+		_, err := r.switchover(ctx, SwitchRequest{Master: name}, func(s *epoch.State) { s.Configured = name })
+		if !errors.Is(err, errUnderway) || time.Now().After(deadline) {
+			return err
+		}
+		select {
+		case <-time.After(100 * time.Millisecond):
+		case <-ctx.Done():
+			return err
+		}
+		if r.gate.state().Configured == name {
+			return nil
+		}
+	}
 }
 
 // follow has the master moved to the configured one in the background, until

@@ -12,6 +12,7 @@ import (
 
 	"github.com/esperanto-es/esperanto/internal/esapi"
 	"github.com/esperanto-es/esperanto/internal/estest"
+	"github.com/esperanto-es/esperanto/replicate/epoch"
 	"github.com/esperanto-es/esperanto/replicate/journal"
 )
 
@@ -143,7 +144,7 @@ func TestSwitchWithASlowJournal(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 	slow.Store(true)
-	if err := g.r.approach(context.Background()); err != nil || slow.Load() {
+	if err := g.r.approach(context.Background(), now); err != nil || slow.Load() {
 		t.Errorf("%v", err)
 	}
 	if g.r.gate.now() != now {
@@ -206,7 +207,7 @@ func TestSwitchGivenUpForAWriteUnderWay(t *testing.T) {
 		g.must("PUT", "/books/_doc/2", `{"n":1}`)
 	})
 	var e *SwitchError
-	_, err := g.r.cutOver(ctx, g.r.gate.now(), g.r.rolesOf("b", 2), func(*controlState) {})
+	_, err := g.r.cutOver(ctx, g.r.gate.now(), g.r.rolesOf("b", 2), func(*epoch.State) {})
 	if !errors.As(err, &e) {
 		t.Errorf("%v", err)
 	}
@@ -266,7 +267,7 @@ func TestWritesWaitAtTheGate(t *testing.T) {
 		t.Errorf("a write in a read's lease goes through the gate: %v", err)
 	}
 	lease.Exit()
-	g.r.gate.open(g.r.gate.now())
+	g.r.gate.open()
 	lease, _ = g.r.Enter(ctx, false)
 	if _, err := lease.Sender().Send(ctx, esapi.NewRequest("PUT", "/books/_doc/1", []byte(`{}`))); err != nil {
 		t.Error(err)

@@ -21,6 +21,8 @@ type ticket struct {
 	r       *Replicator
 	roles   roles
 	intents []intentMark
+	records []*record   // of the intents
+	sent    bool        // to the master
 	ended   atomic.Bool // finish, nothing or abandon was called
 
 	durable chan error // gets one value when all intents are durable, or cannot be said to be
@@ -104,6 +106,7 @@ func (c *capture) begin(ctx context.Context, docs []recordDoc, state []stateRef,
 			break
 		}
 		t.intents = append(t.intents, intentMark{rec.ID, keys[i]})
+		t.records = append(t.records, rec)
 	}
 	landed.land(nil)
 	if refused != nil {
@@ -218,6 +221,33 @@ func (t *ticket) abandon(after time.Duration) {
 	}
 	t.r.ledger.prune(t.r.cfg.Now())
 	t.r.gate.leave()
+}
+
+// again appends the intents once more, for the documents to be read back: nobody may be
+// there any more who does that for the first ones. Until they are durable the write
+// counts as under way.
+func (t *ticket) again() {
+	r := t.r
+	for i, rec := range t.records {
+		once := *rec
+		once.ID, once.Until = r.nextIntentID(), r.cfg.Now().UnixMilli()
+		r.ledger.set(once.ID, intentAbandoned, r.cfg.Now().Add(r.cfg.Grace))
+		r.gate.hold()
+		r.run(func() {
+			defer r.gate.leave()
+			for attempt := 0; r.background.Err() == nil; attempt++ {
+				landed := make(chan error, 1)
+				err := r.append(t.intents[i].key, &once, func(err error) { landed <- err })
+				if err == nil {
+					err = <-landed
+				}
+				if err == nil {
+					return
+				}
+				pause(r.background, attempt)
+			}
+		})
+	}
 }
 
 // rescue abandons a write that nobody has ended: carrying it out has panicked.

@@ -33,6 +33,7 @@ type worker struct {
 
 	batch      []change
 	batchFrom  string
+	batchEpoch uint64
 	batchBytes int
 
 	// For Status.
@@ -150,7 +151,7 @@ func (w *worker) handle(e *journal.Entry) error {
 			w.noteDeletion(rec.Name, e.Time)
 		}
 		if err = w.flush(); err == nil {
-			err = w.a.applyState(w.ctx, rec.From, stateRef{rec.What, rec.Name}, rec.Deleted)
+			err = w.a.applyStateOf(w.ctx, rec)
 		}
 	}
 	w.next = e.Offset + 1
@@ -164,12 +165,15 @@ func (w *worker) add(rec *record, size int, at time.Time) error {
 		return w.a.bury(w.ctx, DeadLetter{From: rec.From, Index: rec.Index, ID: rec.ID, Version: rec.Version,
 			Reason: fmt.Sprintf("the effect comes from cluster %q, which the configuration does not have", rec.From)})
 	}
-	if len(w.batch) > 0 && (w.batchFrom != rec.From || len(w.batch) >= w.a.r.cfg.BatchDocs || w.batchBytes+size > w.a.r.cfg.BatchBytes) {
+	if err := w.a.await(w.ctx, rec.Epoch); err != nil {
+		return err
+	}
+	if len(w.batch) > 0 && (w.batchFrom != rec.From || w.batchEpoch != rec.Epoch || len(w.batch) >= w.a.r.cfg.BatchDocs || w.batchBytes+size > w.a.r.cfg.BatchBytes) {
 		if err := w.flush(); err != nil {
 			return err
 		}
 	}
-	w.batchFrom = rec.From
+	w.batchFrom, w.batchEpoch = rec.From, rec.Epoch
 	w.batchBytes += size
 	w.batch = append(w.batch, change{
 		Doc:  cluster.Doc{DocID: rec.docID(), Found: !rec.Deleted, Version: rec.Version, Source: rec.Source, Again: rec.Again},
@@ -209,9 +213,13 @@ func (w *worker) flush() error {
 	if len(w.batch) == 0 {
 		return nil
 	}
-	p, changes := w.a.pairs[w.batchFrom], w.batch
+	from, number, changes := w.batchFrom, w.batchEpoch, w.batch
 	w.batch, w.batchBytes = nil, 0
 	return w.a.persist(w.ctx, func() (err error) {
+		p, late := w.a.course(from, number)
+		for i := range changes {
+			changes[i].read = changes[i].read || late
+		}
 		n := len(changes)
 		changes, err = p.apply(w.ctx, changes)
 		if err == nil || len(changes) < n {

@@ -6,6 +6,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"sync"
 	"time"
@@ -88,6 +89,10 @@ type KafkaOptions struct {
 	// the topic, by a process that consumes. They are only if the topic has no
 	// retention limit of its own. If zero, 1 minute; if negative, never.
 	TrimInterval time.Duration
+
+	// Dial makes the connections to the brokers, in the place of TCP and TLS, for
+	// networks that need something in between. If nil, they are made directly.
+	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 
 	// Logf is told what an operator should know, one line without newline at a
 	// time. If nil, nothing is logged.

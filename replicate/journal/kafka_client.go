@@ -31,7 +31,9 @@ func commonOptions(o KafkaOptions) ([]kgo.Opt, error) {
 		kgo.MetadataMinAge(500 * time.Millisecond), // a new leader is found that fast
 		kgo.WithLogger(kafkaLogger{o.Logf}),
 	}
-	if o.TLS != nil {
+	if o.Dial != nil {
+		opts = append(opts, kgo.Dialer(o.Dial))
+	} else if o.TLS != nil {
 		opts = append(opts, kgo.DialTLSConfig(o.TLS))
 	}
 	if s := o.SASL; s != nil {

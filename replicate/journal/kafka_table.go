@@ -24,9 +24,9 @@ type kafkaTable struct {
 	bytes  int
 	swaps  map[string]*swapped // of the keys that are swapped
 	trials map[string]*trial   // of this process, under way
-	target int64 // the end of the topic when it was opened, -1 before
-	next   int64 // all before this is in values
-	err    error // why the copy is not kept up, or nil
+	target int64               // the end of the topic when it was opened, -1 before
+	next   int64               // all before this is in values
+	err    error               // why the copy is not kept up, or nil
 	moved  chan struct{}
 }
 

@@ -1,0 +1,69 @@
+package replicate
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/esperanto-es/esperanto/internal/cluster"
+	"github.com/esperanto-es/esperanto/replicate/epoch"
+)
+
+// course says which way a record of an epoch is applied. Mostly it is from the cluster
+// that it is of to the other one. A record of an epoch that has ended is late: its
+// gateway had been cut off, or the journal tells it once more, and what it tells may
+// have been undone since or must be. Whichever cluster it is of, it only says where to
+// look: what the present master has is what holds.
+func (a *applier) course(from string, number uint64) (p *pair, late bool) {
+	if now := a.r.gate.state(); number != 0 && number < now.Epoch {
+		return a.pairs[now.Master], true
+	}
+	return a.pairs[from], false
+}
+
+// await waits until this gateway knows of an epoch that the journal has records of.
+func (a *applier) await(ctx context.Context, number uint64) error {
+	return a.persist(ctx, func() error {
+		if now := a.r.gate.state().Epoch; number > now {
+			return fmt.Errorf("the journal has records of epoch %d, and this gateway knows of %d yet", number, now)
+		}
+		return nil
+	})
+}
+
+// confirmed says why this gateway must not go by what it knows.
+func (r *Replicator) confirmed() error {
+	if r.gate.confirmed() {
+		return nil
+	}
+	return errors.New(epoch.Unconfirmed)
+}
+
+// mayApply refuses to write to a cluster as the follower that is none, or may be none.
+func (r *Replicator) mayApply(to *cluster.Cluster) error {
+	if err := r.confirmed(); err != nil {
+		return err
+	}
+	if r.gate.now().master == to {
+		return fmt.Errorf("cluster %s is the master", to.Name())
+	}
+	return nil
+}
+
+// applyStateOf applies a record of kind state.
+func (a *applier) applyStateOf(ctx context.Context, rec *record) error {
+	if a.pairs[rec.From] == nil {
+		return a.applyState(ctx, rec.From, stateRef{rec.What, rec.Name}, rec.Deleted)
+	}
+	if err := a.await(ctx, rec.Epoch); err != nil {
+		return err
+	}
+	p, late := a.course(rec.From, rec.Epoch)
+	// An index that was deleted late at a former master is still the master's.
+	deleted := rec.Deleted && !late
+	if err := a.applyState(ctx, p.from.Name(), stateRef{rec.What, rec.Name}, deleted); err != nil || !late || !rec.Deleted || rec.What != whatIndex {
+		return err
+	}
+	return a.bury(ctx, DeadLetter{Cluster: p.to.Name(), From: p.from.Name(), What: whatIndex, Index: rec.Name,
+		Reason: fmt.Sprintf("index %s was deleted at cluster %s by a gateway that did not know yet that %s had become the master: its documents are missing there; compare and repair it with esperanto verify", rec.Name, rec.From, p.from.Name())})
+}

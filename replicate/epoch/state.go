@@ -1,0 +1,47 @@
+package epoch
+
+import "time"
+
+// A State is what all gateways agree on. It is changed only from one to the next,
+// by swapping it in the journal's table "control".
+type State struct {
+	Seq        uint64 `json:"seq,omitempty"` // counts the changes
+	Master     string `json:"master"`
+	Epoch      uint64 `json:"epoch"`
+	Configured string `json:"configured"`        // the master in the configuration when it was last followed
+	Applier    string `json:"applier,omitempty"` // "paused", or "" for running
+
+	// While the master is being moved.
+	Phase  string `json:"phase,omitempty"` // "closing": writes wait
+	To     string `json:"to,omitempty"`
+	By     string `json:"by,omitempty"`       // instance of the gateway that does it
+	Within int64  `json:"limit_ms,omitempty"` // how long it may take
+	Brake  int64  `json:"brake_ms,omitempty"` // how long each write is held before that, so that the applier gets near
+}
+
+const closing = "closing"
+
+// Closing reports whether writes wait because the master is being moved.
+func (s State) Closing() bool { return s.Phase == closing }
+
+// Close has writes wait everywhere.
+func (s State) Close(to, by string, limit time.Duration) State {
+	s.Phase, s.To, s.By, s.Within, s.Brake = closing, to, by, limit.Milliseconds(), 0
+	return s
+}
+
+// Move ends Close with the new master.
+func (s State) Move() State {
+	s.Master, s.Epoch = s.To, s.Epoch+1
+	return s.GiveUp()
+}
+
+// GiveUp ends Close with the master that was. The epoch stays the same: what was
+// written under it is as good as before.
+func (s State) GiveUp() State {
+	s.Phase, s.To, s.By, s.Within, s.Brake = "", "", "", 0, 0
+	return s
+}
+
+// Limit is how long moving the master may take.
+func (s State) Limit() time.Duration { return time.Duration(s.Within) * time.Millisecond }

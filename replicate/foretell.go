@@ -1,0 +1,40 @@
+package replicate
+
+import (
+	"context"
+	"fmt"
+	"time"
+)
+
+// assumedRate, in documents per second, is what the applier is taken to do if it has had
+// nothing to do lately.
+const assumedRate = 2000
+
+// foretell says what a switchover that nothing stands in the way of would do.
+func (r *Replicator) foretell(ctx context.Context, next roles) SwitchResult {
+	result := SwitchResult{Master: next.master.Name(), Epoch: next.epoch, Members: r.members.status()}
+	note := func(format string, args ...any) {
+		result.NextSteps = append(result.NextSteps, fmt.Sprintf(format, args...))
+	}
+	backlog, _, err := r.backlog(ctx)
+	if err != nil {
+		note("the backlog is not known: %v", err)
+	}
+	result.Backlog = backlog
+	rate := max(r.applierStatus().Rate, assumedRate)
+	result.ExpectedSeconds = float64(backlog)/entriesPerDoc/rate + 0.2
+	for _, m := range result.Members {
+		switch {
+		case m.CutOff:
+			note("gateway %s on %s was not heard of for %.0f s: it takes no writes, and is not waited for", m.Instance, m.Host, m.HeardSeconds)
+		case m.HeardSeconds > r.cfg.MasterLease.Seconds()/2:
+			wait := max(0, r.cfg.MasterLease+r.cfg.MasterLease/10-time.Duration(m.HeardSeconds*float64(time.Second)))
+			result.ExpectedSeconds += wait.Seconds()
+			note("gateway %s on %s was not heard of for %.1f s: before writes are made to wait, its lease has to end", m.Instance, m.Host, m.HeardSeconds)
+		}
+	}
+	if n := r.applier.dead.count(); n > 0 {
+		note("%d dead letters: %s does not have these documents as %s has them; look at them before", n, next.master.Name(), next.follower.Name())
+	}
+	return result
+}
