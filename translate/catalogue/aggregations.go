@@ -243,7 +243,7 @@ var aggregationsByVersion = []struct {
 	aggregations []string
 }{
 	{"SignificantTextAppeared", V(6, 0), []string{"significant_text"}},
-	{"CompositeAppeared", V(6, 1), []string{"composite", "bucket_sort"}},
+	{"BucketSortAppeared", V(6, 1), []string{"bucket_sort"}},
 	{"AutoDateHistogramAppeared", V(6, 4), []string{"auto_date_histogram", "weighted_avg"}},
 	{"MedianAbsoluteDeviationAppeared", V(6, 6), []string{"median_absolute_deviation", "parent"}},
 	{"RareTermsAppeared", V(7, 3), []string{"rare_terms", "geotile_grid"}},
