@@ -33,6 +33,7 @@ func init() {
 //	GET  /esperanto/readiness
 //	POST /esperanto/readiness/reset
 //	     /esperanto/verify               see jobRoutes
+//	     /esperanto/backfill             see jobRoutes
 type adminAPI struct{}
 
 // CaddyModule returns the Caddy module information.
@@ -55,7 +56,7 @@ func (adminAPI) Routes() []caddy.AdminRoute {
 		{http.MethodPost, "/esperanto/dead_letters/drop", adminDrop},
 		{http.MethodGet, "/esperanto/readiness", adminReadiness},
 		{http.MethodPost, "/esperanto/readiness/reset", adminReadinessReset},
-	}, jobRoutes(replicate.JobVerify, adminVerify)) {
+	}, jobRoutes(replicate.JobVerify, adminVerify), jobRoutes(replicate.JobBackfill, adminBackfill)) {
 		if handlers[r.path] == nil {
 			handlers[r.path] = map[string]adminRoute{}
 		}

@@ -201,6 +201,7 @@ func statusCommand(ctx context.Context, out io.Writer, client *adminClient, asJS
 			s.Backlog, s.LagSeconds, s.OpenIntents, s.DeadLetters, s.Applier.State)
 	}
 	printVerifyState(out, s.Verify)
+	printBackfillState(out, s.Backfill)
 	if s.Switching {
 		fmt.Fprintf(out, "  the master is being moved; %d writes wait\n", s.WritesWaiting)
 	}

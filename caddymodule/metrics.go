@@ -114,6 +114,7 @@ func (stateCollector) Describe(to chan<- *prometheus.Desc) {
 	to <- clusterUp
 	to <- lookedAt
 	to <- comparedReads
+	describeBackfill(to)
 	to <- verifyRunning
 	to <- verifyDocuments
 	to <- verifyMismatches
@@ -134,6 +135,7 @@ func (stateCollector) Collect(to chan<- prometheus.Metric) {
 			to <- prometheus.MustNewConstMetric(clusterUp, prometheus.GaugeValue, up, r.key.name, c.Name, c.Role)
 		}
 		r.collectReadiness(to)
+		collectBackfill(to, r.key.name, s.Backfill)
 		r.collectVerify(to)
 	}
 }

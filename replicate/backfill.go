@@ -391,6 +391,21 @@ func (b *backfill) report() any {
 	return p
 }
 
+// backfillSteps says what there is to do after a backfill.
+func backfillSteps(j *Job) (steps []string) {
+	var p BackfillProgress
+	if !j.State.Ended() || json.Unmarshal(j.Progress, &p) != nil {
+		return nil
+	}
+	if p.Dead > 0 {
+		steps = append(steps, fmt.Sprintf("look at the dead letters of %d documents, mend their reason, and retry them", p.Dead))
+	}
+	if j.State == JobDone {
+		steps = append(steps, "see that both clusters hold the same: POST /esperanto/verify")
+	}
+	return steps
+}
+
 // backfillState completes a Status by what became of the last backfill.
 func (r *Replicator) backfillState(ctx context.Context, s *Status) {
 	j, ok, err := r.jobs.Job(ctx, JobBackfill)
@@ -398,6 +413,9 @@ func (r *Replicator) backfillState(ctx context.Context, s *Status) {
 		return
 	}
 	s.Backfill = &j
+	if j.State == JobDone || j.State == JobCancelled {
+		return
+	}
 	for _, step := range j.NextSteps {
 		s.NextSteps = append(s.NextSteps, "backfill: "+step)
 	}

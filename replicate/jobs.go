@@ -253,6 +253,9 @@ func (j Job) shown() Job {
 	case JobFailed:
 		j.NextSteps = append(j.NextSteps, "mend the reason and go on: POST /esperanto/"+j.Kind+"/resume, or start a new one")
 	}
+	if j.Kind == JobBackfill {
+		j.NextSteps = append(j.NextSteps, backfillSteps(&j)...)
+	}
 	return j
 }
 
