@@ -12,6 +12,7 @@ import (
 // One of two gateways that share a journal in Kafka is killed, the one or the
 // other.
 func TestOneOfTwoGatewaysKilled(t *testing.T) {
+	t.Parallel() // mostly it waits until Kafka gives up the killed one's share
 	r := shared(t, "5.6.16", "7.10.2")
 	r.inKafka(harness.Kafka(t))
 	r.options = "grace 1s\nwrite_timeout 2s\njournal_timeout 2s"
@@ -86,4 +87,34 @@ func (r *rig) startBrokers(k *harness.KafkaCluster, numbers ...int) {
 			r.Fatal(err)
 		}
 	}
+}
+
+// Gateways come and go on one consumer group, ended in order or killed, while
+// writes go through two that stay.
+func TestRebalanceStorm(t *testing.T) {
+	t.Parallel()
+	r := shared(t, "5.6.16", "7.10.2")
+	r.inKafka(harness.Kafka(t))
+	r.options = "grace 1s\nwrite_timeout 2s\njournal_timeout 2s"
+	r.start()
+	r.start()
+	l := r.write(4)
+	for n := range 4 * *rounds {
+		passing, err := gateway.Start(testContext(t), r.gatewayOptions())
+		if err != nil {
+			t.Fatal(err)
+		}
+		l.await(20, time.Minute)
+		if n%2 == 0 {
+			err = passing.Kill()
+		} else {
+			err = passing.Stop()
+		}
+		r.blow(err)
+		if err := passing.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+	l.await(50, time.Minute)
+	r.final()
 }

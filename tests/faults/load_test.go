@@ -176,6 +176,24 @@ func (l *load) await(more int64, limit time.Duration) {
 	}
 }
 
+// awaitNote waits until a write is answered with an error that has this text.
+func (l *load) awaitNote(text string, limit time.Duration) {
+	l.t.Helper()
+	for end := time.Now().Add(limit); ; time.Sleep(10 * time.Millisecond) {
+		l.mu.Lock()
+		notes := maps.Clone(l.broken)
+		l.mu.Unlock()
+		for note := range notes {
+			if strings.Contains(note, text) {
+				return
+			}
+		}
+		if time.Now().After(end) {
+			l.t.Fatalf("no write was answered with %q in %v; what came: %v", text, limit, notes)
+		}
+	}
+}
+
 func (l *load) fail(format string, args ...any) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -28,6 +28,9 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
+// given is the gateway that is tested; without it one is built.
+var given = flag.String("gateway", "", "path of the esperanto binary; if empty, one is built")
+
 var build = sync.OnceValues(func() (path string, err error) {
 	if folder, err = os.MkdirTemp("", "esperanto-faults-"); err != nil {
 		return "", err
@@ -42,6 +45,9 @@ var build = sync.OnceValues(func() (path string, err error) {
 // binary builds the gateway, once.
 func binary(t *testing.T) string {
 	t.Helper()
+	if *given != "" {
+		return *given
+	}
 	path, err := build()
 	if err != nil {
 		t.Fatal(err)
@@ -109,6 +115,14 @@ func (r *rig) inKafka(k *harness.KafkaCluster) {
 	}
 	r.global = fmt.Sprintf("esperanto {\njournal {\nbrokers %s\ntopic %sjournal\npartitions 4%s\n}\n}",
 		strings.Join(k.Addrs(), " "), k.Prefix(r.T), single)
+}
+
+// inFolder puts the journal into a folder of the test's own and returns where its
+// files are.
+func (r *rig) inFolder() string {
+	dir := r.TempDir()
+	r.global = fmt.Sprintf("esperanto {\njournal {\npath %s\n}\n}", dir)
+	return filepath.Join(dir, "default")
 }
 
 func (r *rig) gatewayOptions() gateway.Options {
@@ -182,7 +196,7 @@ func (r *rig) blow(err error) {
 func (r *rig) final() {
 	r.Helper()
 	r.load.stop()
-	check.Final{A: r.a, B: r.b, Prefix: r.prefix, Gateways: r.gateways, Ledger: &r.load.ledger}.Check(r.T)
+	check.Final{A: r.a, B: r.b, Prefix: r.prefix, Gateways: r.gateways, Ledger: &r.load.ledger, Limit: 2 * time.Minute}.Check(r.T)
 	exact, open := r.load.ledger.Exact()
 	acked, unknown := r.load.counts()
 	r.Logf("%d acknowledged writes, %d without an answer, %d faults, %d documents known exactly, %d of one state among several; %.1f s",
