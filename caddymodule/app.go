@@ -144,7 +144,7 @@ func (a *App) attach(h *Handler) error {
 		Tasks:      r.tasks,
 		Dialect:    h.dialect,
 		MaxBody:    h.MaxBody,
-		MergeTypes: h.Types == mergeTypes,
+		Types:      h.typesSetting(),
 		Done:       counted(h.Name),
 		Fired:      changed(h.Name),
 		Watch:      r.readiness,

@@ -105,7 +105,7 @@ func parseHandler(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
 //	    target  <cluster>
 //	    master  <cluster>
 //	    dialect <version>
-//	    types   refuse|merge
+//	    types   refuse|merge|split
 //
 //	    max_body        <size>
 //	    write_timeout   <duration>

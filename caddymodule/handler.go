@@ -14,6 +14,7 @@ import (
 
 	"github.com/esperanto-es/esperanto/internal/esapi"
 	"github.com/esperanto-es/esperanto/internal/gateway"
+	"github.com/esperanto-es/esperanto/translate"
 )
 
 func init() {
@@ -55,9 +56,9 @@ type Handler struct {
 	Dialect string `json:"dialect,omitempty"`
 
 	// What becomes of an index with several mapping types, which 5.x has and newer
-	// versions do not: `refuse` a second type, or `merge` them into one index of
-	// the newer cluster. Default: refuse. It must stay what it is while there are
-	// such indices.
+	// versions do not: `refuse` a second type, `merge` them into one index of the
+	// newer cluster, or `split` them into an index for each. Default: refuse. It
+	// must stay what it is while there are such indices.
 	Types string `json:"types,omitempty"`
 
 	// The largest request body in bytes, unpacked. Larger ones are answered 413.
@@ -276,24 +277,28 @@ func (h *Handler) check() error {
 	return h.checkReadiness()
 }
 
-// mergeTypes is the value of types with which several types share an index.
-const mergeTypes = "merge"
+// typesSetting is what the option types says.
+func (h *Handler) typesSetting() translate.TypesSetting {
+	if h.Types == "refuse" {
+		return translate.RefuseTypes
+	}
+	return translate.TypesSetting(h.Types)
+}
 
 func (h *Handler) checkTypes() error {
-	switch h.Types {
-	case "", "refuse":
+	setting := h.typesSetting()
+	switch setting {
+	case translate.RefuseTypes:
 		return nil
-	case "split":
-		return errors.New("types split, an index for each type, is not there yet; write merge, with which types share an index of the newer cluster, or refuse")
-	case mergeTypes:
+	case translate.MergeTypes, translate.SplitTypes:
 	default:
-		return fmt.Errorf("types %s: write refuse or merge", h.Types)
+		return fmt.Errorf("types %s: write refuse, merge or split", h.Types)
 	}
 	if v, err := parseVersion(h.Dialect); err == nil && !v.IsZero() && v.Major > 5 {
-		return fmt.Errorf("types merge has no use for clients of %s: only 5.x has several types in an index", h.Dialect)
+		return fmt.Errorf("types %s has no use for clients of %s: only 5.x has several types in an index", h.Types, h.Dialect)
 	}
 	if h.Target != "" {
-		return errors.New("types merge is not there yet for a gateway with a target: documents of a second type would not reach the other cluster; leave out target, or write refuse")
+		return fmt.Errorf("types %s is not there yet for a gateway with a target: documents of a second type would not reach the other cluster; leave out target, or write refuse", h.Types)
 	}
 	return nil
 }

@@ -20,10 +20,10 @@ type Facts interface {
 
 	// AddType makes sure, before it returns, that an index of a cluster without
 	// types (6 and later) holds documents of a type, beside those of others: the
-	// first type of an index is its Type, others are its Further. An index that is
-	// missing is created. ok is false if that was not possible; the cluster then
-	// says why to whoever writes to it.
-	AddType(ctx context.Context, index, mappingType string) (f IndexFacts, ok bool, err error)
+	// first type of an index is its Type, others are its Further or, if types are
+	// split, its Apart. An index that is missing is created. ok is false if that was
+	// not possible; the cluster then says why to whoever writes to it.
+	AddType(ctx context.Context, index, mappingType string, how TypesSetting) (f IndexFacts, ok bool, err error)
 }
 
 // A Gatherer is a Facts that can ask for many indices at once.
@@ -67,6 +67,10 @@ type IndexFacts struct {
 	Further []string
 	Parents map[string]string
 
+	// Apart are the types that have an index of their own, sorted. PartOf is the
+	// index that the application knows, if this is one of those.
+	Apart  []string
+	PartOf string
 	// InAll says which fields, by full path, an application put into _all or left
 	// out: "_all" whether there is that field, "*" what holds of all others.
 	InAll map[string]bool

@@ -16,7 +16,7 @@ func (f *forgetful) Index(context.Context, string) (translate.IndexFacts, bool, 
 }
 func (f *forgetful) Expand(context.Context, string) ([]string, error) { return nil, nil }
 func (f *forgetful) Learn(string, string)                             {}
-func (f *forgetful) AddType(context.Context, string, string) (translate.IndexFacts, bool, error) {
+func (f *forgetful) AddType(context.Context, string, string, translate.TypesSetting) (translate.IndexFacts, bool, error) {
 	return translate.IndexFacts{}, false, nil
 }
 func (f *forgetful) ForgetAll()             { f.forgot++ }

@@ -1,19 +1,38 @@
 package translate
 
 import (
+	"cmp"
 	"context"
 	"maps"
 	"slices"
 	"strings"
 )
 
-// Several mapping types in one index, which 5.x has and newer versions do not:
-// with the setting "types merge" they share one index of the newer cluster. The
-// first type's documents look as they would without others. Documents of a
-// further type have its name in their id and in the field TypeField.
+// Several mapping types in one index, which 5.x has and newer versions do not.
+// The first type's documents look as they would without others. With the setting
+// "types merge" documents of a further type lie beside them, with its name in
+// their id and in the field TypeField. With "types split" each further type has
+// an index of its own, in which its documents are what the application wrote.
 
-// Fields of our own in the mapping of an index that holds several types.
+// TypesSetting is the setting "types".
+type TypesSetting string
+
 const (
+	RefuseTypes TypesSetting = "" // an index holds one type, as on 6.x
+	MergeTypes  TypesSetting = "merge"
+	SplitTypes  TypesSetting = "split"
+)
+
+// Fields of our own in the mapping of an index that holds several types. They are
+// no _meta, which an application replaces as a whole when it writes its own.
+const (
+	// ApartField is an object in the mapping alone: it has a member for each type
+	// that has an index of its own.
+	ApartField = "esperanto_split"
+	// PartOfField is one in the mapping of such an index: it has a member for the
+	// index that the application knows, and that one for the type.
+	PartOfField = "esperanto_split_of"
+
 	// TypeField is a keyword that documents of further types have.
 	TypeField = "esperanto_type"
 	// TypesField is an object in the mapping alone: it has a member for each
@@ -25,28 +44,62 @@ const (
 
 // IsOwnField reports whether a field of a mapping or a document is one of ours.
 func IsOwnField(name string) bool {
-	return name == TypeField || name == TypesField || name == JoinField || name == AllField
+	return name == TypeField || name == TypesField || name == JoinField || name == ApartField || name == PartOfField || name == AllField
 }
 
 // TypeMark is what stands for a type in TypeField and JoinField. A search in all
 // fields for the type's name does not find it.
 func TypeMark(mappingType string) string { return "#" + mappingType }
 
-// HasType reports whether an index holds documents of a type.
+// HasType reports whether an index holds documents of a type, or another index
+// does so for it.
 func (f *IndexFacts) HasType(mappingType string) bool {
-	return mappingType != "" && (f.Type == mappingType || slices.Contains(f.Further, mappingType))
+	return mappingType != "" && (f.Type == mappingType || slices.Contains(f.Further, mappingType) || slices.Contains(f.Apart, mappingType))
 }
 
 // WithType are the facts of the index when it holds documents of a type, too.
-func (f IndexFacts) WithType(mappingType string) IndexFacts {
+func (f IndexFacts) WithType(mappingType string, how TypesSetting) IndexFacts {
+	add := func(types []string) []string {
+		types = append(slices.Clone(types), mappingType)
+		slices.Sort(types)
+		return types
+	}
 	switch {
 	case f.Type == "":
 		f.Type = mappingType
-	case !f.HasType(mappingType):
-		f.Further = append(slices.Clone(f.Further), mappingType)
-		slices.Sort(f.Further)
+	case f.HasType(mappingType):
+	case how == SplitTypes:
+		f.Apart = add(f.Apart)
+	default:
+		f.Further = add(f.Further)
 	}
 	return f
+}
+
+// On says where the document of a type and an id, as the application knows them,
+// lies on the cluster.
+func (f *IndexFacts) On(mappingType, id string) (index, onCluster string) {
+	return f.IndexFor(mappingType), f.IDFor(mappingType, id)
+}
+
+// Shown is the reverse of On: as what the application knows the document that
+// lies in this index under an id.
+func (f *IndexFacts) Shown(onCluster string) (index, mappingType, id string) {
+	mappingType, id = f.TypeAndID(onCluster)
+	return cmp.Or(f.PartOf, f.Name), mappingType, id
+}
+
+// IndexFor is the index on the cluster that holds the documents of a type.
+func (f *IndexFacts) IndexFor(mappingType string) string {
+	if slices.Contains(f.Apart, mappingType) {
+		return ApartIndex(f.Name, mappingType)
+	}
+	return f.Name
+}
+
+// ApartIndex is the name of a type's own index.
+func ApartIndex(index, mappingType string) string {
+	return index + "-" + strings.ToLower(mappingType)
 }
 
 // IDFor is the id on the cluster of a document of one of the index's types.
@@ -149,6 +202,18 @@ func OwnProperties(further []string, parents map[string]string) string {
 	return b.String()
 }
 
+// ApartProperty is the member of a mapping's properties that says that a type of
+// the index has one of its own.
+func ApartProperty(mappingType string) string {
+	return Quote(ApartField) + `:{"properties":{` + Quote(EscapeType(mappingType)) + `:{"type":"object"}}}`
+}
+
+// PartOfProperty is the member of the properties of a type's own index that says
+// whose it is.
+func PartOfProperty(index, mappingType string) string {
+	return Quote(PartOfField) + `:{"properties":{` + Quote(EscapeType(index)) + `:{"properties":{` + Quote(EscapeType(mappingType)) + `:{"type":"object"}}}}}`
+}
+
 // EscapeType writes a type's name as a field's, in which a dot would part.
 func EscapeType(mappingType string) string {
 	return strings.NewReplacer("%", "%25", ".", "%2E").Replace(mappingType)
@@ -159,14 +224,21 @@ func UnescapeType(field string) string {
 	return strings.NewReplacer("%25", "%", "%2E", ".").Replace(field)
 }
 
-type mergedTypesKey struct{}
+type typesKey struct{}
 
-// WithMergedTypes sets "types merge" for the exchanges of a context.
-func WithMergedTypes(ctx context.Context) context.Context {
-	return context.WithValue(ctx, mergedTypesKey{}, true)
+// WithTypes sets what becomes of several types for the exchanges of a context.
+func WithTypes(ctx context.Context, setting TypesSetting) context.Context {
+	return context.WithValue(ctx, typesKey{}, setting)
+}
+
+// Types is what becomes of several types in an index.
+func (x *Exchange) Types() TypesSetting {
+	setting, _ := x.ctx.Value(typesKey{}).(TypesSetting)
+	return setting
 }
 
 // MergesTypes reports whether several types share an index of the cluster.
-func (x *Exchange) MergesTypes() bool {
-	return x.ctx.Value(mergedTypesKey{}) != nil
-}
+func (x *Exchange) MergesTypes() bool { return x.Types() == MergeTypes }
+
+// SplitsTypes reports whether further types have indices of their own.
+func (x *Exchange) SplitsTypes() bool { return x.Types() == SplitTypes }

@@ -320,11 +320,12 @@ func (s *Sender) lines(w *walker, l lines, body []byte) ([]byte, error) {
 		if len(trimSpace(line)) == 0 && (l.Head == BulkAction || first && w.x.Client.Before(V(8, 0))) {
 			continue // blank lines between items are skipped by all (BULK-17), up to 7.x the first of an msearch too (MS-02)
 		}
+		from := len(out)
 		if out, err = w.line(out, head, line); err != nil {
 			return nil, err
 		}
 		if l.Head == MsearchHeader {
-			w.x.searched = searchedIn(line)
+			w.x.searched = searchedIn(out[from:])
 		}
 		p, follows := l.Body(line)
 		if !follows || len(body) == 0 {
@@ -404,7 +405,11 @@ func (s *Sender) answer(x *Exchange, asked *esapi.Request, a *esapi.Response) (*
 	if a.Status >= 400 && root == nil {
 		root = s.plan.answer.liveOrNil(Answer)
 	}
-	if root == nil || asked.Method == http.MethodHead || !isJSON(a.Header) {
+	atEnd, _ := x.Noted(atEndNote).(func([]byte) []byte)
+	if a.Status >= 400 {
+		atEnd = nil
+	}
+	if root == nil && atEnd == nil || asked.Method == http.MethodHead || !isJSON(a.Header) {
 		return s.finish(x, out), nil
 	}
 	length, err := strconv.ParseInt(a.Header.Get("Content-Length"), 10, 64)
@@ -413,14 +418,18 @@ func (s *Sender) answer(x *Exchange, asked *esapi.Request, a *esapi.Response) (*
 	if err != nil {
 		_, small = peek(a, smallAnswer) // of a length that is not known
 	}
-	if small {
+	if small || atEnd != nil {
 		defer a.Body.Close()
 		var b bytes.Buffer
 		if err := translateTo(&b, x, root, a.Body); err != nil {
 			return nil, asError(err)
 		}
-		out.Header.Set("Content-Length", strconv.Itoa(b.Len()))
-		out.Body = io.NopCloser(bytes.NewReader(b.Bytes()))
+		body := b.Bytes()
+		if atEnd != nil {
+			body = atEnd(body)
+		}
+		out.Header.Set("Content-Length", strconv.Itoa(len(body)))
+		out.Body = io.NopCloser(bytes.NewReader(body))
 		return s.finish(x, out), nil
 	}
 	if a.Status < 400 {
@@ -429,6 +438,12 @@ func (s *Sender) answer(x *Exchange, asked *esapi.Request, a *esapi.Response) (*
 	out.Body = &streamedBody{x: x, root: root, from: a.Body}
 	return s.finish(x, out), nil
 }
+
+const atEndNote = "what is done to the answer at its end"
+
+// AtEnd lets the body of a successful answer be changed once it has been
+// translated. It is held whole: that is for answers whose nodes are as large.
+func (x *Exchange) AtEnd(do func(body []byte) []byte) { x.Note(atEndNote, do) }
 
 // repeatStatus writes the status that rules have given an error into its body,
 // where Elasticsearch repeats it.

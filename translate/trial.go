@@ -56,10 +56,10 @@ type deafFacts struct{ Facts }
 func (deafFacts) Learn(string, string) {}
 
 // AddType implements Facts: it tells what the index would be.
-func (d deafFacts) AddType(ctx context.Context, index, mappingType string) (IndexFacts, bool, error) {
+func (d deafFacts) AddType(ctx context.Context, index, mappingType string, how TypesSetting) (IndexFacts, bool, error) {
 	f, exists, err := d.Facts.Index(ctx, index)
 	if !exists {
 		f = IndexFacts{Name: index}
 	}
-	return f.WithType(mappingType), true, err
+	return f.WithType(mappingType, how), true, err
 }

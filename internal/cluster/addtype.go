@@ -10,7 +10,7 @@ import (
 // AddType implements translate.Facts. What is added is decided by the cluster,
 // so that gateways beside this one come to the same; here one type is added at a
 // time.
-func (f *Facts) AddType(ctx context.Context, index, mappingType string) (translate.IndexFacts, bool, error) {
+func (f *Facts) AddType(ctx context.Context, index, mappingType string, how translate.TypesSetting) (translate.IndexFacts, bool, error) {
 	select {
 	case f.adding <- struct{}{}:
 		defer func() { <-f.adding }()
@@ -27,7 +27,7 @@ func (f *Facts) AddType(ctx context.Context, index, mappingType string) (transla
 		if known, exists, err = f.Lookup(ctx, index); err != nil || exists && known.HasType(mappingType) {
 			return known.IndexFacts, true, err
 		}
-		if err := f.addType(ctx, index, known, exists, mappingType); err != nil {
+		if err := f.addType(ctx, index, known, exists, mappingType, how); err != nil {
 			return translate.IndexFacts{}, false, err
 		}
 		f.ForgetAll()
@@ -38,26 +38,38 @@ func (f *Facts) AddType(ctx context.Context, index, mappingType string) (transla
 
 // addType does it once. That the cluster refuses it is no error: it may be done
 // already, and whoever writes gets the cluster's own words.
-func (f *Facts) addType(ctx context.Context, index string, known Index, exists bool, mappingType string) error {
+func (f *Facts) addType(ctx context.Context, index string, known Index, exists bool, mappingType string, how translate.TypesSetting) error {
 	v, err := f.c.Version(ctx)
 	if err != nil {
 		return err
 	}
-	if known.Type == "" && exists && v.Major >= 7 {
-		return f.c.rememberType(ctx, index, mappingType)
-	}
-	target, body := Path(index), `{}` // a template may say which types it has
 	switch {
 	case !exists:
+		return f.put(ctx, Path(index), `{}`) // a template may say which types it has
+	case known.Type == "" && v.Major >= 7:
+		return f.c.rememberType(ctx, index, mappingType)
 	case known.Type == "":
-		target = Path(known.Name, "_mapping", mappingType)
-	default:
-		target = Path(known.Name, "_mapping")
-		if v.Major < 7 {
-			target = Path(known.Name, "_mapping", known.Type)
-		}
-		body = `{"properties":{` + translate.OwnProperties([]string{mappingType}, nil) + `}}`
+		return f.put(ctx, Path(known.Name, "_mapping", mappingType), `{}`)
+	case how == translate.SplitTypes:
+		return f.splitType(ctx, known, mappingType)
 	}
+	return f.putOwn(ctx, known, translate.OwnProperties([]string{mappingType}, nil))
+}
+
+// putOwn adds members of ours to the properties of an index's mapping.
+func (f *Facts) putOwn(ctx context.Context, known Index, properties string) error {
+	v, err := f.c.Version(ctx)
+	if err != nil {
+		return err
+	}
+	target := Path(known.Name, "_mapping")
+	if v.Major < 7 {
+		target = Path(known.Name, "_mapping", known.Type)
+	}
+	return f.put(ctx, target, `{"properties":{`+properties+`}}`)
+}
+
+func (f *Facts) put(ctx context.Context, target, body string) error {
 	status, answer, err := f.c.Do(ctx, http.MethodPut, target, []byte(body))
 	if err != nil {
 		return err

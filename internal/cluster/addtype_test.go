@@ -65,7 +65,7 @@ func TestAddTypes(t *testing.T) {
 	var wg sync.WaitGroup
 	for i := range 8 {
 		wg.Go(func() {
-			f, ok, err := c.Facts().AddType(t.Context(), "shop", fmt.Sprintf("type.%d", i%4))
+			f, ok, err := c.Facts().AddType(t.Context(), "shop", fmt.Sprintf("type.%d", i%4), translate.MergeTypes)
 			if err != nil || !ok || !f.HasType(fmt.Sprintf("type.%d", i%4)) {
 				t.Errorf("type %d: %+v, %v, %v", i, f, ok, err)
 			}

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"testing"
 	"time"
+
+	"github.com/esperanto-es/esperanto/translate"
 )
 
 // Who waits for another one's type to be added gives up when its request ends.
@@ -13,7 +15,7 @@ func TestAddTypeWaitsWithItsContext(t *testing.T) {
 	f.adding <- struct{}{}
 	ctx, cancel := context.WithTimeout(context.Background(), time.Millisecond)
 	defer cancel()
-	if _, _, err := f.AddType(ctx, "b", "t"); !errors.Is(err, context.DeadlineExceeded) {
+	if _, _, err := f.AddType(ctx, "b", "t", translate.MergeTypes); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("error %v", err)
 	}
 }

@@ -241,13 +241,27 @@ func (i *Index) readMapping(m gjson.Result) {
 	readFields(i.Fields, "", m.Get("properties"), 0)
 }
 
-// readOwnFields reads which types share the index, and what it left out of _all.
+// readOwnFields reads which types share the index, which have their own and
+// whose it is, and what is left out of _all.
 func (i *Index) readOwnFields(properties gjson.Result) {
 	properties.Get(translate.TypesField).Get("properties").ForEach(func(name, _ gjson.Result) bool {
 		i.Further = append(i.Further, translate.UnescapeType(name.String()))
 		return true
 	})
 	slices.Sort(i.Further)
+	properties.Get(translate.ApartField).Get("properties").ForEach(func(name, _ gjson.Result) bool {
+		i.Apart = append(i.Apart, translate.UnescapeType(name.String()))
+		return true
+	})
+	slices.Sort(i.Apart)
+	properties.Get(translate.PartOfField).Get("properties").ForEach(func(index, types gjson.Result) bool {
+		i.PartOf = translate.UnescapeType(index.String())
+		types.Get("properties").ForEach(func(name, _ gjson.Result) bool {
+			i.Type = translate.UnescapeType(name.String())
+			return false
+		})
+		return false
+	})
 	properties.Get(translate.AllField).Get("properties").ForEach(func(path, entry gjson.Result) bool {
 		if i.InAll == nil {
 			i.InAll = map[string]bool{}

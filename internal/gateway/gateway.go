@@ -45,9 +45,9 @@ type Config struct {
 
 	// Dialect is the version that clients speak; zero: that of Source.
 	Dialect esapi.Version
-	// MergeTypes lets the mapping types of a 5.x index share one index of a newer
-	// cluster. Else a second type is refused.
-	MergeTypes bool
+	// Types is what becomes of several mapping types in an index of 5.x clients on
+	// a newer cluster.
+	Types translate.TypesSetting
 	// MaxBody bounds a request's unpacked body in bytes. If zero, 100 MiB.
 	MaxBody int64
 	// VersionWait bounds how long a request waits for the version of a cluster
@@ -254,8 +254,8 @@ func (g *Gateway) through(ctx context.Context, dialect esapi.Version, e esapi.En
 		translator.OnFired = seen.fired(g.Fired)
 		sender = translator
 	}
-	if g.MergeTypes {
-		ctx = translate.WithMergedTypes(ctx)
+	if g.Types != translate.RefuseTypes {
+		ctx = translate.WithTypes(ctx, g.Types)
 	}
 	t.answer, err = sender.Send(ctx, req)
 	if probe != nil {

@@ -37,8 +37,8 @@ type Sight struct {
 	// Fired is what the translation for By needed, nil if there was none.
 	Fired  *translate.Fired
 	Status int
-	// MergeTypes says that the types of a 5.x index share one index.
-	MergeTypes bool
+	// Types is what becomes of several types in an index of 5.x clients.
+	Types translate.TypesSetting
 }
 
 // seenBody is up to which length a body is kept for a Watcher, in bytes.
@@ -62,7 +62,7 @@ func (g *Gateway) look(r *http.Request, e esapi.Endpoint, dialect esapi.Version)
 		return nil
 	}
 	l := &look{to: g.Watch}
-	l.For, l.Dialect, l.Endpoint, l.MergeTypes = purpose, dialect, e, g.MergeTypes
+	l.For, l.Dialect, l.Endpoint, l.Types = purpose, dialect, e, g.Types
 	l.Request = &esapi.Request{Method: r.Method, Path: r.URL.EscapedPath(), Params: esapi.ParseParams(r.URL.RawQuery), Header: http.Header{}}
 	for _, name := range []string{"Accept", "Content-Type", "Content-Encoding"} {
 		if v := r.Header.Get(name); v != "" {

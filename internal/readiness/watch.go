@@ -195,8 +195,8 @@ func (w *Watch) look(s gateway.Sight) {
 		w.count(func(s *state) { s.TooLarge++ })
 		return
 	}
-	if s.MergeTypes {
-		ctx = translate.WithMergedTypes(ctx)
+	if s.Types != translate.RefuseTypes {
+		ctx = translate.WithTypes(ctx, s.Types)
 	}
 	trial := func() translate.Trial {
 		return translate.Try(ctx, s.Dialect, version, facts(s, w.To), s.Request)

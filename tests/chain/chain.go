@@ -22,7 +22,7 @@ type Options struct {
 	Dialect string // version that its clients speak, "5.6.16"
 	Cluster string // URL of the only node
 
-	MergeTypes bool // "types merge"
+	Types translate.TypesSetting // "types"
 
 	// Fired, if not nil, is told what the translation of a request needed.
 	Fired func(translate.Fired)
@@ -53,7 +53,7 @@ func Start(o Options) (*Gateway, error) {
 	g := gateway.New(gateway.Config{
 		Source:     c,
 		Dialect:    dialect,
-		MergeTypes: o.MergeTypes,
+		Types: o.Types,
 		Fired:      o.Fired,
 		Forward:    func(*cluster.Cluster) gateway.Forwarder { return noForwarder{} },
 		Enter:      func(context.Context, bool) (gateway.Lease, error) { return lease{c}, nil },

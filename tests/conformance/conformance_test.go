@@ -21,6 +21,7 @@ import (
 	"github.com/esperanto-es/esperanto/internal/esapi"
 	"github.com/esperanto-es/esperanto/tests/chain"
 	"github.com/esperanto-es/esperanto/tests/harness"
+	"github.com/esperanto-es/esperanto/translate"
 )
 
 var (
@@ -210,7 +211,7 @@ func runTest(ctx context.Context, p pair, s *suite, ts *test, base string, clien
 		return (&session{suite: s, base: base, client: client}).run(ctx, ts), nil
 	}
 	sent := &recorder{}
-	g, err := chain.Start(chain.Options{Dialect: release(p.client), Cluster: base, MergeTypes: p.client == 5, Fired: sent.told, Wrap: func(next esapi.Sender) esapi.Sender {
+	g, err := chain.Start(chain.Options{Dialect: release(p.client), Cluster: base, Types: typesFor(p), Fired: sent.told, Wrap: func(next esapi.Sender) esapi.Sender {
 		sent.next = next
 		return sent
 	}})
@@ -220,6 +221,15 @@ func runTest(ctx context.Context, p pair, s *suite, ts *test, base string, clien
 	defer g.Close()
 	defer client.CloseIdleConnections()
 	return (&session{suite: s, base: g.URL, client: client, sent: sent}).run(ctx, ts), nil
+}
+
+// typesFor is what becomes of several types in an index, which the tests of 5
+// have.
+func typesFor(p pair) translate.TypesSetting {
+	if p.client == 5 {
+		return translate.MergeTypes
+	}
+	return translate.RefuseTypes
 }
 
 // judge holds what came out of a pair against its list.

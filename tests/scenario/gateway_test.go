@@ -9,7 +9,7 @@ import (
 // newGateway serves clients of a dialect on a cluster of another version.
 func newGateway(t *testing.T, s *subject, dialect, clusterURL string) string {
 	t.Helper()
-	g, err := chain.Start(chain.Options{Dialect: dialect, Cluster: clusterURL, MergeTypes: s.mergeTypes})
+	g, err := chain.Start(chain.Options{Dialect: dialect, Cluster: clusterURL, Types: s.types})
 	if err != nil {
 		t.Fatal(err)
 	}

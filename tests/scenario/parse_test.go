@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/esperanto-es/esperanto/translate"
 )
 
 //go:embed steps/*.steps
@@ -53,7 +55,7 @@ type subject struct {
 	only  []int  // the majors that take part
 	steps []*step
 
-	mergeTypes bool // "types merge" in the gateway
+	types translate.TypesSetting // of the gateway
 }
 
 func readSubjects() ([]*subject, error) {
@@ -67,16 +69,41 @@ func readSubjects() ([]*subject, error) {
 		if err != nil {
 			return nil, err
 		}
-		s, err := parseSubject(strings.TrimSuffix(f.Name(), ".steps"), string(text))
+		subjects, err := parseFile(strings.TrimSuffix(f.Name(), ".steps"), string(text))
 		if err != nil {
 			return nil, err
 		}
-		all = append(all, s)
+		all = append(all, subjects...)
 	}
 	return all, nil
 }
 
 var requestLine = regexp.MustCompile(`^(?:for ([5-8 ]+): )?(GET|HEAD|POST|PUT|DELETE) (\S+)$`)
+
+var typesLine = regexp.MustCompile(`(?m)^types (.+)$`)
+
+// parseFile reads a file. One with several settings of types is a subject for
+// each, under the file's name and the setting's: "types" and "types-split".
+func parseFile(name, text string) ([]*subject, error) {
+	settings := []string{""}
+	if m := typesLine.FindStringSubmatch(text); m != nil {
+		settings = strings.Fields(m[1])
+	}
+	var all []*subject
+	for i, setting := range settings {
+		as := name
+		if i > 0 {
+			as += "-" + setting
+		}
+		s, err := parseSubject(as, text)
+		if err != nil {
+			return nil, err
+		}
+		s.types = translate.TypesSetting(setting)
+		all = append(all, s)
+	}
+	return all, nil
+}
 
 func parseSubject(name, text string) (*subject, error) {
 	s := &subject{name: name, only: majors}
@@ -98,8 +125,7 @@ func parseSubject(name, text string) (*subject, error) {
 		case strings.HasPrefix(line, "#"):
 		case strings.HasPrefix(line, "seven "):
 			s.seven = strings.TrimPrefix(line, "seven ")
-		case line == "types merge":
-			s.mergeTypes = true
+		case typesLine.MatchString(line):
 		case strings.HasPrefix(line, "only "):
 			s.only = parseMajors(strings.TrimPrefix(line, "only "))
 		case strings.HasPrefix(line, "--- "):

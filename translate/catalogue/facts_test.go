@@ -35,7 +35,10 @@ func (f *fakeFacts) parse(text string) {
 			types := strings.Split(fields[1], ",") // "blog,comment<blog": comment is a child of blog
 			for i, t := range types {
 				t, parent, isChild := strings.Cut(t, "<")
-				if i == 0 {
+				if own, apart := strings.CutPrefix(t, "+"); apart {
+					index.Apart = append(index.Apart, own)
+					f.addApart(index.Name, own)
+				} else if i == 0 {
 					index.Type = t
 				} else {
 					index.Further = append(index.Further, t)
@@ -61,8 +64,13 @@ func (f *fakeFacts) parse(text string) {
 	}
 }
 
+func (f *fakeFacts) addApart(index, mappingType string) {
+	name := translate.ApartIndex(index, mappingType)
+	f.indices[name] = translate.IndexFacts{Name: name, Type: mappingType, PartOf: index, Fields: map[string]translate.Field{}}
+}
+
 func (f *fakeFacts) Index(_ context.Context, name string) (translate.IndexFacts, bool, error) {
-	if a := f.aliases[name]; len(a) == 1 {
+	if a := f.aliases[name]; len(a) == 1 || len(a) > 1 && strings.HasPrefix(a[1], a[0]+"-") {
 		name = a[0]
 	}
 	index, ok := f.indices[name]
@@ -88,13 +96,16 @@ func (f *fakeFacts) Expand(_ context.Context, expression string) ([]string, erro
 
 func (f *fakeFacts) Learn(index, mappingType string) { f.learned[index] = mappingType }
 
-func (f *fakeFacts) AddType(ctx context.Context, name, mappingType string) (translate.IndexFacts, bool, error) {
+func (f *fakeFacts) AddType(ctx context.Context, name, mappingType string, how translate.TypesSetting) (translate.IndexFacts, bool, error) {
 	index, ok, err := f.Index(ctx, name)
 	if !ok {
 		index.Name = name
 	}
-	index = index.WithType(mappingType)
+	index = index.WithType(mappingType, how)
 	f.indices[index.Name] = index
+	if slices.Contains(index.Apart, mappingType) {
+		f.addApart(index.Name, mappingType)
+	}
 	return index, true, err
 }
 
@@ -103,7 +114,7 @@ func TestTriesAddNoTypes(t *testing.T) {
 	facts := newFakeFacts()
 	facts.parse("shop book\n")
 	r := esapi.NewRequest("PUT", "/shop/order/1", []byte(`{"n":1}`))
-	trial := translate.Try(translate.WithMergedTypes(t.Context()), esapi.V(5, 6), esapi.V(8, 7), facts, r)
+	trial := translate.Try(translate.WithTypes(t.Context(), translate.MergeTypes), esapi.V(5, 6), esapi.V(8, 7), facts, r)
 	if trial.Err != nil || trial.Sent.Path != "/shop/_doc/order%231" {
 		t.Errorf("sent is %+v, the error %v", trial.Sent, trial.Err)
 	}
@@ -121,7 +132,7 @@ func (brokenFacts) Index(context.Context, string) (translate.IndexFacts, bool, e
 
 func (brokenFacts) Expand(context.Context, string) ([]string, error) { return nil, errNotAsked }
 
-func (brokenFacts) AddType(context.Context, string, string) (translate.IndexFacts, bool, error) {
+func (brokenFacts) AddType(context.Context, string, string, translate.TypesSetting) (translate.IndexFacts, bool, error) {
 	return translate.IndexFacts{}, false, errNotAsked
 }
 
@@ -133,7 +144,7 @@ func TestNothingIsAskedOfNoIndex(t *testing.T) {
 	for _, body := range []string{"{\"create\":{}}\n{\"n\":1}\n", "{\"index\":{\"_type\":\"a\",\"_id\":\"1\"}}\n{\"n\":1}\n", "{\"index\"\n{\"n\":1}\n"} {
 		stub := &stubCluster{t: t}
 		r := esapi.NewRequest("POST", "/_bulk", []byte(body))
-		for _, ctx := range []context.Context{t.Context(), translate.WithMergedTypes(t.Context())} {
+		for _, ctx := range []context.Context{t.Context(), translate.WithTypes(t.Context(), translate.MergeTypes)} {
 			if _, err := translate.NewSender(esapi.V(5, 6), esapi.V(8, 7), brokenFacts{newFakeFacts()}, stub).Send(ctx, r); err != nil {
 				t.Errorf("%q: %v", body, err)
 			}

@@ -27,10 +27,11 @@ var rewrite = flag.Bool("rewrite", false, "write the goldens' sent requests and 
 
 // TestGoldens runs every testdata/ID.way*.txtar through the whole plan of its
 // pair. The comment names the pair, "client 5.6.16 -> cluster 8.7.1", and maybe
-// the setting "types merge". Parts:
+// the setting "types merge" or "types split". Parts:
 //
 //	facts               lines "index type field:type[:format] …" or "alias -> index";
-//	                    several types as "blog,comment<blog", of which the last is a child
+//	                    several types as "blog,comment<blog", of which the last is a child,
+//	                    or "blog,+comment", of which the last has an index of its own
 //	request             what the client sends
 //	request.sent        what the cluster gets; repeated if it gets several
 //	response.received   what the cluster answers to each
@@ -200,8 +201,10 @@ func runGolden(t *testing.T, file string) (fired []string) {
 		}
 	}
 	ctx := translate.WithGatewayAddress(context.Background(), "gateway:9200")
-	if strings.Contains(string(archive.Comment), "types merge") {
-		ctx = translate.WithMergedTypes(ctx)
+	for _, setting := range []translate.TypesSetting{translate.MergeTypes, translate.SplitTypes} {
+		if strings.Contains(string(archive.Comment), "types "+string(setting)) {
+			ctx = translate.WithTypes(ctx, setting)
+		}
 	}
 	got := roundTrip(t, sender, ctx, r)
 

@@ -16,16 +16,17 @@ import (
 	"github.com/esperanto-es/esperanto/translate"
 )
 
-// Several mapping types in one index, with the setting "types merge": documents
-// on their way to the index that their types share, and back. What that does to
-// searches is in manytypes_search.go, to mappings in manytypes_mappings.go.
+// Several mapping types in one index, with the setting "types merge" or "types
+// split": documents on their way to where they lie, and back. What merging does
+// to searches is in manytypes_search.go, to mappings in manytypes_mappings.go;
+// what splitting does to requests for indices is in manytypes_split.go.
 
 func init() {
 	translate.Register(
 		&Change{
 			// 5.6 was the first that could be told to hold one type per index.
 			ID: "TYPE-05", Name: "AnIndexHoldsOneType", Since: V(5, 6), Removed: V(6, 0),
-			Doc: "An index holds documents of one type. With the setting types merge, several types of a 5.x application share one index of the cluster: documents of a further type have the id type#id and the field esperanto_type there.",
+			Doc: "An index holds documents of one type. With the setting types merge, several types of a 5.x application share one index of the cluster: documents of a further type have the id type#id and the field esperanto_type there. With types split each further type has an index of its own, index-type.",
 			OldClient: Direction{Fidelity: translate.Exact,
 				Request: []Rule{
 					at(translate.RequestHead, shareDocument),
@@ -33,8 +34,8 @@ func init() {
 					at(translate.RequestHead, askForParent),
 					at(translate.MgetBody, shareIDs),
 					at(translate.MgetItem, shareMgetItem),
-					at(translate.MgetItem, on6(countMgetItem)),
-					at(translate.BulkAction, on6(nextBulkItem)),
+					at(translate.MgetItem, itemsOn6(countMgetItem)),
+					at(translate.BulkAction, itemsOn6(nextBulkItem)),
 					at(translate.MsearchHeader, on6(shareMsearchHeader)),
 					at(translate.SearchBody, on6(shareSearch)),
 					at(translate.RequestEnd, on6(refuseLostTypes)),
@@ -46,7 +47,7 @@ func init() {
 					at(translate.Clause("percolate"), sharePointer("index", "type", "id")),
 				},
 				Response: append(each(showOwnType, typedNodes...),
-					at(translate.Doc, on6(showMgetItem)),
+					at(translate.Doc, itemsOn6(showMgetItem)),
 					at(translate.AnswerHead, showOwnLocation),
 					at(translate.AggResult, showSharedTypes),
 					at(translate.FieldCaps, hideOwnCaps),
@@ -93,10 +94,21 @@ func on6(do func(*Exchange, *Node) error) func(*Exchange, *Node) error {
 	}
 }
 
-// sharedFacts are the facts of an index that types may share, nil if it does not
-// exist, is no single one, or types do not share.
+// itemsOn6 is on6 for rules that items of a request need which the gateway
+// answers itself.
+func itemsOn6(do func(*Exchange, *Node) error) func(*Exchange, *Node) error {
+	return func(x *Exchange, n *Node) error {
+		if x.Types() == translate.RefuseTypes || x.Cluster.AtLeast(V(7, 0)) {
+			return nil
+		}
+		return do(x, n)
+	}
+}
+
+// sharedFacts are the facts of an index that may have several types, nil if it
+// does not exist, is no single one, or a second type is refused.
 func sharedFacts(x *Exchange, index string) (*translate.IndexFacts, error) {
-	if !x.MergesTypes() || x.Facts == nil || !isOneIndex(index) {
+	if x.Types() == translate.RefuseTypes || x.Facts == nil || !isOneIndex(index) {
 		return nil, nil
 	}
 	note := "the types of " + index
@@ -115,6 +127,7 @@ func sharedFacts(x *Exchange, index string) (*translate.IndexFacts, error) {
 type placed struct {
 	*translate.IndexFacts
 	asked   string // type, as the client names it
+	index   string
 	id      string
 	routing string
 	members string // of ours, in its source
@@ -123,8 +136,8 @@ type placed struct {
 // place finds out where a document lies; nil if it is in an index that does not
 // have its type. A write adds the type to the index.
 func place(x *Exchange, index, t, id, routing, parent string, writes bool) (*placed, error) {
-	if writes && x.MergesTypes() && t != "" && strings.HasPrefix(index, "<") {
-		return nil, x.Refuse("a document of a type in an index that is named by date math, with types merge")
+	if writes && x.Types() != translate.RefuseTypes && t != "" && strings.HasPrefix(index, "<") {
+		return nil, x.Refuse("a document of a type in an index that is named by date math, with types %s", x.Types())
 	}
 	if t == "" || t == "_all" || !isOneIndex(index) {
 		return nil, nil
@@ -133,8 +146,8 @@ func place(x *Exchange, index, t, id, routing, parent string, writes bool) (*pla
 	if err != nil {
 		return nil, err
 	}
-	if writes && x.MergesTypes() && x.Facts != nil && (f == nil || !f.HasType(t)) && esapi.ValidTypeName(t, x.Client) {
-		added, ok, err := x.Facts.AddType(x.Context(), index, t)
+	if writes && x.Types() != translate.RefuseTypes && x.Facts != nil && (f == nil || !f.HasType(t)) && esapi.ValidTypeName(t, x.Client) {
+		added, ok, err := x.Facts.AddType(x.Context(), index, t, x.Types())
 		if err != nil || !ok {
 			return nil, err
 		}
@@ -158,28 +171,47 @@ func place(x *Exchange, index, t, id, routing, parent string, writes bool) (*pla
 		return nil, &esapi.Error{Status: http.StatusBadRequest, Type: "routing_missing_exception",
 			Reason: "routing is required for [" + index + "]/[" + t + "]/[" + id + "]"}
 	}
-	return &placed{IndexFacts: f, asked: t, id: f.IDFor(t, id), routing: routing, members: f.OwnMembers(t, parent)}, nil
+	p := &placed{IndexFacts: f, asked: t, routing: routing, members: f.OwnMembers(t, parent)}
+	p.index, p.id = f.On(t, id)
+	return p, nil
 }
+
+// clusterType is the type that the document has in its index on the cluster.
+func (p *placed) clusterType() string {
+	if len(p.Apart) > 0 {
+		return p.asked
+	}
+	return p.Type
+}
+
+// several reports whether a document's index may not be taken as it is asked for.
+func several(f *translate.IndexFacts) bool { return sharing(f) || len(f.Apart) > 0 }
 
 // sharing reports whether the index holds anything beside documents of one type.
 func sharing(f *translate.IndexFacts) bool { return len(f.Further)+len(f.Parents) > 0 }
 
 // shareDocument changes a request to one document.
 func shareDocument(x *Exchange, _ *Node) error {
-	if !x.MergesTypes() || !slices.Contains(documentAPIs, x.Asked.API) || x.Endpoint.Type == "" {
+	if x.Types() == translate.RefuseTypes || !slices.Contains(documentAPIs, x.Asked.API) || x.Endpoint.Type == "" {
 		return nil
 	}
 	writes := slices.Contains(writeAPIs, x.Asked.API)
 	p, err := place(x, x.Endpoint.Index, x.Endpoint.Type, x.Endpoint.ID, x.Params.Get("routing"), x.Params.Get("parent"), writes)
-	if err != nil || p == nil || !sharing(p.IndexFacts) {
+	if err == nil && p == nil {
+		x.Endpoint.Index, err = withoutAlias(x, x.Endpoint.Index)
+	}
+	if err != nil || p == nil || !several(p.IndexFacts) {
 		return err
 	}
-	if x.Endpoint.ID == "" && p.asked != p.Type {
+	if x.Endpoint.ID == "" && p.asked != p.Type && sharing(p.IndexFacts) {
 		p.id = p.IDFor(p.asked, newID())
 		x.Params.Set("op_type", "create")
 	}
+	if len(p.Apart) > 0 {
+		x.Endpoint.Index = p.index
+	}
 	x.Endpoint.ID = p.id
-	x.Endpoint.Type = p.Type
+	x.Endpoint.Type = p.clusterType()
 	x.Edited()
 	x.Note(placedNote, p)
 	if x.Params.Drop("parent"); p.routing != "" {
@@ -224,6 +256,15 @@ func showOwnLocation(x *Exchange, _ *Node) error {
 		return nil
 	}
 	t, id := p.TypeAndID(p.id)
+	if len(p.Apart) > 0 {
+		parts[1], parts[2] = url.PathEscape(p.Name), url.PathEscape(p.asked)
+		_, query, found := strings.Cut(x.AnswerHeader.Get("Location"), "?")
+		if found {
+			query = "?" + query
+		}
+		x.AnswerHeader.Set("Location", strings.Join(parts, "/")+query)
+		return nil
+	}
 	parts[2], parts[3] = url.PathEscape(t), url.PathEscape(id)
 	if query != "" && p.routing != p.RoutingFor(t, id) {
 		query = "?" + query
@@ -291,7 +332,7 @@ func withoutOwnMembers(source string) string {
 // shareBulkItem changes the action line of a bulk; the line below it is changed
 // when the bulk is sent.
 func shareBulkItem(x *Exchange, n *Node) error {
-	if !x.MergesTypes() {
+	if x.Types() == translate.RefuseTypes {
 		return nil
 	}
 	t := orElse(n.Get("_type").String(), x.Asked.Type)
@@ -313,8 +354,16 @@ func shareBulkItem(x *Exchange, n *Node) error {
 			item.missing, item.mappingType = true, t
 		}
 	}
-	if err != nil || p == nil || !sharing(p.IndexFacts) {
+	if err == nil && p == nil {
+		return nameIndex(x, n, index)
+	}
+	if err != nil || !several(p.IndexFacts) {
 		return err
+	}
+	if len(p.Apart) > 0 {
+		n.SetString("_index", p.index)
+		n.SetString("_type", p.clusterType())
+		return nil
 	}
 	if id == "" && p.asked != p.Type && n.Name() != "delete" {
 		p.id = p.IDFor(p.asked, newID())
@@ -353,13 +402,13 @@ func setRouting(n *Node, routing string) {
 func shareIDs(x *Exchange, n *Node) error {
 	ids := n.Get("ids")
 	f, err := sharedFacts(x, x.Endpoint.Index)
-	if err != nil || f == nil || !sharing(f) || !ids.IsArray() {
+	if err != nil || f == nil || !several(f) || !ids.IsArray() {
 		return err
 	}
 	types := []string{x.Asked.Type}
 	switch {
 	case x.Asked.Type == "" && f.Parents == nil:
-		types = append([]string{f.Type}, f.Further...)
+		types = slices.Concat([]string{f.Type}, f.Further, f.Apart)
 		x.Via(oneOfTypes(len(types)))
 	case !f.HasType(x.Asked.Type):
 		return nil
@@ -395,7 +444,7 @@ func oneOfTypes(types int) translate.Step {
 }
 
 func shareMgetItem(x *Exchange, n *Node) error {
-	if !x.MergesTypes() {
+	if x.Types() == translate.RefuseTypes {
 		return nil
 	}
 	t := orElse(n.Get("_type").String(), x.Asked.Type)
@@ -409,8 +458,16 @@ func shareMgetItem(x *Exchange, n *Node) error {
 		}
 		return nil
 	}
-	if err != nil || p == nil || !sharing(p.IndexFacts) {
+	if err == nil && p == nil {
+		return nameIndex(x, n, index)
+	}
+	if err != nil || !several(p.IndexFacts) {
 		return err
+	}
+	if len(p.Apart) > 0 {
+		n.SetString("_index", p.index)
+		n.SetString("_type", p.clusterType())
+		return nil
 	}
 	n.SetString("_type", p.Type)
 	n.SetString("_id", p.id)
@@ -422,13 +479,17 @@ func shareMgetItem(x *Exchange, n *Node) error {
 func sharePointer(indexKey, typeKey, idKey string) func(*Exchange, *Node) error {
 	return func(x *Exchange, n *Node) error {
 		t := n.Get(typeKey).String()
-		if !x.MergesTypes() || !n.IsObject() || t == "" || !n.Has(idKey) {
+		if x.Types() == translate.RefuseTypes || !n.IsObject() || t == "" || !n.Has(idKey) {
 			return nil
 		}
 		p, err := place(x, orElse(n.Get(indexKey).String(), x.Searched()), t, n.Get(idKey).String(), firstOf(n, "routing", "_routing"),
 			firstOf(n, "parent", "_parent"), false)
 		if err != nil || p == nil || p.asked == p.Type {
 			return err
+		}
+		if len(p.Apart) > 0 {
+			n.SetString(indexKey, p.index)
+			return nil
 		}
 		n.SetString(typeKey, p.Type)
 		n.SetString(idKey, p.id)
@@ -445,6 +506,9 @@ func refuseSharedReindex(x *Exchange, n *Node) error {
 		return nil
 	}
 	for _, index := range []string{joined(member(n.Get("source"), "index")), member(n.Get("dest"), "index").String()} {
+		if err := refuseFamilies(x, index, "_reindex of an index (%s) whose types have indices of their own"); err != nil {
+			return err
+		}
 		shared, err := sharedIndices(x, index)
 		if err != nil {
 			return err
@@ -464,7 +528,12 @@ func showOwnType(x *Exchange, n *Node) error {
 	if err != nil || f == nil {
 		return nil // the answer is there; it is shown as it is
 	}
-	if id := n.Get("_id").String(); strings.Contains(id, "#") && !sharing(f) {
+	if f.PartOf != "" {
+		shown, _, _ := f.Shown("")
+		n.SetString("_index", shown)
+		return nil
+	}
+	if id := n.Get("_id").String(); strings.Contains(id, "#") && !sharing(f) && x.MergesTypes() {
 		f = sharedAnew(x, index, f)
 	}
 	if !sharing(f) {

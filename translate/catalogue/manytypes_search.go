@@ -239,7 +239,7 @@ func showSharedTypes(x *Exchange, n *Node) error {
 
 // hideOwnCaps leaves the fields of ours out of the fields' capabilities.
 func hideOwnCaps(x *Exchange, n *Node) error {
-	if x.MergesTypes() {
+	if x.Types() != translate.RefuseTypes {
 		edit(n, "fields", func(fields *Node) {
 			fields.DropIf(func(name string) bool { return strings.HasPrefix(name, "esperanto_") })
 		})

@@ -395,7 +395,7 @@ func putTypelessMapping(x *Exchange, _ *Node) error {
 	if x.Asked.API != "indices.put_mapping" {
 		return nil
 	}
-	t, index := x.Endpoint.Type, x.Asked.Index
+	t, index := x.Endpoint.Type, x.Endpoint.Index
 	if t != "" {
 		x.Endpoint.Type = ""
 		x.Edited()

@@ -122,23 +122,27 @@ func foreign(x *Exchange, known, t string) bool {
 // there is none to read (DOC-04), and none can be written beside the other type
 // (ERR-10).
 func foreignType(x *Exchange, known, t string) error {
+	index := x.Endpoint.Index
+	if f, ok, err := x.Facts.Index(x.Context(), index); ok && err == nil {
+		index = f.Name // answers do not name aliases
+	}
 	switch x.Asked.API {
 	case "index", "create", "update":
-		return secondType(x, x.Endpoint.Index, known, t)
+		return secondType(x, index, known, t)
 	case "get", "exists", "get_source", "exists_source":
 		x.Note(foreignDocumentNote, true)
-		answerInstead(x, http.StatusNotFound, `{"_index":`+translate.Quote(x.Endpoint.Index)+`,"_type":`+translate.Quote(t)+
+		answerInstead(x, http.StatusNotFound, `{"_index":`+translate.Quote(index)+`,"_type":`+translate.Quote(t)+
 			`,"_id":`+translate.Quote(x.Endpoint.ID)+`,"found":false}`)
 	case "explain":
-		answerInstead(x, http.StatusNotFound, `{"_index":`+translate.Quote(x.Endpoint.Index)+`,"_id":`+translate.Quote(x.Endpoint.ID)+`,"matched":false}`)
+		answerInstead(x, http.StatusNotFound, `{"_index":`+translate.Quote(index)+`,"_id":`+translate.Quote(x.Endpoint.ID)+`,"matched":false}`)
 	case "termvectors":
-		answerInstead(x, http.StatusOK, `{"_index":`+translate.Quote(x.Endpoint.Index)+`,"_id":`+translate.Quote(x.Endpoint.ID)+
+		answerInstead(x, http.StatusOK, `{"_index":`+translate.Quote(index)+`,"_id":`+translate.Quote(x.Endpoint.ID)+
 			`,"_version":0,"found":false,"took":0}`)
 	case "delete":
 		if x.Client.AtLeast(V(7, 0)) {
-			return secondType(x, x.Endpoint.Index, known, t)
+			return secondType(x, index, known, t)
 		}
-		answerInstead(x, http.StatusNotFound, `{"_index":`+translate.Quote(x.Endpoint.Index)+`,"_id":`+translate.Quote(x.Endpoint.ID)+
+		answerInstead(x, http.StatusNotFound, `{"_index":`+translate.Quote(index)+`,"_id":`+translate.Quote(x.Endpoint.ID)+
 			`,"_version":1,"result":"not_found","_shards":{"total":1,"successful":1,"failed":0}}`)
 	}
 	return nil
@@ -152,12 +156,12 @@ func secondType(x *Exchange, index string, types ...string) error {
 
 const (
 	tooManyTypes = "as the final mapping would have more than 1 type"
-	typesHint    = "; with the setting \"types merge\" of the gateway they share the index"
+	typesHint    = "; with the setting \"types merge\" of the gateway they share the index, with \"types split\" each has its own"
 )
 
 // withTypesHint tells the next step to whoever meets the error of a second type.
 func withTypesHint(x *Exchange, reason string) string {
-	if x.Client.Before(V(6, 0)) && x.Cluster.AtLeast(V(6, 0)) && !x.MergesTypes() && strings.Contains(reason, tooManyTypes) && !strings.HasSuffix(reason, typesHint) {
+	if x.Client.Before(V(6, 0)) && x.Cluster.AtLeast(V(6, 0)) && x.Types() == translate.RefuseTypes && strings.Contains(reason, tooManyTypes) && !strings.HasSuffix(reason, typesHint) {
 		return reason + typesHint
 	}
 	return reason
@@ -367,7 +371,7 @@ func setType(x *Exchange, n *Node) error {
 		n.InsertAfter("_index", "_type", typeOfRead(x, index.String(), n))
 		return nil
 	}
-	if n.Has("error") && x.Asked.API == "mget" && !x.Client.Before(V(7, 0)) && x.Client.Before(V(8, 0)) {
+	if x.Asked.API == "mget" && n.Has("error") && !x.Client.Before(V(7, 0)) && x.Client.Before(V(8, 0)) {
 		n.InsertAfter("_index", "_type", "null") // 7.x prints the type that was asked with
 		return nil
 	}

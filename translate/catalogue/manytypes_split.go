@@ -1,0 +1,830 @@
+package catalogue
+
+import (
+	"context"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+
+	"github.com/tidwall/gjson"
+
+	"github.com/esperanto-es/esperanto/internal/esapi"
+	"github.com/esperanto-es/esperanto/translate"
+)
+
+// Types that have indices of their own (types split). The application knows one
+// index, the first type's; requests for that are about all of them, and answers
+// show them as one. Each is an index of one type, as the changes of later
+// versions know it.
+
+func init() {
+	translate.Register(
+		&Change{
+			ID: "TYPE-05", Name: "ATypeIsAnIndex", Since: V(5, 6), Removed: V(6, 0),
+			Doc: "With the setting types split each further type of an index of a 5.x application has an index of its own, index-type, with the settings and aliases of the first.",
+			OldClient: Direction{Fidelity: translate.Exact,
+				Request: []Rule{
+					at(translate.RequestHead, onSplit(spreadRequest)),
+					at(translate.RequestHead, onSplit(splitPutMapping)),
+					at(translate.RequestHead, onSplit(joinAnswer)),
+					at(translate.RequestHead, onSplit(sortInBody)),
+					at(translate.Mappings, onSplit(splitMappings)),
+					at(translate.MsearchHeader, onSplit(spreadSearchLine)),
+					at(translate.AliasAction, onSplit(spreadAliasAction)),
+					at(translate.Body, onSplit(spreadSnapshot)),
+					at(translate.SearchBody, onSplit(sortOfURL)),
+					at(translate.Query, onSplit(spreadQuery)),
+					at(translate.Query, onSplit(idsOfTypes)),
+					at(translate.Query, onSplit(ignoreUnmapped)),
+					at(translate.Sort, onSplit(sortUnmapped)),
+				},
+				Response: []Rule{
+					at(translate.IndexState, onSplit(hideSplitFields)),
+					at(translate.FieldMappingsT, onSplit(hideSplitFieldMappings)),
+					at(translate.FieldCapsType, onSplit(showCapsIndices)),
+				}},
+			NewClient: nothing,
+		},
+		&Change{
+			ID: "TYPE-05", Name: "TypesApartAreNotOneIndex", Since: V(5, 6), Removed: V(6, 0),
+			Doc: "With the setting types split, what needs the documents of all types in one index is refused; types merge can do it.",
+			OldClient: Direction{Fidelity: translate.Refused, Loses: "with types split, parents and children, templates with several types, aggregations on _index, _rollover and _shrink",
+				Request: []Rule{
+					at(translate.RequestHead, onSplit(refuseOneIndex)),
+					at(translate.Mappings, onSplit(refuseParents)),
+					at(translate.Query, onSplit(refuseRelations)),
+					at(translate.Aggregation("terms"), onSplit(refuseCountByIndex)),
+					at(translate.Aggregation("children"), onSplit(refuseChildren)),
+				}},
+			NewClient: nothing,
+		},
+	)
+}
+
+// onSplit is for rules of "types split".
+func onSplit(do func(*Exchange, *Node) error) func(*Exchange, *Node) error {
+	return func(x *Exchange, n *Node) error {
+		if !x.SplitsTypes() || x.Facts == nil {
+			return nil
+		}
+		return do(x, n)
+	}
+}
+
+// spreadAPIs are about the indices in their path, one or many.
+var spreadAPIs = []string{
+	"search", "search_template", "msearch", "msearch_template", "count", "search_shards", "indices.validate_query", "field_caps", "field_stats", "suggest",
+	"delete_by_query", "update_by_query", "indices.delete", "indices.get", "indices.open", "indices.close", "indices.get_mapping", "indices.exists_type",
+	"indices.get_field_mapping", "indices.get_settings", "indices.put_settings", "indices.get_alias", "indices.exists_alias", "indices.put_alias",
+	"indices.delete_alias", "indices.refresh", "indices.flush", "indices.flush_synced", "indices.forcemerge", "indices.clear_cache", "indices.get_upgrade",
+	"indices.upgrade", "indices.stats", "indices.segments", "indices.recovery", "indices.shard_stores", "cluster.health", "cluster.state",
+	"cat.count", "cat.indices", "cat.recovery", "cat.segments", "cat.shards",
+}
+
+// refuseOneIndex refuses requests for what cannot be done to several indices.
+func refuseOneIndex(x *Exchange, _ *Node) error {
+	if x.Asked.API == "indices.rollover" || x.Asked.API == "indices.shrink" {
+		return refuseFamilies(x, orElse(x.Endpoint.Index, x.Endpoint.Alias), "a rollover or shrink of an index (%s) whose types have indices of their own")
+	}
+	return nil
+}
+
+const parentTypes = "a parent type (_parent in a mapping)"
+
+// refuseParents refuses mappings of types that have to be in one index.
+func refuseParents(x *Exchange, n *Node) error {
+	types := typesIn(n)
+	if slices.ContainsFunc(types, func(t string) bool { return parentIn(n.Get(t)) != "" }) {
+		return refuseRelation(x, parentTypes)
+	}
+	if len(types) > 1 && x.Asked.API != "indices.create" {
+		return x.Refuse("a template with several types (%s) with types split (with types merge they share one index)", strings.Join(types, ", "))
+	}
+	return nil
+}
+
+// typesIn are the types of the mappings of an index.
+func typesIn(n *Node) (types []string) {
+	if !n.IsObject() {
+		return nil
+	}
+	for _, t := range n.Keys() {
+		if t != "_default_" && !translate.IsMappingRoot(t) && !slices.Contains(types, t) {
+			types = append(types, t)
+		}
+	}
+	return types
+}
+
+// spreadRequest names all indices of the types that a path is about.
+func spreadRequest(x *Exchange, _ *Node) error {
+	if !slices.Contains(spreadAPIs, x.Asked.API) {
+		return nil
+	}
+	types := strings.Split(x.Asked.Type, ",")
+	if types[0] == "" || onAPI(x, []string{"msearch", "msearch_template"}) {
+		types = nil // those of a line count
+	}
+	all, err := spread(x, x.Endpoint.Index, types)
+	if err == nil && all != x.Endpoint.Index {
+		x.Endpoint.Index = all
+		x.Edited()
+	}
+	return err
+}
+
+// spread is an expression of indices that names those of the types, too: of all
+// types, if none are given. An alias and a pattern such as shop* stand for them
+// anyhow.
+func spread(x *Exchange, expression string, types []string) (string, error) {
+	if expression == "" || expression == "_all" {
+		return expression, nil
+	}
+	var all []string
+	add := func(name string) {
+		if !slices.Contains(all, name) {
+			all = append(all, name)
+		}
+	}
+	for _, part := range strings.Split(expression, ",") {
+		name := strings.TrimPrefix(part, "-")
+		without := part[:len(part)-len(name)] // "-" leaves out what others named
+		names := []string{name}
+		switch pattern := strings.Contains(name, "*"); {
+		case pattern && strings.HasSuffix(name, "*"):
+			add(part)
+			continue
+		case pattern:
+			add(part)
+			var err error
+			if names, err = indicesOf(x, name); err != nil {
+				return "", err
+			}
+		}
+		for _, name := range names {
+			f, err := sharedFacts(x, name)
+			if err != nil {
+				return "", err
+			}
+			if f == nil || f.Name != name || len(f.Apart) == 0 {
+				add(without + name)
+				continue
+			}
+			for _, index := range indicesOfTypes(f, types) {
+				add(without + index)
+			}
+		}
+	}
+	return strings.Join(all, ","), nil
+}
+
+// indicesOfTypes are those of the indices of f that hold some types; the first if
+// none does, so that something is asked for.
+func indicesOfTypes(f *translate.IndexFacts, types []string) []string {
+	var names []string
+	for _, t := range append([]string{f.Type}, f.Apart...) {
+		if types == nil || slices.Contains(types, "_all") || matchesAny(types, t) {
+			names = append(names, f.IndexFor(t))
+		}
+	}
+	if names == nil {
+		return []string{f.Name}
+	}
+	return names
+}
+
+// withoutAlias is the index that an alias stands for, if that has several: a
+// document cannot be asked for by it.
+func withoutAlias(x *Exchange, index string) (string, error) {
+	f, err := sharedFacts(x, index)
+	if err != nil || f == nil || len(f.Apart) == 0 || f.Name == index {
+		return index, err
+	}
+	x.Edited()
+	return f.Name, nil
+}
+
+// nameIndex does so for an item of a request.
+func nameIndex(x *Exchange, n *Node, index string) error {
+	name, err := withoutAlias(x, index)
+	if err == nil && name != index {
+		n.SetString("_index", name)
+	}
+	return err
+}
+
+// refuseFamilies refuses what cannot be done to several indices as if they were
+// one.
+func refuseFamilies(x *Exchange, expression, what string) error {
+	if !x.SplitsTypes() || x.Facts == nil || expression == "" {
+		return nil
+	}
+	names, err := indicesOf(x, expression)
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		if f, err := sharedFacts(x, name); err != nil {
+			return err
+		} else if f != nil && len(f.Apart) > 0 {
+			return x.Refuse(what+" (types split; with types merge they share one)", expression)
+		}
+	}
+	return nil
+}
+
+func spreadSearchLine(x *Exchange, n *Node) error {
+	for _, key := range []string{"index", "indices"} {
+		if !n.Has(key) {
+			continue
+		}
+		asked := joined(n.Get(key))
+		all, err := spread(x, asked, nil)
+		if err != nil {
+			return err
+		}
+		if all != asked {
+			n.Set(key, quoteAll(strings.Split(all, ",")))
+		}
+	}
+	return nil
+}
+
+func spreadAliasAction(x *Exchange, n *Node) error {
+	for _, action := range []string{"add", "remove", "remove_index"} {
+		var failed error
+		edit(n, action, func(inner *Node) {
+			asked := orElse(joined(inner.Get("index")), joined(inner.Get("indices")))
+			all, err := spread(x, asked, nil)
+			if failed = err; err != nil || all == asked {
+				return
+			}
+			inner.Drop("index")
+			inner.Set("indices", quoteAll(strings.Split(all, ",")))
+		})
+		if failed != nil {
+			return failed
+		}
+	}
+	return nil
+}
+
+func spreadSnapshot(x *Exchange, n *Node) error {
+	if x.Asked.API != "snapshot.create" || !n.Has("indices") {
+		return nil
+	}
+	asked := joined(n.Get("indices"))
+	all, err := spread(x, asked, nil)
+	if err == nil && all != asked {
+		n.SetString("indices", all)
+	}
+	return err
+}
+
+func refuseRelations(x *Exchange, n *Node) error {
+	for _, key := range []string{"has_child", "has_parent", "parent_id"} {
+		if n.Has(key) {
+			return refuseRelation(x, "the query "+key)
+		}
+	}
+	return nil
+}
+
+// splitIndices are the indices of an expression, nil if none of them has to do
+// with types that have their own.
+func splitIndices(x *Exchange, expression string) ([]*translate.IndexFacts, error) {
+	expression = orElse(expression, "_all")
+	note := "the split indices of " + expression
+	if list, ok := x.Noted(note).([]*translate.IndexFacts); ok {
+		return list, nil
+	}
+	names, err := indicesOf(x, expression)
+	if err != nil {
+		return nil, err
+	}
+	list, split := []*translate.IndexFacts{}, false
+	for _, name := range names {
+		f, err := sharedFacts(x, name)
+		if err != nil {
+			return nil, err
+		}
+		if f != nil {
+			list = append(list, f)
+			split = split || len(f.Apart) > 0 || f.PartOf != ""
+		}
+	}
+	if !split {
+		list = []*translate.IndexFacts{}
+	}
+	x.Note(note, list)
+	return list, nil
+}
+
+// inIndices is a query for the documents of some indices that the cluster has:
+// spreadQuery leaves it as it is.
+func inIndices(x *Exchange, names []string) string {
+	own, _ := x.Noted(inIndicesNote).(map[string]bool)
+	if own == nil {
+		own = map[string]bool{}
+		x.Note(inIndicesNote, own)
+	}
+	query := `{"terms":{"_index":` + quoteAll(names) + `,"boost":1}}`
+	own[query] = true
+	return query
+}
+
+const inIndicesNote = "queries on _index of our own"
+
+// idsOfTypes lets queries on ids of types find those of these types alone, on
+// clusters that have no types.
+func idsOfTypes(x *Exchange, n *Node) error {
+	if x.Cluster.Before(V(7, 0)) {
+		return nil
+	}
+	var parts []string
+	ids := n.Get("ids")
+	types := strings.Split(orElse(orElse(joined(ids.Get("type")), joined(ids.Get("types"))), joined(ids.Get("_type"))), ",")
+	var uids []gjson.Result
+	for _, clause := range []string{"term", "terms"} {
+		uid := n.Get(clause).Get("_uid")
+		if uid.IsObject() {
+			uid = uid.Get("value")
+		}
+		uids = append(uids, uid.Array()...)
+	}
+	if types[0] == "" && len(uids) == 0 {
+		return nil
+	}
+	split, err := splitIndices(x, x.Searched())
+	if err != nil || len(split) == 0 {
+		return err
+	}
+	for _, f := range split {
+		var values []string
+		for _, uid := range uids {
+			if t, id, ok := strings.Cut(uid.String(), "#"); ok && (t == f.Type || f.Type == "") {
+				values = append(values, translate.Quote(id))
+			}
+		}
+		if slices.Contains(types, f.Type) || f.Type == "" {
+			for _, id := range ids.Get("values").Array() {
+				values = append(values, id.Raw)
+			}
+		}
+		if len(values) > 0 {
+			parts = append(parts, `{"bool":{"filter":[{"ids":{"values":[`+strings.Join(values, ",")+`]}},`+inIndices(x, []string{f.Name})+`]}}`)
+		}
+	}
+	query, options := matchNone, translate.NewNode(orElse(ids.Raw, "{}"))
+	if len(parts) > 0 {
+		query = `{"bool":{"should":[` + strings.Join(parts, ",") + `]}}`
+	}
+	n.Replace(`{"constant_score":{"filter":` + query + common(options) + `}}`)
+	return nil
+}
+
+// partly reports whether some, but not all, of the types of an index that is
+// searched have a field, and as what.
+func partly(x *Exchange, field string) (fieldType string, some bool, err error) {
+	split, err := splitIndices(x, x.Searched())
+	if err != nil {
+		return "", false, err
+	}
+	has, lacks := map[string]string{}, map[string]bool{}
+	for _, f := range split {
+		known, _, _ := f.Shown("")
+		if field, ok := f.Fields[field]; ok {
+			has[known] = field.Type
+		} else {
+			lacks[known] = true
+		}
+	}
+	for index, t := range has {
+		if lacks[index] {
+			return t, true, nil
+		}
+	}
+	return "", false, nil
+}
+
+// sortableAs is the type as which an index without a field is sorted by it; none
+// can be sorted by a text alone.
+func sortableAs(x *Exchange, field string) (fieldType string, some bool, err error) {
+	switch fieldType, some, err = partly(x, field); fieldType {
+	case "text":
+		fieldType = "keyword"
+	case "object", "nested":
+		some = false
+	}
+	return fieldType, some, err
+}
+
+// sortUnmapped lets the types that lack a field be sorted by it, as in an index
+// that has it for another type.
+func sortUnmapped(x *Exchange, n *Node) error {
+	if n.IsString() {
+		t, some, err := sortableAs(x, n.String())
+		if err == nil && some {
+			n.Replace(`{` + translate.Quote(n.String()) + `:{"unmapped_type":` + translate.Quote(t) + `}}`)
+		}
+		return err
+	}
+	if !n.IsObject() {
+		return nil
+	}
+	for _, field := range n.Keys() {
+		spec := n.Get(field)
+		if field == "_geo_distance" && x.Cluster.AtLeast(V(6, 4)) {
+			if err := ignoreIn(x, n, field); err != nil {
+				return err
+			}
+			continue
+		}
+		t, some, err := sortableAs(x, field)
+		if err != nil {
+			return err
+		}
+		switch {
+		case !some:
+		case spec.IsObject() && !member(spec, "unmapped_type").Exists():
+			edit(n, field, func(s *Node) { s.SetString("unmapped_type", t) })
+		case spec.Type == gjson.String:
+			n.Set(field, `{"order":`+spec.Raw+`,"unmapped_type":`+translate.Quote(t)+`}`)
+		}
+	}
+	return nil
+}
+
+// ignoreUnmapped does so for queries that fail where their field is missing.
+func ignoreUnmapped(x *Exchange, n *Node) error {
+	for _, clause := range []string{"nested", "geo_distance", "geo_bounding_box", "geo_polygon", "geo_shape"} {
+		if err := ignoreIn(x, n, clause); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func ignoreIn(x *Exchange, n *Node, key string) error {
+	v := n.Get(key)
+	if !v.IsObject() {
+		return nil
+	}
+	fields := translate.NewNode(v.Raw).Keys()
+	if key == "nested" {
+		fields = []string{member(v, "path").String()}
+	}
+	for _, field := range fields {
+		_, some, err := partly(x, field)
+		if err != nil {
+			return err
+		}
+		if some {
+			edit(n, key, func(inner *Node) { inner.Set("ignore_unmapped", "true") })
+			return nil
+		}
+	}
+	return nil
+}
+
+const urlSortNote = "the sort of the URL goes into the body"
+
+// sortInBody puts the sort in the URL into the body, where it can say what is to
+// be done about types that lack a field.
+func sortInBody(x *Exchange, _ *Node) error {
+	if x.Asked.API != "search" || x.Params.Get("sort") == "" {
+		return nil
+	}
+	split, err := splitIndices(x, x.Endpoint.Index)
+	if err != nil || len(split) == 0 {
+		return err
+	}
+	if body := strings.TrimSpace(string(x.RequestBody)); body == "" {
+		x.RequestBody = []byte("{}")
+		x.Header.Set("Content-Type", "application/json")
+	} else if body[0] != '{' {
+		return nil // the cluster says what is wrong with it
+	}
+	var sorts []string
+	for _, by := range strings.Split(x.Params.Get("sort"), ",") {
+		if i := strings.LastIndexByte(by, ':'); i > 0 {
+			sorts = append(sorts, `{`+translate.Quote(by[:i])+`:{"order":`+translate.Quote(by[i+1:])+`}}`)
+		} else {
+			sorts = append(sorts, translate.Quote(by))
+		}
+	}
+	x.Note(urlSortNote, "["+strings.Join(sorts, ",")+"]")
+	x.Params.Drop("sort")
+	return nil
+}
+
+func sortOfURL(x *Exchange, n *Node) error {
+	if sort, ok := x.Noted(urlSortNote).(string); ok && isSearchRoot(n) {
+		n.Set("sort", sort)
+	}
+	return nil
+}
+
+// spreadQuery lets queries on _index find the documents of all types.
+func spreadQuery(x *Exchange, n *Node) error {
+	for _, clause := range []string{"term", "terms", "match"} {
+		v := n.Get(clause).Get("_index")
+		if !v.Exists() {
+			continue
+		}
+		if own, _ := x.Noted(inIndicesNote).(map[string]bool); own[n.Raw()] || n.Raw() == x.Noted(typesNote) {
+			return nil
+		}
+		options := translate.NewNode(n.Get(clause).Raw)
+		if v.IsObject() {
+			options = translate.NewNode(v.Raw)
+			v = member(v, map[string]string{"term": "value", "match": "query"}[clause])
+		}
+		asked := joined(v)
+		all, err := spread(x, asked, nil)
+		if err != nil {
+			return err
+		}
+		if all != asked {
+			n.Replace(`{"terms":{"_index":` + quoteAll(strings.Split(all, ",")) + common(options) + `}}`)
+		}
+		return nil
+	}
+	return nil
+}
+
+func refuseChildren(x *Exchange, _ *Node) error {
+	return refuseRelation(x, "the aggregation children")
+}
+
+func refuseRelation(x *Exchange, what string) error {
+	return x.Refuse("%s with types split, which keeps parents and children in indices of their own (with types merge they share one)", what)
+}
+
+func refuseCountByIndex(x *Exchange, n *Node) error {
+	if n.Get("field").String() != "_index" {
+		return nil
+	}
+	return refuseFamilies(x, orElse(x.Searched(), "_all"), "an aggregation on _index of an index (%s) whose types have indices of their own")
+}
+
+// splitMappings creates the indices of further types behind that of the first.
+func splitMappings(x *Exchange, n *Node) error {
+	types := typesIn(n)
+	if len(types) <= 1 || x.Asked.API != "indices.create" {
+		return nil
+	}
+	// Those of further types are taken off before anything else sees them.
+	for _, t := range types {
+		if parentIn(n.Get(t)) != "" {
+			return refuseRelation(x, parentTypes)
+		}
+	}
+	mappings := make([]string, len(types))
+	for i, t := range types {
+		mapping := `{` + translate.Quote(t) + `:` + n.Get(t).Raw
+		if d := n.Get("_default_"); d.Exists() {
+			mapping += `,"_default_":` + d.Raw
+		}
+		mappings[i] = mapping + `}`
+		if i == 0 {
+			continue
+		}
+		raw, err := x.TranslateRequest(translate.Mappings, []byte(mappings[i]))
+		if err != nil {
+			return err
+		}
+		mappings[i] = string(raw)
+	}
+	n.Replace(mappings[0])
+	x.Via(func(ctx context.Context, r *esapi.Request, next esapi.Sender) (*esapi.Response, error) {
+		a, err := next.Send(ctx, r)
+		if err != nil || a.Status >= 300 {
+			return a, err
+		}
+		for i, t := range types[1:] {
+			failed, err := createType(ctx, x, t, mappings[i+1], next)
+			if err == nil && failed == nil {
+				continue
+			}
+			if undone := deleteAll(ctx, x, next); err == nil {
+				err = undone
+			}
+			return failed, err
+		}
+		return a, nil
+	})
+	return nil
+}
+
+// createType gives an index that has just been created a further type. What it
+// answers says why that failed.
+func createType(ctx context.Context, x *Exchange, t, mapping string, next esapi.Sender) (*esapi.Response, error) {
+	f, ok, err := x.Facts.AddType(ctx, x.Endpoint.Index, t, translate.SplitTypes)
+	if err != nil {
+		return nil, err
+	}
+	if !ok {
+		return nil, esapi.Unavailable("the index of the type [" + t + "] has not been created; try again")
+	}
+	target := "/" + url.PathEscape(f.IndexFor(t)) + "/_mapping"
+	if x.Cluster.Before(V(7, 0)) {
+		target += "/" + url.PathEscape(t)
+	}
+	a, _, err := sendWhole(ctx, esapi.NewRequest(http.MethodPut, target, []byte(mapping)), next)
+	if err != nil || a.Status >= 300 {
+		return a, err
+	}
+	return nil, nil
+}
+
+// deleteAll takes back what was created of an index.
+func deleteAll(ctx context.Context, x *Exchange, next esapi.Sender) error {
+	if f, ok := x.Facts.(translate.Forgetter); ok {
+		f.ForgetAll()
+	}
+	f, _, err := x.Facts.Index(ctx, x.Endpoint.Index)
+	if err != nil {
+		return err
+	}
+	names := indicesOfTypes(&f, nil)
+	for i := range names {
+		names[i] = url.PathEscape(names[i])
+	}
+	_, _, err = sendWhole(ctx, esapi.NewRequest(http.MethodDelete, "/"+strings.Join(names, ","), nil), next)
+	return err
+}
+
+// splitPutMapping lets the mapping of a type go to that type's indices.
+func splitPutMapping(x *Exchange, _ *Node) error {
+	t := x.Asked.Type
+	if x.Asked.API != "indices.put_mapping" || t == "" || !esapi.ValidTypeName(t, x.Client) {
+		return nil
+	}
+	if body := gjson.ParseBytes(x.RequestBody); parentIn(body) != "" || parentIn(member(body, t)) != "" {
+		return refuseRelation(x, parentTypes) // before it has an index
+	}
+	var to []string
+	for _, part := range strings.Split(x.Endpoint.Index, ",") {
+		names, err := indicesOf(x, part)
+		if err != nil {
+			return err
+		}
+		if len(names) == 0 {
+			to = append(to, part) // the cluster says that there is none
+		}
+		for _, name := range names {
+			f, err := sharedFacts(x, name)
+			if err != nil {
+				return err
+			}
+			if f == nil || f.PartOf != "" && slices.Contains(names, f.PartOf) {
+				continue
+			}
+			if !f.HasType(t) && f.PartOf == "" && gjson.ValidBytes(x.RequestBody) {
+				if added, ok, err := x.Facts.AddType(x.Context(), name, t, translate.SplitTypes); err != nil {
+					return err
+				} else if ok {
+					f = &added
+				}
+			}
+			to = append(to, f.IndexFor(t))
+		}
+	}
+	if all := strings.Join(to, ","); all != x.Endpoint.Index {
+		x.Endpoint.Index = all
+		x.Edited()
+	}
+	return nil
+}
+
+// joinAnswer shows the indices of the types as one in answers that tell of each
+// index.
+func joinAnswer(x *Exchange, _ *Node) error {
+	switch x.Asked.API {
+	case "indices.get", "indices.get_mapping", "indices.get_settings", "indices.get_alias", "indices.get_field_mapping":
+		x.AtEnd(func(body []byte) []byte {
+			n := translate.NewNode(string(body))
+			joinIndices(x, n, joinStates)
+			return []byte(n.Raw())
+		})
+	case "indices.stats":
+		x.AtEnd(func(body []byte) []byte {
+			n := translate.NewNode(string(body))
+			edit(n, "indices", func(indices *Node) { joinIndices(x, indices, joinStatistics) })
+			return []byte(n.Raw())
+		})
+	}
+	return nil
+}
+
+// joinIndices makes members of n that stand for indices of types one with that
+// of the index that the application knows.
+func joinIndices(x *Exchange, n *Node, join func(whole, part string) string) {
+	keys := n.Keys()
+	if !n.IsObject() || !slices.ContainsFunc(keys, func(k string) bool { return strings.Contains(k, "-") }) {
+		return
+	}
+	if _, err := indicesOf(x, orElse(x.Endpoint.Index, "_all")); err != nil {
+		return // the answer is there; it is shown as it is
+	}
+	for _, key := range keys {
+		if !strings.Contains(key, "-") {
+			continue
+		}
+		f, err := sharedFacts(x, key)
+		if err != nil || f == nil || f.PartOf == "" {
+			continue
+		}
+		if whole := n.Get(f.PartOf); whole.Exists() {
+			joined := join(whole.Raw, n.Get(key).Raw)
+			n.Drop(key)
+			n.Set(f.PartOf, joined)
+		} else {
+			n.Rename(key, f.PartOf)
+		}
+	}
+}
+
+// joinStates shows the mappings of both; settings and aliases are alike.
+func joinStates(whole, part string) string {
+	n := translate.NewNode(whole)
+	edit(n, "mappings", func(mappings *Node) {
+		member(gjson.Parse(part), "mappings").ForEach(func(t, mapping gjson.Result) bool {
+			mappings.Set(t.String(), mapping.Raw)
+			return true
+		})
+	})
+	return n.Raw()
+}
+
+// joinStatistics adds up all numbers.
+func joinStatistics(whole, part string) string {
+	var o object
+	o.addAll(gjson.Parse(whole))
+	gjson.Parse(part).ForEach(func(key, v gjson.Result) bool {
+		name := key.String()
+		before := gjson.Parse(o.values[name])
+		switch {
+		case !o.has(name):
+			o.set(name, v.Raw)
+		case v.IsObject() && before.IsObject():
+			o.set(name, joinStatistics(before.Raw, v.Raw))
+		case v.Type == gjson.Number && !strings.ContainsAny(v.Raw, ".eE"):
+			o.set(name, gjson.Parse(addNumbers(gjson.Parse(`{"n":`+before.Raw+`}`), gjson.Parse(`{"n":`+v.Raw+`}`))).Get("n").Raw)
+		}
+		return true
+	})
+	return o.String()
+}
+
+// hideSplitFields takes out of mappings what is ours.
+func hideSplitFields(x *Exchange, n *Node) error {
+	if x.Asked.API == "cluster.state" {
+		return nil
+	}
+	edit(n, "mappings", func(mappings *Node) {
+		for _, t := range mappings.Keys() {
+			edit(mappings, t, func(mapping *Node) {
+				edit(mapping, "properties", func(properties *Node) { properties.DropIf(translate.IsOwnField) })
+				if mapping.Changed() && mapping.Get("properties").Raw == "{}" {
+					mapping.Drop("properties")
+				}
+			})
+		}
+	})
+	return nil
+}
+
+// showCapsIndices names the indices of a field's capabilities as the application
+// knows them.
+func showCapsIndices(x *Exchange, n *Node) error {
+	for _, key := range []string{"indices", "non_searchable_indices", "non_aggregatable_indices"} {
+		var shown []string
+		for _, index := range n.Get(key).Array() {
+			name := index.String()
+			if f, err := sharedFacts(x, name); err == nil && f != nil {
+				name, _, _ = f.Shown("")
+			}
+			if !slices.Contains(shown, name) {
+				shown = append(shown, name)
+			}
+		}
+		if shown != nil {
+			n.Set(key, quoteAll(shown))
+		}
+	}
+	return nil
+}
+
+func hideSplitFieldMappings(x *Exchange, n *Node) error {
+	edit(n, "mappings", func(mappings *Node) {
+		for _, t := range mappings.Keys() {
+			edit(mappings, t, func(fields *Node) {
+				fields.DropIf(func(name string) bool { return strings.HasPrefix(name, "esperanto_") })
+			})
+		}
+	})
+	return nil
+}
