@@ -134,7 +134,11 @@ func compositeSources(x *Exchange, spec gjson.Result, types map[string]string) (
 		})
 		return err == nil
 	})
-	if len(sources) == 0 && err == nil {
+	switch {
+	case err != nil:
+	case !spec.Get("sources").Exists():
+		err = esapi.IllegalArgument("Required [sources]")
+	case len(sources) == 0:
 		err = esapi.IllegalArgument("Composite [sources] cannot be null or empty")
 	}
 	return sources, err

@@ -35,6 +35,13 @@ func init() {
 	hidden(clause, typeQuery, Direction{Fidelity: translate.Exact, Request: typeQuery})
 	removed(clause, typeQuery)
 
+	translate.Register(&Change{
+		ID: "TYPE-08", Name: "TypesInAliasFiltersAreKept", Since: V(7, 0),
+		Doc:       "The filter of an alias that asks for a type is kept as it was sent, in a clause that matches nothing, so that it is shown so.",
+		OldClient: Direction{Fidelity: translate.Exact, Response: []Rule{at(translate.Query, filterAsSent)}},
+		NewClient: nothing,
+	})
+
 	lookup := Change{ID: "QRY-15", Name: "TermsLookupLostItsType", Doc: "A terms lookup names index and id of the document, no type."}
 	dropLookupType := []Rule{at(translate.ClauseField("terms"), dropKeys("type"))}
 	hidden(lookup, dropLookupType, Direction{Fidelity: translate.Exact, Request: []Rule{at(translate.ClauseField("terms"), func(x *Exchange, n *Node) error {
@@ -195,6 +202,10 @@ func typeQueryToMatchAll(x *Exchange, n *Node) error {
 // replaceByTypes puts a query that matches the documents of some types in n's
 // place; options are its boost and name. A 7.x client knows one type, _doc.
 func replaceByTypes(x *Exchange, n *Node, types []string, options string) error {
+	if x.Client.Before(V(7, 0)) && slices.Contains(aliasFilterAPIs, x.Asked.API) {
+		sent := n.Raw()
+		defer func() { n.Replace(keepFilter(n.Raw(), sent)) }()
+	}
 	options = strings.TrimPrefix(options, ",")
 	if x.Client.AtLeast(V(7, 0)) {
 		if slices.Contains(types, "_doc") {
@@ -221,6 +232,27 @@ func replaceByTypes(x *Exchange, n *Node, types []string, options string) error 
 		n.Replace(`{"terms":{"_index":` + strings.TrimSuffix(indices, "}}") + inside + `}}`)
 	default:
 		n.Replace(`{"constant_score":{"filter":` + filter + inside + `}}`)
+	}
+	return nil
+}
+
+// aliasFilterAPIs are those whose requests hold queries as filters of aliases
+// only.
+var aliasFilterAPIs = []string{"indices.put_alias", "indices.update_aliases", "indices.create", "indices.put_template", "indices.rollover"}
+
+// sentField is a field that no index has: a filter of an alias carries under it
+// what the application sent.
+const sentField = "esperanto_sent"
+
+func keepFilter(filter, sent string) string {
+	return `{"bool":{"filter":[` + filter + `],"must_not":[{"term":{"` + sentField + `":` + translate.Quote(sent) + `}}]}}`
+}
+
+// filterAsSent shows a filter that carries what the application sent.
+func filterAsSent(_ *Exchange, n *Node) error {
+	sent := n.Get("bool").Get("must_not").Get("0.term." + sentField)
+	if sent.Type == gjson.String && gjson.Valid(sent.Str) {
+		n.Replace(sent.Str)
 	}
 	return nil
 }
