@@ -224,8 +224,12 @@ func (v *verification) measure(ctx context.Context, names []string, after string
 	return sizes
 }
 
-// slices is how many parts of an index are read at a time.
+// slices is how many parts of an index are read at a time. One of 5.x or 6.x
+// that has no mapping, and no documents, cannot be sliced.
 func (v *verification) slices(size cluster.Size) int {
+	if size.Docs == 0 {
+		return 1
+	}
 	return cmp.Or(v.o.Slices, max(1, min(size.Shards, verifySlices)))
 }
 

@@ -87,7 +87,7 @@ func (v *verification) sumUp(ctx context.Context, index string, size cluster.Siz
 	var reading sync.WaitGroup
 	for i, c := range sides {
 		reading.Go(func() {
-			if errs[i] = v.sumSide(ctx, c, index, size, all[i]); errs[i] != nil && !errors.Is(errs[i], cluster.ErrNotJSON) {
+			if errs[i] = v.sumSide(ctx, c, index, all[i]); errs[i] != nil && !errors.Is(errs[i], cluster.ErrNotJSON) {
 				cancel()
 			}
 		})
@@ -116,8 +116,14 @@ func (v *verification) sumUp(ctx context.Context, index string, size cluster.Siz
 }
 
 // sumSide adds up the documents of one cluster, slice beside slice.
-func (v *verification) sumSide(ctx context.Context, c *cluster.Cluster, index string, size cluster.Size, into sums) error {
-	err := v.still(ctx, func() error { return c.Refresh(ctx, index) })
+func (v *verification) sumSide(ctx context.Context, c *cluster.Cluster, index string, into sums) error {
+	var size cluster.Size
+	err := v.still(ctx, func() (err error) {
+		if err = c.Refresh(ctx, index); err == nil {
+			size, err = c.Size(ctx, index)
+		}
+		return err
+	})
 	if err != nil {
 		return err
 	}

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -51,9 +52,20 @@ type rig struct {
 	g      *gateway.Gateway
 }
 
+// own are the versions of which the package has clusters to itself, so that all
+// of them can be compared.
+var own = []string{"5.6.16", "8.7.1"}
+
+func server(t *testing.T, version string) *harness.Cluster {
+	if slices.Contains(own, version) {
+		return harness.Shared(t, harness.Options{Version: version, Name: "verify", Memory: true})
+	}
+	return harness.Elasticsearch(t, version)
+}
+
 func newRig(t *testing.T, source, target string) *rig {
 	harness.Real(t)
-	r := &rig{t: t, a: harness.Elasticsearch(t, source), b: harness.Elasticsearch(t, target)}
+	r := &rig{t: t, a: server(t, source), b: server(t, target)}
 	r.prefix = r.a.Prefix(t)
 	t.Cleanup(r.clear)
 	binary, err := build()
@@ -152,8 +164,20 @@ type verified struct {
 	replicate.VerifyProgress
 }
 
-// verify runs the command and reads the last line that it prints.
+// verify compares the test's indices.
 func (r *rig) verify(args ...string) verified {
+	r.t.Helper()
+	return r.command(append(args, "--indices", r.prefix+"*")...)
+}
+
+// verifyAll compares everything, also what other tests have made.
+func (r *rig) verifyAll(args ...string) verified {
+	r.t.Helper()
+	return r.command(args...)
+}
+
+// command runs the command and reads the last line that it prints.
+func (r *rig) command(args ...string) verified {
 	r.t.Helper()
 	ctx, cancel := context.WithTimeout(r.t.Context(), 10*time.Minute)
 	defer cancel()
@@ -161,7 +185,7 @@ func (r *rig) verify(args ...string) verified {
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	args = append([]string{"verify", "--json", "--indices", r.prefix + "*", "--address", r.g.Admin()}, args...)
+	args = append([]string{"verify", "--json", "--address", r.g.Admin()}, args...)
 	began := time.Now()
 	out, err := exec.CommandContext(ctx, binary, args...).Output()
 	var v verified
