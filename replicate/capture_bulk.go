@@ -263,15 +263,15 @@ func (c *capture) bulkEffects(ctx context.Context, writes []write, answer []byte
 	return effects, shown, ok && n == len(writes)
 }
 
-// itemEffect is the effect of one item. One that failed has none, unless it is
-// not known whether it did.
+// itemEffect is the effect of one item. One that failed has none, but maybe that
+// on its index, unless it is not known whether it did.
 func (c *capture) itemEffect(ctx context.Context, w *write, item gjson.Result, v esapi.Version) (*record, bool) {
 	status := item.Get("status").Int()
 	if !item.Get("error").Exists() && status < 500 {
 		return c.effect(ctx, w, item, v)
 	}
 	if status < 500 && status != http.StatusTooManyRequests {
-		return nil, true
+		return c.madeIndex(ctx, w.doc.Index), true
 	}
 	return nil, false
 }

@@ -64,7 +64,11 @@ func (c *capture) document(ctx context.Context, req *esapi.Request, e esapi.Endp
 		if o == outcomeAnswered {
 			o = outcomeUnparsed
 		}
-		c.settle(t, o)
+		if o == outcomeNothing && err == nil {
+			t.finish(ctx, asList(c.madeIndex(ctx, w.doc.Index)))
+		} else {
+			c.settle(t, o)
+		}
 		return c.reply(ctx, t, res, answer, err)
 	}
 	effect, ok := c.effect(ctx, &w, item, v)

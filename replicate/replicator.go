@@ -28,6 +28,7 @@ type Replicator struct {
 	applier  *applier
 	jobs     *Jobs // nil if there is one cluster only
 	counters counters
+	made     madeIndices
 
 	known      atomic.Bool // who the master is: Start has come to its end
 	intentSeq  atomic.Uint64
