@@ -140,15 +140,15 @@ func (a *App) attach(h *Handler) error {
 		Forward: func(c *cluster.Cluster) gateway.Forwarder {
 			return h.ups[c.Name()]
 		},
-		Enter:      r.replication.enter,
-		Tasks:      r.tasks,
-		Dialect:    h.dialect,
-		MaxBody:    h.MaxBody,
-		Types:      h.typesSetting(),
-		Done:       counted(h.Name),
-		Fired:      changed(h.Name),
-		Watch:      r.readiness,
-		Logger:     h.log,
+		Enter:   r.replication.enter,
+		Tasks:   r.tasks,
+		Dialect: h.dialect,
+		MaxBody: h.MaxBody,
+		Types:   h.typesSetting(),
+		Done:    counted(h.Name),
+		Fired:   changed(h.Name),
+		Watch:   r.readiness,
+		Logger:  h.log,
 	})
 	return nil
 }

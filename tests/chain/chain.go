@@ -51,12 +51,12 @@ func Start(o Options) (*Gateway, error) {
 	}
 	c := cluster.New("cluster", sender, cluster.Options{})
 	g := gateway.New(gateway.Config{
-		Source:     c,
-		Dialect:    dialect,
-		Types: o.Types,
-		Fired:      o.Fired,
-		Forward:    func(*cluster.Cluster) gateway.Forwarder { return noForwarder{} },
-		Enter:      func(context.Context, bool) (gateway.Lease, error) { return lease{c}, nil },
+		Source:  c,
+		Dialect: dialect,
+		Types:   o.Types,
+		Fired:   o.Fired,
+		Forward: func(*cluster.Cluster) gateway.Forwarder { return noForwarder{} },
+		Enter:   func(context.Context, bool) (gateway.Lease, error) { return lease{c}, nil },
 	})
 	s := httptest.NewServer(g)
 	return &Gateway{s.URL, s, c}, nil

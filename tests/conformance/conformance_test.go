@@ -32,6 +32,7 @@ var (
 	withHome        = flag.Bool("home", false, "run the suites at home, too, and check home/*.txt")
 	seven           = flag.String("seven", "7.10.2", "the version that stands for 7")
 	clusterURL      = flag.String("cluster", "", "URL of a cluster that is up and may be wiped, for the one pair that is run")
+	severalTypes    = flag.String("types", "merge", "what becomes of several types in an index of 5: merge, split, or refuse; the lists are those of merge")
 	straight        = flag.Bool("straight", false, "no gateway in between: what a plain proxy would do")
 	trace           = flag.Bool("trace", false, "show all calls of a test that fails, not only the one of the step")
 	outDir          = flag.String("out", "", "write failures into this folder, PAIR.txt")
@@ -226,8 +227,8 @@ func runTest(ctx context.Context, p pair, s *suite, ts *test, base string, clien
 // typesFor is what becomes of several types in an index, which the tests of 5
 // have.
 func typesFor(p pair) translate.TypesSetting {
-	if p.client == 5 {
-		return translate.MergeTypes
+	if p.client == 5 && *severalTypes != "refuse" {
+		return translate.TypesSetting(*severalTypes)
 	}
 	return translate.RefuseTypes
 }

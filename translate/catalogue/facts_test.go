@@ -118,8 +118,12 @@ func TestTriesAddNoTypes(t *testing.T) {
 	if trial.Err != nil || trial.Sent.Path != "/shop/_doc/order%231" {
 		t.Errorf("sent is %+v, the error %v", trial.Sent, trial.Err)
 	}
-	if f, _, _ := facts.Index(t.Context(), "shop"); len(f.Further) > 0 {
-		t.Errorf("the index has got the types %q", f.Further)
+	trial = translate.Try(translate.WithTypes(t.Context(), translate.SplitTypes), esapi.V(5, 6), esapi.V(8, 7), facts, r)
+	if trial.Err != nil || trial.Sent.Path != "/shop-order/_doc/1" {
+		t.Errorf("sent is %+v, the error %v", trial.Sent, trial.Err)
+	}
+	if f, _, _ := facts.Index(t.Context(), "shop"); len(f.Further)+len(f.Apart) > 0 {
+		t.Errorf("the index has got the types %q, %q", f.Further, f.Apart)
 	}
 }
 

@@ -34,12 +34,15 @@ func init() {
 					at(translate.AliasAction, onSplit(spreadAliasAction)),
 					at(translate.Body, onSplit(spreadSnapshot)),
 					at(translate.SearchBody, onSplit(sortOfURL)),
+					at(translate.SearchBody, onSplit(spreadBoosts)),
 					at(translate.Query, onSplit(spreadQuery)),
 					at(translate.Query, onSplit(idsOfTypes)),
 					at(translate.Query, onSplit(ignoreUnmapped)),
 					at(translate.Sort, onSplit(sortUnmapped)),
 				},
 				Response: []Rule{
+					at(translate.Error, onSplit(showErrorIndex)),
+					at(translate.ShardFailure, onSplit(showErrorIndex)),
 					at(translate.IndexState, onSplit(hideSplitFields)),
 					at(translate.FieldMappingsT, onSplit(hideSplitFieldMappings)),
 					at(translate.FieldCapsType, onSplit(showCapsIndices)),
@@ -522,6 +525,54 @@ func sortInBody(x *Exchange, _ *Node) error {
 func sortOfURL(x *Exchange, n *Node) error {
 	if sort, ok := x.Noted(urlSortNote).(string); ok && isSearchRoot(n) {
 		n.Set("sort", sort)
+	}
+	return nil
+}
+
+// spreadBoosts gives the indices of all types the boost of the one.
+func spreadBoosts(x *Exchange, n *Node) error {
+	if !isSearchRoot(n) || !n.Has("indices_boost") {
+		return nil
+	}
+	var boosts []string
+	changed := false
+	for _, part := range n.Get("indices_boost").Array() { // an object, or a list of them
+		var failed error
+		part.ForEach(func(index, boost gjson.Result) bool {
+			all, err := spread(x, index.String(), nil)
+			changed = changed || all != index.String()
+			for _, name := range strings.Split(all, ",") {
+				boosts = append(boosts, `{`+translate.Quote(name)+`:`+boost.Raw+`}`)
+			}
+			failed = err
+			return err == nil
+		})
+		if failed != nil {
+			return failed
+		}
+	}
+	if changed {
+		n.Set("indices_boost", "["+strings.Join(boosts, ",")+"]")
+	}
+	return nil
+}
+
+// showErrorIndex names the index that the application knows.
+func showErrorIndex(x *Exchange, n *Node) error {
+	if !n.IsObject() {
+		return nil
+	}
+	name := n.Get("index").String()
+	if name == "" || strings.HasPrefix(name, "_") {
+		return nil
+	}
+	f, err := sharedFacts(x, name)
+	if err != nil || f == nil || f.PartOf == "" {
+		return nil
+	}
+	n.SetString("index", f.PartOf)
+	if reason := n.Get("reason"); reason.Type == gjson.String && strings.Contains(reason.Str, "["+name+"]") {
+		n.SetString("reason", strings.ReplaceAll(reason.Str, "["+name+"]", "["+f.PartOf+"]"))
 	}
 	return nil
 }

@@ -190,7 +190,7 @@ func fieldStats(ctx context.Context, x *Exchange, r *esapi.Request, next esapi.S
 	if len(patterns) == 0 || patterns[0] == "" {
 		return nil, esapi.ValidationFailed("no fields specified")
 	}
-	caps := esapi.Endpoint{API: "field_caps", Method: http.MethodGet, Index: x.Asked.Index}
+	caps := esapi.Endpoint{API: "field_caps", Method: http.MethodGet, Index: x.Endpoint.Index}
 	path, _ := caps.PathFor(x.Cluster)
 	var params esapi.Params
 	params.Set("fields", strings.Join(patterns, ","))
@@ -213,10 +213,10 @@ func fieldStats(ctx context.Context, x *Exchange, r *esapi.Request, next esapi.S
 		return nil, x.Refuse("_field_stats of more than %d fields (name fewer)", maxStatFields)
 	}
 	body := statsSearch(fields, x.Cluster.AtLeast(V(7, 0)))
-	parts := []string{x.Asked.Index}
+	parts := []string{x.Endpoint.Index}
 	byIndex := x.AskedParams.Get("level") == "indices"
 	if byIndex {
-		parts = namesOf(x, x.Asked.Index)
+		parts = namesOf(x, x.Endpoint.Index)
 	}
 	var indices object
 	var shards struct{ total, successful, failed int64 }
