@@ -90,7 +90,7 @@ func modelRun(t *testing.T, pair string, seed uint64, total map[string]int) {
 	a, b := versions(pair)
 	r := shared(t, a, b)
 	m := &model{rig: r, d: dialectOf(a), both: dialectOf(b), random: rand.New(rand.NewPCG(seed, 0)), master: "a",
-		aliases: map[string]string{}, there: map[string]bool{}, counts: map[string]int{}, client: &http.Client{Transport: &http.Transport{}, Timeout: time.Minute}}
+		aliases: map[string]string{}, counts: map[string]int{}, client: &http.Client{Transport: &http.Transport{}, Timeout: time.Minute}}
 	m.modules = hasModules(a) && hasModules(b)
 	t.Logf("replay: -run TestModel -pair '%s' -seed %d -ops %d", pair, seed, *modelSteps)
 	t.Cleanup(m.tell)
@@ -132,7 +132,6 @@ type model struct {
 	ledger  check.Ledger
 	mark    int64
 	aliases map[string]string // alias → index
-	there   map[string]bool   // the indices
 	piped   bool              // there is a pipeline
 	stored  bool              // there is a stored script
 	made    bool              // there is a template
@@ -274,9 +273,6 @@ func (m *model) fill(c *act) {
 		changed = map[string]any{}
 	}
 	part := fmt.Sprintf(`{"w":%d,"color":%q}`, mark, source["color"])
-	if !m.there[c.k.Index] { // an index that only failed writes have made is not carried over yet
-		return
-	}
 	switch m.random.IntN(kinds) {
 	case 0:
 		c.op = "create"
@@ -374,7 +370,6 @@ func (m *model) note(c *act, status int, answer gjson.Result) {
 	if status >= 300 && answer.Get("result").Str != "not_found" {
 		return
 	}
-	m.there[k.Index] = true
 	version := answer.Get("_version").Int()
 	before := k.Acked.Version
 	known := before > 0 || k.Acked.Deleted && before == 0
@@ -458,9 +453,6 @@ func (m *model) bulk() {
 // malformed sends what is no document, and what the mapping may not take.
 func (m *model) malformed() {
 	index := m.someIndex()
-	if !m.there[index] {
-		return
-	}
 	if m.random.IntN(2) == 0 {
 		if status, _ := m.send("PUT", m.d.doc(index, "1"), `{"w":1,"color":`); status != 400 {
 			m.wrong("no JSON: %d", status)
@@ -487,7 +479,6 @@ func (m *model) automatic() {
 		m.wrong("a document without an id: %d", status)
 		return
 	}
-	m.there[index] = true
 	m.ledger.Know(index, answer.Get("_id").Str).Acked = check.State{Mark: mark, Source: source, Version: 1}
 }
 
@@ -528,9 +519,7 @@ func (m *model) createIndex() {
 	index := m.someIndex()
 	body := fmt.Sprintf(`{"settings":{"number_of_shards":%d,"number_of_replicas":0},"mappings":%s}`, 1+m.random.IntN(2),
 		m.d.mappings(`{"w":{"type":"long"},"color":{"type":"keyword"},"when":{"type":"date"}}`))
-	if status, _ := m.send("PUT", "/"+index, body); status == 200 {
-		m.there[index] = true
-	}
+	m.send("PUT", "/"+index, body)
 }
 
 func (m *model) deleteIndex() {
@@ -539,7 +528,6 @@ func (m *model) deleteIndex() {
 		return
 	}
 	m.ledger.Forget(index)
-	delete(m.there, index)
 	for alias, of := range m.aliases {
 		if of == index {
 			delete(m.aliases, alias)
@@ -685,7 +673,6 @@ func (m *model) reindex() {
 		if k.Acked.Deleted || !exact(k) {
 			continue
 		}
-		m.there[to] = true
 		copied := m.ledger.Know(to, k.ID)
 		state := k.Acked
 		state.Version = 0
