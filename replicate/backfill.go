@@ -55,6 +55,14 @@ func (o *BackfillOptions) check() error {
 	return nil
 }
 
+// slices is how many parts of indices are copied at a time.
+func (o *BackfillOptions) slices() int {
+	if o.Slices == 0 {
+		return defaultSlices
+	}
+	return o.Slices
+}
+
 // StartBackfill begins to copy what the master has to the follower, while writes
 // go on. The error is a *JobError if it cannot be done now.
 func (r *Replicator) StartBackfill(ctx context.Context, o BackfillOptions) (Job, error) {
@@ -197,26 +205,31 @@ type backfillPart struct {
 	Done   bool          `json:"done,omitempty"`
 }
 
-// backfill does a backfill, or goes on with it.
-func (r *Replicator) backfill(ctx context.Context, j *JobRun) error {
+// newBackfill makes a backfill of a job's options, or one that goes on with it.
+func (r *Replicator) newBackfill(ctx context.Context, j *JobRun) (*backfill, error) {
 	b := &backfill{r: r, job: j, p: r.applier.pairs[j.snapshot().Master], began: time.Now(), inWork: map[*BackfillTally]struct{}{}, parts: map[string]backfillPart{}}
 	if b.p == nil {
-		return fmt.Errorf("cluster %s is not in the configuration any more", j.snapshot().Master)
+		return nil, fmt.Errorf("cluster %s is not in the configuration any more", j.snapshot().Master)
 	}
 	if err := j.Options(&b.o); err != nil {
-		return fmt.Errorf("reading the options: %w", err)
+		return nil, fmt.Errorf("reading the options: %w", err)
 	}
-	most := b.o.Slices
-	if most == 0 {
-		most = defaultSlices
-	}
-	b.pace = newPace(most, r.cfg.BatchDocs, r.cfg.BatchBytes, b.o.DocsPerSecond, b.o.BytesPerSecond, j.Throttled)
+	b.pace = newPace(b.o.slices(), r.cfg.BatchDocs, r.cfg.BatchBytes, b.o.DocsPerSecond, b.o.BytesPerSecond, j.Throttled)
 	if err := b.persist(ctx, func() error { return b.load(ctx) }); err != nil {
+		return nil, err
+	}
+	return b, nil
+}
+
+// backfill does a backfill, or goes on with it.
+func (r *Replicator) backfill(ctx context.Context, j *JobRun) error {
+	b, err := r.newBackfill(ctx, j)
+	if err != nil {
 		return err
 	}
 	j.Report(b.report)
 	var names []string
-	err := b.persist(ctx, func() (err error) {
+	err = b.persist(ctx, func() (err error) {
 		names, err = b.o.indices(ctx, b.p.from)
 		return err
 	})
@@ -231,7 +244,7 @@ func (r *Replicator) backfill(ctx context.Context, j *JobRun) error {
 			return err
 		}
 	}
-	if err := b.copyAll(ctx, names, most); err != nil {
+	if err := b.copyAll(ctx, names, b.o.slices()); err != nil {
 		return err
 	}
 	if b.skipped > 0 {
@@ -248,7 +261,7 @@ func (b *backfill) load(ctx context.Context) error {
 		}
 	}
 	b.base = b.progress.Seconds
-	b.progress.Working, b.progress.Skipped, b.progress.BackfillTally = nil, nil, BackfillTally{}
+	b.progress.Working, b.progress.Skipped, b.progress.ETA, b.progress.BackfillTally = nil, nil, nil, BackfillTally{}
 	return b.job.Scan(ctx, func(key string, value []byte) bool {
 		var part backfillPart
 		if json.Unmarshal(value, &part) == nil {
