@@ -2,6 +2,8 @@ package verify
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 
 	"github.com/tidwall/gjson"
@@ -30,6 +32,8 @@ func (f *findings) definition(path string, master, follower gjson.Result, typed 
 			f.definition(at, a, b, typed)
 		case key == "mappings":
 			f.mappings(a, b, typed)
+		case key == "aliases":
+			f.aliases(at, a, b)
 		case key == "settings":
 			f.settings(at, a, b)
 		case !alike(a, b) && !(key == "order" && neutral(a) && neutral(b)):
@@ -49,8 +53,11 @@ func (f *findings) mappings(a, b gjson.Result, typed bool) {
 		for _, text := range lacks {
 			f.add("mapping: %s", text)
 		}
-		if len(lacks) == 0 && len(Mapping(b, a)) > 0 {
-			f.add("mapping: the follower has more: %s", Mapping(b, a)[0])
+		if len(lacks) > 0 {
+			return
+		}
+		for _, text := range Mapping(b, a) {
+			f.add("mapping of the follower: %s", strings.Replace(text, "at the follower", "at the master", 1))
 		}
 	}
 	if !typed {
@@ -70,12 +77,13 @@ func (f *findings) mappings(a, b gjson.Result, typed bool) {
 
 func (f *findings) settings(path string, a, b gjson.Result) {
 	left, right := flat(a), flat(b)
-	for key, v := range left {
-		if !alike(v, right[key]) {
+	for _, key := range slices.Sorted(maps.Keys(left)) {
+		if v := left[key]; !alike(v, right[key]) {
 			f.add("%s is %s, at the follower %s", join(path, key), shown(v), shown(right[key]))
 		}
 	}
-	for key, v := range right {
+	for _, key := range slices.Sorted(maps.Keys(right)) {
+		v := right[key]
 		if _, ok := left[key]; !ok && !empty(v) {
 			f.add("%s is not set, at the follower %s", join(path, key), shown(v))
 		}
@@ -106,6 +114,22 @@ func flatten(prefix string, o gjson.Result, f func(key string, v gjson.Result), 
 		}
 		return true
 	})
+}
+
+func (f *findings) aliases(path string, a, b gjson.Result) {
+	left, right := membersOf(a), membersOf(b)
+	for _, name := range left.keys {
+		if there, ok := right.values[name]; !ok {
+			f.add("%s %s is missing at the follower", path, name)
+		} else if why := Alias(left.values[name], there); why != "" {
+			f.add("%s %s: %s", path, name, why)
+		}
+	}
+	for _, name := range right.keys {
+		if _, ok := left.values[name]; !ok {
+			f.add("%s %s is only at the follower", path, name)
+		}
+	}
 }
 
 // Alias tells where an alias differs, "" if it does not.
