@@ -262,7 +262,7 @@ func dropBulkType(x *Exchange, n *Node) error {
 		}
 	case !foreign(x, known, t):
 	case n.Name() == "delete":
-		items.add(x, n).missing = true
+		items.add(x, n).findsNothing(x, t)
 	default:
 		items.refuse(x, n, secondType(x, index, known, t).(*esapi.Error))
 	}

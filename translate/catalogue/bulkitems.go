@@ -29,11 +29,12 @@ type bulkItem struct {
 	op, index, id, routing string
 	mappingType            string // to be shown, if the cluster shows types
 
-	failure *esapi.Error // the item is answered with this
-	missing bool         // the item deletes what is not there
-	skipped bool         // the item has an action that the client's version skips
-	version string       // the item is carried out only at this version
-	placed  *placed      // the document gets members that stand for its type
+	failure   *esapi.Error // the item is answered with this
+	missing   bool         // the item deletes what is not there
+	refreshed bool         // after that
+	skipped   bool         // the item has an action that the client's version skips
+	version   string       // the item is carried out only at this version
+	placed    *placed      // the document gets members that stand for its type
 }
 
 const bulkItemsNote = "bulk items"
@@ -248,6 +249,13 @@ func (b *bulkItems) merge(round bulkRound, answer gjson.Result, whole *bulkAnswe
 	}
 }
 
+// findsNothing says that the item deletes a document of a type that the index does not
+// have.
+func (s *bulkItem) findsNothing(x *Exchange, mappingType string) {
+	s.missing, s.mappingType = true, mappingType
+	s.refreshed = x.Params.Bool("refresh")
+}
+
 // sent reports whether the item goes to the cluster.
 func (s *bulkItem) sent() bool { return s.failure == nil && !s.missing && !s.skipped }
 
@@ -257,8 +265,12 @@ func (s *bulkItem) answer() string {
 		typ = `"_type":` + translate.Quote(s.mappingType) + `,`
 	}
 	if s.missing {
-		return fmt.Sprintf(`{%s:{"_index":%s,%s"_id":%s,"_version":1,"result":"not_found","_shards":{"total":1,"successful":1,"failed":0},"status":404}}`,
-			translate.Quote(s.op), translate.Quote(s.index), typ, translate.Quote(s.id))
+		refreshed := ""
+		if s.refreshed {
+			refreshed = `"forced_refresh":true,`
+		}
+		return fmt.Sprintf(`{%s:{"_index":%s,%s"_id":%s,"_version":1,"result":"not_found",%s"_shards":{"total":1,"successful":1,"failed":0},"status":404}}`,
+			translate.Quote(s.op), translate.Quote(s.index), typ, translate.Quote(s.id), refreshed)
 	}
 	return fmt.Sprintf(`{%s:{"_index":%s,%s"_id":%s,"status":%d,"error":%s}}`, translate.Quote(s.op),
 		translate.Quote(s.index), typ, translate.Quote(s.id), s.failure.Status, s.failure.ObjectJSON())

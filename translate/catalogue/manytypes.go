@@ -350,8 +350,7 @@ func shareBulkItem(x *Exchange, n *Node) error {
 	}
 	if err == nil && p == nil && n.Name() == "delete" && x.Cluster.Before(V(7, 0)) {
 		if f, _ := sharedFacts(x, index); f != nil && f.Type != "" {
-			item := bulkItemsOf(x).add(x, n) // 6.x would make a second type
-			item.missing, item.mappingType = true, t
+			bulkItemsOf(x).add(x, n).findsNothing(x, t) // 6.x would make a second type
 		}
 	}
 	if err == nil && p == nil {

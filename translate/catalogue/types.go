@@ -380,6 +380,9 @@ func setType(x *Exchange, n *Node) error {
 		n.InsertAfter("_index", "_type", "null") // an item that was not found is shown as it was asked for
 		return nil
 	}
+	if own := n.Get("_type"); x.Asked.API == "bulk" && x.Cluster.AtLeast(V(7, 0)) && own.Exists() && own.String() != "_doc" {
+		return nil // an item that the gateway answers
+	}
 	n.InsertAfter("_index", "_type", translate.Quote(shownType(x, index.String())))
 	return nil
 }
