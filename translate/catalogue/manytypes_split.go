@@ -138,48 +138,59 @@ func spreadRequest(x *Exchange, _ *Node) error {
 }
 
 // spread is an expression of indices that names those of the types, too: of all
-// types, if none are given. An alias and a pattern such as shop* stand for them
-// anyhow.
+// types, if none are given. An alias stands for them anyhow.
 func spread(x *Exchange, expression string, types []string) (string, error) {
-	if expression == "" || expression == "_all" {
+	switch {
+	case expression == "" || expression == "_all" || expression == "*":
 		return expression, nil
+	case strings.ContainsAny(expression, "*<") || strings.HasPrefix(expression, "-") || strings.Contains(expression, ",-"):
+		return spreadPattern(x, expression)
 	}
 	var all []string
-	add := func(name string) {
-		if !slices.Contains(all, name) {
-			all = append(all, name)
+	for _, name := range strings.Split(expression, ",") {
+		f, err := sharedFacts(x, name)
+		if err != nil {
+			return "", err
 		}
-	}
-	for _, part := range strings.Split(expression, ",") {
-		name := strings.TrimPrefix(part, "-")
-		without := part[:len(part)-len(name)] // "-" leaves out what others named
 		names := []string{name}
-		switch pattern := strings.Contains(name, "*"); {
-		case pattern && strings.HasSuffix(name, "*"):
-			add(part)
-			continue
-		case pattern:
-			add(part)
-			var err error
-			if names, err = indicesOf(x, name); err != nil {
-				return "", err
-			}
+		if f != nil && f.Name == name && len(f.Apart) > 0 {
+			names = indicesOfTypes(f, types)
 		}
 		for _, name := range names {
-			f, err := sharedFacts(x, name)
-			if err != nil {
-				return "", err
-			}
-			if f == nil || f.Name != name || len(f.Apart) == 0 {
-				add(without + name)
-				continue
-			}
-			for _, index := range indicesOfTypes(f, types) {
-				add(without + index)
+			if !slices.Contains(all, name) {
+				all = append(all, name)
 			}
 		}
 	}
 	return strings.Join(all, ","), nil
+}
+
+// spreadPattern adds to an expression what it is to find, and takes out what it is
+// not to: the pattern *r finds shop-order, but is not about shop.
+func spreadPattern(x *Exchange, expression string) (string, error) {
+	names, err := indicesOf(x, expression)
+	if err != nil {
+		return "", err
+	}
+	named := strings.Split(expression, ",")
+	for _, name := range names {
+		f, err := sharedFacts(x, name)
+		if err != nil {
+			return "", err
+		}
+		switch {
+		case f == nil:
+		case f.PartOf != "" && !slices.Contains(names, f.PartOf) && !slices.Contains(named, name):
+			expression += ",-" + name
+		case len(f.Apart) > 0:
+			for _, own := range indicesOfTypes(f, nil) {
+				if !slices.Contains(names, own) {
+					expression += "," + own
+				}
+			}
+		}
+	}
+	return expression, nil
 }
 
 // indicesOfTypes are those of the indices of f that hold some types; the first if
