@@ -1,6 +1,6 @@
 # Everything that is downloaded comes through Go modules and Maven; clusters for
 # tests and demo are started by tests/harness.
-.PHONY: build demo test fast conformance bench clean
+.PHONY: build demo test fast conformance bench model clean
 
 CLUSTERS = go run ./tests/harness/cmd/clusters exec --
 
@@ -25,6 +25,12 @@ fast:
 # Ratios to what is measured in the same run.
 bench:
 	go test -run XXX -bench . ./tests/bench
+
+# Random operations through the gateway while the master moves and the gateway is
+# killed, on all pairs of versions in turn.
+FOR ?= 30m
+model:
+	$(CLUSTERS) go test -timeout 24h ./tests/faults -run TestModel -v -for $(FOR)
 
 # Elasticsearch's own REST tests through the gateway, all of them on all pairs of
 # versions, and the figures for the documentation. Takes long.
