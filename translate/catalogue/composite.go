@@ -3,6 +3,7 @@ package catalogue
 import (
 	"context"
 	"fmt"
+	"net/http"
 	"net/netip"
 	"slices"
 	"strings"
@@ -61,6 +62,8 @@ func init() {
 const (
 	compositesNote = "composite aggregations"
 
+	maxBuckets = 65_536 // in a page, as search.max_buckets is by default
+
 	fewValues = 10      // of each source but the last are asked for at first
 	maxValues = 1 << 18 // of a source are asked for at most
 )
@@ -99,6 +102,11 @@ func compositesIn(x *Exchange, aggs gjson.Result, types map[string]string) (all 
 			c := composite{name: name.String(), size: 10, below: aggsOf(agg), meta: agg.Get("meta"), after: spec.Get("after").IsObject()}
 			if size := spec.Get("size"); size.Exists() {
 				c.size = int(max(size.Int(), 0))
+			}
+			if x.Client.AtLeast(V(7, 0)) && c.size > maxBuckets {
+				err = &esapi.Error{Status: http.StatusServiceUnavailable, Type: "too_many_buckets_exception",
+					Reason: fmt.Sprintf("Trying to create too many buckets. Must be less than or equal to: [%d] but was [%d]", maxBuckets, c.size)}
+				return false
 			}
 			c.sources, err = compositeSources(x, spec, types)
 			all = append(all, c)

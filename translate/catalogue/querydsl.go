@@ -771,11 +771,17 @@ var formatPlaces = []Place{
 // numbers hold # and 0, which no date format does.
 func searchFormats(change func(string) string) []Rule {
 	return each(func(_ *Exchange, n *Node) error {
-		if f := n.Get("format"); f.Type == gjson.String && !strings.ContainsAny(f.String(), "#0") {
+		if f := n.Get("format"); f.Type == gjson.String && !isNumberFormat(f.String()) {
 			if changed := change(f.String()); changed != f.String() {
 				n.SetString("format", changed)
 			}
 		}
 		return nil
 	}, formatPlaces...)
+}
+
+// isNumberFormat reports whether a format is one of numbers, which the same
+// aggregations take.
+func isNumberFormat(format string) bool {
+	return strings.ContainsAny(strings.ReplaceAll(format, "iso8601", ""), "#0")
 }
