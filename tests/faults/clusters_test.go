@@ -51,14 +51,14 @@ func brokenCluster(t *testing.T, clusters []*harness.Cluster, which int, fault f
 	r.start()
 	l := r.write(6)
 	for range *rounds {
-		l.await(100, 30*time.Second)
+		l.await(100, time.Minute)
 		fault(r, clusters[which])
 		if which == 1 { // nobody notices: what is lost with the follower is its business
-			l.await(50, 30*time.Second)
+			l.await(50, time.Minute)
 		}
 		time.Sleep(time.Second)
 		r.mend(clusters[which])
-		l.await(100, 30*time.Second)
+		l.await(100, time.Minute)
 	}
 	r.final()
 }

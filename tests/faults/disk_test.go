@@ -27,7 +27,7 @@ func TestFullDisk(t *testing.T) {
 	}
 	l := r.write(6)
 	for range *rounds {
-		l.await(50, 30*time.Second)
+		l.await(50, time.Minute)
 		r.wrapper = limited
 		if err := g.Configure(r.gatewayOptions()); err != nil {
 			t.Fatal(err)
@@ -40,7 +40,7 @@ func TestFullDisk(t *testing.T) {
 			t.Fatal(err)
 		}
 		r.restart(g)
-		l.await(100, 30*time.Second)
+		l.await(100, time.Minute)
 	}
 	r.final()
 }
@@ -54,7 +54,7 @@ func TestTornJournal(t *testing.T) {
 	g := r.start()
 	l := r.write(6)
 	for n := range 3 * *rounds {
-		l.await(80, 30*time.Second)
+		l.await(80, time.Minute)
 		r.blow(g.Kill())
 		switch n % 3 {
 		case 0:
@@ -76,7 +76,7 @@ func TestTornJournal(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	l.await(80, 30*time.Second)
+	l.await(80, time.Minute)
 	r.final()
 }
 

@@ -12,11 +12,11 @@ func TestGatewayKilled(t *testing.T) {
 	g := r.start()
 	l := r.write(6)
 	for range 8 * *rounds {
-		l.await(100, 30*time.Second)
+		l.await(100, time.Minute)
 		time.Sleep(rand.N(200 * time.Millisecond))
 		r.restart(g)
 	}
-	l.await(100, 30*time.Second)
+	l.await(100, time.Minute)
 	r.final()
 }
 
@@ -27,7 +27,7 @@ func TestReloads(t *testing.T) {
 	g := r.start()
 	l := r.write(6)
 	for n := range 10 * *rounds {
-		l.await(40, 30*time.Second)
+		l.await(40, time.Minute)
 		r.options = "grace 1s\nwrite_timeout 5s\nmax_body " + []string{"50MiB", "60MiB"}[n%2]
 		if err := g.Configure(r.gatewayOptions()); err != nil {
 			t.Fatal(err)
@@ -37,7 +37,7 @@ func TestReloads(t *testing.T) {
 		}
 		r.kills++
 	}
-	l.await(40, 30*time.Second)
+	l.await(40, time.Minute)
 	r.final()
 	for what := range l.broken {
 		switch what {

@@ -126,7 +126,7 @@ func TestTruncatedAnswers(t *testing.T) {
 			p := r.through(which)
 			r.start()
 			l := r.write(6)
-			l.await(50, 30*time.Second)
+			l.await(50, time.Minute)
 			var cuts atomic.Int64
 			p.does(func(chunk []byte) ([]byte, bool) {
 				if rand.IntN(10) > 0 {
@@ -140,7 +140,7 @@ func TestTruncatedAnswers(t *testing.T) {
 			}
 			p.does(nil)
 			r.kills = int(cuts.Load())
-			l.await(50, 30*time.Second)
+			l.await(50, time.Minute)
 			r.final()
 		})
 	}

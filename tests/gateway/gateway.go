@@ -177,6 +177,13 @@ func (g *Gateway) Kill() error {
 	return err
 }
 
+// Pause freezes the process with SIGSTOP: connections stay open, nothing is
+// answered.
+func (g *Gateway) Pause() error { return g.cmd.Process.Signal(syscall.SIGSTOP) }
+
+// Resume wakes a process that is paused.
+func (g *Gateway) Resume() error { return g.cmd.Process.Signal(syscall.SIGCONT) }
+
 // Stop ends the process in order, or kills it after 20 seconds.
 func (g *Gateway) Stop() error {
 	if err := g.cmd.Process.Signal(syscall.SIGTERM); err != nil {
