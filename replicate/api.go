@@ -24,6 +24,8 @@ type Status struct {
 	DeadLetters      int64   `json:"dead_letters"`
 	Applier          Applier `json:"applier"`
 	Backfill         *Job    `json:"backfill,omitempty"` // the last one
+	Resync           *Job    `json:"resync,omitempty"`   // the last one
+	ResyncWaiting    int     `json:"resync_waiting"`     // indices that are to be resynced
 	WritesInFlight   int64   `json:"writes_in_flight"`
 	WritesWaiting    int64   `json:"writes_waiting,omitempty"` // at the gate, during a switchover
 	Counters         Counts  `json:"counters"`

@@ -226,6 +226,12 @@ func (j *JobRun) Put(ctx context.Context, key string, value any) error {
 	return j.s.table.Put(ctx, partKey(&job, key), raw)
 }
 
+// Drop forgets what was put.
+func (j *JobRun) Drop(ctx context.Context, key string) error {
+	job := j.snapshot()
+	return j.s.table.Delete(ctx, partKey(&job, key))
+}
+
 // Scan shows what was put.
 func (j *JobRun) Scan(ctx context.Context, f func(key string, value []byte) bool) error {
 	job := j.snapshot()

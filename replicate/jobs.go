@@ -97,6 +97,7 @@ func newJobs(r *Replicator) *Jobs {
 	s := &Jobs{r: r, table: r.cfg.Journal.Table("jobs"), kinds: map[string]jobKind{}, active: map[string]*JobRun{}}
 	s.register(jobKind{name: JobBackfill, run: r.backfill, bound: true})
 	s.register(jobKind{name: JobVerify, run: r.verify})
+	s.register(jobKind{name: JobResync, run: r.resync, bound: true})
 	return s
 }
 

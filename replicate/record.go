@@ -18,6 +18,7 @@ const (
 	kindState    = "state"
 	kindDone     = "done"
 	kindSentinel = "sentinel"
+	kindResync   = "resync"
 )
 
 // stateKey is the key of state records that belong to no index.
@@ -50,7 +51,7 @@ type record struct {
 	Read    bool   `json:"read,omitempty"`    // the document is read back from the master
 	Again   bool   `json:"again,omitempty"`   // the version may have been written before (external_gte)
 
-	// State.
+	// State; Name is also the index of a resync.
 	What string `json:"what,omitempty"`
 	Name string `json:"name,omitempty"`
 

@@ -27,6 +27,7 @@ type Replicator struct {
 	members  *members // nil unless the journal is shared
 	applier  *applier
 	jobs     *Jobs // nil if there is one cluster only
+	resyncs  *resyncs
 	counters counters
 	made     madeIndices
 
@@ -72,6 +73,7 @@ func New(cfg Config) (*Replicator, error) {
 			r.members = newMembers(r)
 		}
 		r.jobs = newJobs(r)
+		r.resyncs = newResyncs(r)
 	}
 	return r, nil
 }
@@ -185,6 +187,7 @@ func (r *Replicator) begin(ctx context.Context, state epoch.State) {
 	r.run(func() { r.applier.restoreMemory(ctx) })
 	r.run(func() { r.applier.run(ctx) })
 	r.run(func() { r.jobs.goOn(ctx) })
+	r.run(func() { r.resyncs.run(ctx) })
 	if state.Configured == r.cfg.Master {
 		return
 	}

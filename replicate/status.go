@@ -49,6 +49,7 @@ func (r *Replicator) Status(ctx context.Context) Status {
 	s.Applier = r.applierStatus()
 	r.partitionStates(ctx, &s)
 	r.backfillState(ctx, &s)
+	r.resyncState(ctx, &s)
 	s.NextSteps = append(s.NextSteps, r.nextSteps(&s)...)
 	return s
 }

@@ -263,7 +263,7 @@ func (r *record) key() string {
 	switch {
 	case r.Kind == kindEffect:
 		return r.Index
-	case r.What == whatIndex:
+	case r.What == whatIndex, r.Kind == kindResync:
 		return r.Name
 	}
 	return stateKey
