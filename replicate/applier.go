@@ -177,17 +177,13 @@ func (a *applier) progressed() <-chan struct{} {
 }
 
 // persist calls f until it succeeds or ctx ends. Between the attempts it waits
-// longer and longer, and while the applier is paused or this gateway has lost touch
-// with the journal: another one may apply the same.
+// longer and longer, and while the applier is paused.
 func (a *applier) persist(ctx context.Context, f func() error) error {
 	for attempt := 0; ; attempt++ {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		err := a.r.confirmed()
-		if err == nil {
-			err = f()
-		}
+		err := f()
 		if err == nil {
 			return nil
 		}

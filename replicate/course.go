@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/esperanto-es/esperanto/internal/cluster"
 	"github.com/esperanto-es/esperanto/replicate/epoch"
@@ -31,18 +32,30 @@ func (a *applier) await(ctx context.Context, number uint64) error {
 	})
 }
 
-// confirmed says why this gateway must not go by what it knows.
-func (r *Replicator) confirmed() error {
-	if r.gate.confirmed() {
-		return nil
+// whileAllowed has f apply something while this gateway may: not when it has lost touch
+// with the journal, so that another one may apply the same, and not at the end of a
+// switchover.
+func (a *applier) whileAllowed(ctx context.Context, f func() error) func() error {
+	return func() error {
+		why := a.r.gate.beginApply()
+		for ; why == epoch.Moving && ctx.Err() == nil; why = a.r.gate.beginApply() {
+			select {
+			case <-time.After(5 * time.Millisecond):
+			case <-ctx.Done():
+			}
+		}
+		if why != "" {
+			return errors.New(why)
+		}
+		defer a.r.gate.endApply()
+		return f()
 	}
-	return errors.New(epoch.Unconfirmed)
 }
 
 // mayApply refuses to write to a cluster as the follower that is none, or may be none.
 func (r *Replicator) mayApply(to *cluster.Cluster) error {
-	if err := r.confirmed(); err != nil {
-		return err
+	if why := r.gate.mayApply(); why != "" && why != epoch.Moving {
+		return errors.New(why)
 	}
 	if r.gate.now().master == to {
 		return fmt.Errorf("cluster %s is the master", to.Name())

@@ -23,6 +23,7 @@ type gate struct {
 	opened   chan struct{} // not nil while writes wait; closed when they may go on
 	inflight int           // writes let in whose records are not all written
 	waiting  int
+	applied  int           // things that are being applied to the follower
 	idle     chan struct{} // closed when inflight reaches 0; nil if nobody waits for it
 }
 
@@ -204,7 +205,7 @@ func (g *gate) follow(s epoch.State, r roles) {
 func (g *gate) beat() (m epoch.Member) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	m.Term, m.Quiet = g.guard.Beat(time.Now()), g.guard.Vote(g.inflight)
+	m.Term, m.Quiet = g.guard.Beat(time.Now()), g.guard.Vote(g.inflight, g.applied)
 	m.Epoch, m.InFlight, m.LeaseMS = g.guard.State().Epoch, g.inflight, g.guard.Lease.Milliseconds()
 	return m
 }
@@ -213,7 +214,7 @@ func (g *gate) beat() (m epoch.Member) {
 func (g *gate) vote() uint64 {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	return g.guard.Vote(g.inflight)
+	return g.guard.Vote(g.inflight, g.applied)
 }
 
 // state is the newest one that is known.
@@ -235,6 +236,29 @@ func (g *gate) confirmed() bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return g.guard.Held(time.Now())
+}
+
+// beginApply lets something be applied to the follower, until endApply, or says why not.
+func (g *gate) beginApply() (why string) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if why = g.guard.Apply(time.Now()); why == "" {
+		g.applied++
+	}
+	return why
+}
+
+func (g *gate) endApply() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.applied--
+}
+
+// mayApply says why nothing may be applied, or nothing.
+func (g *gate) mayApply() (why string) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.guard.Apply(time.Now())
 }
 
 // quiet waits until no write is under way. The error tells how many are.

@@ -21,13 +21,13 @@ func (a *applier) applyState(ctx context.Context, from string, ref stateRef, del
 	if p == nil {
 		return a.bury(ctx, DeadLetter{From: from, What: ref.What, Index: ref.Name, Reason: fmt.Sprintf("the change comes from cluster %q, which the configuration does not have", from)})
 	}
-	return a.persist(ctx, func() error {
+	return a.persist(ctx, a.whileAllowed(ctx, func() error {
 		err := a.tryState(ctx, p, ref, deleted)
 		if err == nil {
 			a.gotOn(0)
 		}
 		return err
-	})
+	}))
 }
 
 // tryState does it once. The error passes.
@@ -110,10 +110,6 @@ func (p *pair) applyIndex(ctx context.Context, name string, deleted bool) (probl
 func (p *pair) deleteIndex(ctx context.Context, name string) (problem, err error) {
 	if strings.ContainsAny(name, "*,?") || name == "_all" || name == "" {
 		return fmt.Errorf("%q is not the name of one index", name), nil
-	}
-	p.to.Facts().Forget(name)
-	if index, ok, err := p.to.Facts().Lookup(ctx, name); err != nil || ok && index.Name != name {
-		return nil, err // an alias: 5.x would delete what it stands for
 	}
 	status, answer, err := p.to.Do(ctx, http.MethodDelete, cluster.Path(name), nil)
 	p.to.Facts().Forget(name)
@@ -420,7 +416,7 @@ func (a *applier) resolve(ctx context.Context, intents []*record) error {
 	}
 	for from, list := range docs {
 		p := a.pairs[from]
-		err := a.persist(ctx, func() error {
+		err := a.persist(ctx, a.whileAllowed(ctx, func() error {
 			ids, err := p.places(ctx, list)
 			if err != nil {
 				return err
@@ -430,7 +426,7 @@ func (a *applier) resolve(ctx context.Context, intents []*record) error {
 			}
 			a.gotOn(len(ids))
 			return nil
-		})
+		}))
 		if err != nil {
 			return err
 		}

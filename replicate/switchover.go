@@ -130,9 +130,6 @@ func (r *Replicator) mayswitch(ctx context.Context, now roles) error {
 	} else if kind != "" {
 		return &SwitchError{Reason: "there is a " + kind + " under way: the follower does not have what the master has", NextSteps: []string{"wait for or cancel the " + kind}}
 	}
-	if err := r.resynced(ctx); err != nil {
-		return err
-	}
 	if err := alive(ctx, now.follower); err != nil {
 		return &SwitchError{Reason: fmt.Sprintf("the follower %s does not answer: %v", follower, err), NextSteps: []string{"bring cluster " + follower + " back, then try again"}}
 	}
@@ -144,15 +141,6 @@ func (r *Replicator) mayswitch(ctx context.Context, now roles) error {
 		return &SwitchError{Reason: fmt.Sprintf("backlog %d records: too many to be applied while writes wait", backlog), NextSteps: []string{"wait until the backlog is below " + strconv.FormatInt(r.cfg.MaxBacklog, 10) + " records, then try again"}}
 	}
 	return nil
-}
-
-// resynced refuses to move the master while indices are to be resynced.
-func (r *Replicator) resynced(ctx context.Context) error {
-	why, err := r.resyncs.obstacle(ctx)
-	if err == nil && why != "" {
-		err = &SwitchError{Reason: why, NextSteps: resyncSteps}
-	}
-	return err
 }
 
 // alive reports whether a cluster answers, and is one of a version that is
@@ -208,9 +196,10 @@ func (r *Replicator) approach(ctx context.Context, now roles) error {
 	return r.members.allHeard(ctx)
 }
 
-// brake has all gateways hold each write for a while before it is let in.
+// brake has all gateways hold each write for a while before it is let in. It lasts for
+// some seconds, in case this gateway dies.
 func (r *Replicator) brake(ctx context.Context, now roles, delay time.Duration) error {
-	if r.gate.state().Brake == delay.Milliseconds() {
+	if delay == 0 && r.gate.state().Brake == 0 {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, r.cfg.JournalTimeout)
@@ -268,9 +257,6 @@ func (r *Replicator) handOver(ctx context.Context, closed epoch.State, next role
 	if err := r.drain(ctx, r.cfg.SwitchTimeout); err != nil {
 		return r.givenUp(ctx, "since the follower did not catch up", err)
 	}
-	if err := r.resynced(ctx); err != nil { // asked for since it was looked at first
-		return err
-	}
 	status, answer, err := next.master.Do(ctx, http.MethodPost, "/_refresh", nil)
 	if err == nil {
 		err = next.master.Failed(status, answer)
@@ -278,18 +264,38 @@ func (r *Replicator) handOver(ctx context.Context, closed epoch.State, next role
 	if err != nil {
 		return r.givenUp(ctx, "since the follower could not be refreshed", err)
 	}
-	_, err = r.change(ctx, func(s *epoch.State) error {
-		if s.Seq != closed.Seq {
-			return errors.New("another gateway has given it up, since it took too long")
-		}
-		*s = s.Move()
-		also(s)
-		return nil
-	})
+	from := func(before epoch.State, f func(*epoch.State)) (epoch.State, error) {
+		return r.change(ctx, func(s *epoch.State) error {
+			if s.Seq != before.Seq {
+				return errors.New("another gateway has given it up, since it took too long")
+			}
+			f(s)
+			return nil
+		})
+	}
+	resting, err := from(closed, func(s *epoch.State) { *s = s.Rest() })
 	if err != nil {
+		return r.givenUp(ctx, "since the journal did not confirm that nothing is applied", err)
+	}
+	if err := r.rest(ctx, resting.Seq); err != nil {
+		return r.givenUp(ctx, "since the applier did not come to rest", err)
+	}
+	if _, err := from(resting, func(s *epoch.State) { *s = s.Move(); also(s) }); err != nil {
 		return r.givenUp(ctx, "since the new master could not be kept", err)
 	}
 	return nil
+}
+
+// rest waits until nothing is being applied, by any gateway.
+func (r *Replicator) rest(ctx context.Context, seq uint64) error {
+	for r.gate.vote() != seq {
+		select {
+		case <-time.After(5 * time.Millisecond):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return r.members.allQuiet(ctx, seq)
 }
 
 // settle gives up what this gateway has begun, unless it is done already, and

@@ -153,8 +153,6 @@ func (w *worker) handle(e *journal.Entry) error {
 		if err = w.flush(); err == nil {
 			err = w.a.applyStateOf(w.ctx, rec)
 		}
-	case kindResync:
-		err = w.a.resyncWanted(w.ctx, rec.From, rec.ID, rec.Name)
 	}
 	w.next = e.Offset + 1
 	w.noteOpen()
@@ -217,7 +215,7 @@ func (w *worker) flush() error {
 	}
 	from, number, changes := w.batchFrom, w.batchEpoch, w.batch
 	w.batch, w.batchBytes = nil, 0
-	return w.a.persist(w.ctx, func() (err error) {
+	return w.a.persist(w.ctx, w.a.whileAllowed(w.ctx, func() (err error) {
 		p, late := w.a.course(from, number)
 		for i := range changes {
 			changes[i].read = changes[i].read || late
@@ -228,7 +226,7 @@ func (w *worker) flush() error {
 			w.a.gotOn(n - len(changes))
 		}
 		return err
-	})
+	}))
 }
 
 // close marks an intent as resolved.

@@ -3,7 +3,7 @@ package epoch
 import "time"
 
 // A Guard decides for one gateway whether writes may be let in, sent and
-// acknowledged. The gateway holds a lease: each heartbeat that it writes into the
+// acknowledged, and whether its applier may work. The gateway holds a lease: each heartbeat that it writes into the
 // log of states, and reads back together with all that stands before it, prolongs
 // that. Who wants to move the master waits until each gateway has said that no write
 // is under way, or its lease must have ended.
@@ -100,11 +100,24 @@ func (g *Guard) Valid(p Pass, now time.Time) bool {
 	return g.Held(now) && p == Pass{g.state.Epoch, g.term}
 }
 
-// Vote is what a heartbeat says when so many writes are under way: the number of the
-// state in which writes wait and none is under way, else 0. Nothing is let in
+// Apply lets something be applied to the follower, or says why not.
+func (g *Guard) Apply(now time.Time) string {
+	switch {
+	case !g.known():
+		return Unknown
+	case g.state.Closed():
+		return Moving
+	case !g.Held(now):
+		return Unconfirmed
+	}
+	return ""
+}
+
+// Vote is what a heartbeat says when so many writes, and things applied, are under way:
+// the number of the state in which they have to wait, if none is, else 0. Nothing is let in
 // between a vote and the next state.
-func (g *Guard) Vote(inflight int) uint64 {
-	if g.state.Closing() && inflight == 0 {
+func (g *Guard) Vote(writes, applied int) uint64 {
+	if g.state.Closing() && writes == 0 && (applied == 0 || !g.state.Closed()) {
 		return g.state.Seq
 	}
 	return 0

@@ -83,7 +83,7 @@ func (r *Roll) Members() []Sighting {
 	return list
 }
 
-// Missing are the members that may have writes under way although writes wait since
+// Missing are the members that may have something under way that has to wait since
 // that state: neither has said that it has none, nor has its lease ended.
 func (r *Roll) Missing(seq uint64) []Sighting {
 	return slices.DeleteFunc(r.Members(), func(s Sighting) bool { return s.Quiet == seq || r.CutOff(s) })

@@ -12,31 +12,44 @@ type State struct {
 	Applier    string `json:"applier,omitempty"` // "paused", or "" for running
 
 	// While the master is being moved.
-	Phase  string `json:"phase,omitempty"` // "closing": writes wait
+	Phase  string `json:"phase,omitempty"` // "closing": writes wait; "closed": applying, too
 	To     string `json:"to,omitempty"`
 	By     string `json:"by,omitempty"`       // instance of the gateway that does it
 	Within int64  `json:"limit_ms,omitempty"` // how long it may take
 	Brake  int64  `json:"brake_ms,omitempty"` // how long each write is held before that, so that the applier gets near
 }
 
-const closing = "closing"
+const (
+	closing = "closing"
+	closed  = "closed"
+)
 
 // Closing reports whether writes wait because the master is being moved.
-func (s State) Closing() bool { return s.Phase == closing }
+func (s State) Closing() bool { return s.Phase != "" }
 
-// Close has writes wait everywhere.
+// Closed reports whether nothing is applied either.
+func (s State) Closed() bool { return s.Phase == closed }
+
+// Close has writes wait everywhere, until the follower has everything.
 func (s State) Close(to, by string, limit time.Duration) State {
 	s.Phase, s.To, s.By, s.Within, s.Brake = closing, to, by, limit.Milliseconds(), 0
 	return s
 }
 
-// Move ends Close with the new master.
+// Rest has the appliers wait everywhere, too: who does not know yet that the master was
+// moved must not make its follower of before, which is the master, equal to anything.
+func (s State) Rest() State {
+	s.Phase, s.Within = closed, time.Second.Milliseconds()
+	return s
+}
+
+// Move ends Close and Rest with the new master.
 func (s State) Move() State {
 	s.Master, s.Epoch = s.To, s.Epoch+1
 	return s.GiveUp()
 }
 
-// GiveUp ends Close with the master that was. The epoch stays the same: what was
+// GiveUp ends them with the master that was. The epoch stays the same: what was
 // written under it is as good as before.
 func (s State) GiveUp() State {
 	s.Phase, s.To, s.By, s.Within, s.Brake = "", "", "", 0, 0

@@ -1,0 +1,70 @@
+package epoch
+
+import (
+	"flag"
+	"strings"
+	"testing"
+	"time"
+)
+
+var (
+	seedFlag  = flag.Uint64("seed", 0, "run the model with this seed alone and print what happens")
+	seedsFlag = flag.Uint64("seeds", 100, "how many seeds the model is run with")
+)
+
+const modelTime = 12 * time.Second
+
+// Never two masters that acknowledge writes, no acknowledged write lost, both clusters
+// equal at the end; whatever is killed, stopped, slow or cut off.
+//
+//	go test ./replicate/epoch -run TestModel$ -seeds 20000
+//	go test ./replicate/epoch -run TestModel$ -seed 17 -v
+func TestModel(t *testing.T) {
+	if *seedFlag != 0 {
+		m := newModel(*seedFlag, whole)
+		m.tracing = true
+		m.run(modelTime)
+		t.Log(strings.Join(m.trace, "\n"))
+		if len(m.wrong) > 0 {
+			t.Fatal(m.wrong)
+		}
+		return
+	}
+	var writes, acked, refused, moves, left int
+	for seed := uint64(1); seed <= *seedsFlag; seed++ {
+		m := newModel(seed, whole)
+		m.run(modelTime)
+		if len(m.wrong) > 0 {
+			t.Fatalf("seed %d: %s; see it with -seed %d -v", seed, m.wrong[0], seed)
+		}
+		for w := range m.late {
+			if m.dead[w] {
+				left++
+			}
+		}
+		writes, acked, refused, moves = writes+m.writes, acked+len(m.acked), refused+m.refused, moves+m.moves
+	}
+	n := int(*seedsFlag)
+	t.Logf("%d seeds: %d writes, %d acknowledged, %d refused by a check, %d moves of the master, %d writes of gateways that died landed late", n, writes, acked, refused, moves, left)
+	if moves < 2*n || acked < 100*n || refused == 0 {
+		t.Error("too little happens for this to prove anything")
+	}
+}
+
+// Each part of the protocol is needed: without it the model finds what goes wrong.
+func TestModelFindsWhatIsBroken(t *testing.T) {
+	for _, b := range []breakage{noLease, noCheckSend, noCheckAnswer, noTerm, noVotes, noSync, noRest, noSentinel, noLate, noAgain, noSwap, voteWithWrites} {
+		t.Run(string(b), func(t *testing.T) {
+			const most = 3000
+			for seed := uint64(1); seed <= most; seed++ {
+				m := newModel(seed, b)
+				m.run(modelTime)
+				if len(m.wrong) > 0 {
+					t.Logf("seed %d: %s", seed, m.wrong[0])
+					return
+				}
+			}
+			t.Errorf("%d seeds, and nothing went wrong", most)
+		})
+	}
+}
