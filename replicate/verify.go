@@ -136,6 +136,9 @@ func (r *Replicator) verify(ctx context.Context, j *JobRun) error {
 		return err
 	}
 	v.progress = kept.Progress
+	for _, m := range kept.Progress.Samples {
+		v.sampleBytes += m.size()
+	}
 	v.beganAt = kept.Progress.Documents
 	j.Report(v.report)
 	return v.run(ctx, kept.After)
@@ -147,6 +150,11 @@ var errVerifyMoved = errors.New("the master was moved since the verification beg
 func (v *verification) run(ctx context.Context, after string) error {
 	if v.r.applier.isPaused() {
 		return errors.New("the applier is paused: the follower does not have what the master has; resume it, then verify")
+	}
+	if j, ok, err := v.r.jobs.Job(ctx, JobBackfill); err != nil {
+		return err
+	} else if ok && !j.State.Ended() {
+		return fmt.Errorf("a backfill is %s: the follower does not have everything yet; wait for it, then verify", j.State)
 	}
 	names, err := v.indices(ctx)
 	if err != nil {
@@ -277,12 +285,16 @@ func (v *verification) found(list []Mismatch) {
 		} else {
 			p.Left++
 		}
-		size := len(m.What) + len(m.Index) + len(m.Type) + len(m.ID) + len(m.Routing) + len(m.Name) + len(m.Why) + 120
-		if len(p.Samples) < maxSamples && v.sampleBytes+size <= maxSampleBytes {
+		if size := m.size(); len(p.Samples) < maxSamples && v.sampleBytes+size <= maxSampleBytes {
 			v.sampleBytes += size
 			p.Samples = append(p.Samples, m)
 		}
 	}
+}
+
+// size is about how many bytes a mismatch takes in JSON.
+func (m *Mismatch) size() int {
+	return len(m.What) + len(m.Kind) + len(m.Index) + len(m.Type) + len(m.ID) + len(m.Routing) + len(m.Name) + len(m.Why) + 100
 }
 
 func clipped(s string, n int) string {

@@ -281,3 +281,21 @@ func TestVerifyUnknownIndex(t *testing.T) {
 		t.Fatalf("%+v %+v", j, p)
 	}
 }
+
+// While a backfill copies, what is missing is no mismatch.
+func TestVerifyWaitsForABackfill(t *testing.T) {
+	g := newRig(t, v56, v87)
+	g.books(3)
+	g.b.Down(true)
+	if _, err := g.r.Jobs().Start(context.Background(), JobBackfill, BackfillOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	if j, _ := g.verified(VerifyOptions{}); j.State != JobFailed || !strings.Contains(j.Error, "a backfill is running") {
+		t.Errorf("%+v", j)
+	}
+	g.b.Down(false)
+	if _, err := g.r.Jobs().Cancel(context.Background(), JobBackfill); err != nil {
+		t.Fatal(err)
+	}
+	g.clean()
+}
