@@ -111,6 +111,10 @@ func (p *pair) deleteIndex(ctx context.Context, name string) (problem, err error
 	if strings.ContainsAny(name, "*,?") || name == "_all" || name == "" {
 		return fmt.Errorf("%q is not the name of one index", name), nil
 	}
+	p.to.Facts().Forget(name)
+	if index, ok, err := p.to.Facts().Lookup(ctx, name); err != nil || ok && index.Name != name {
+		return nil, err // an alias: 5.x would delete what it stands for
+	}
 	status, answer, err := p.to.Do(ctx, http.MethodDelete, cluster.Path(name), nil)
 	p.to.Facts().Forget(name)
 	p.indices.forget(name)

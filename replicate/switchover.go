@@ -130,6 +130,9 @@ func (r *Replicator) mayswitch(ctx context.Context, now roles) error {
 	} else if kind != "" {
 		return &SwitchError{Reason: "there is a " + kind + " under way: the follower does not have what the master has", NextSteps: []string{"wait for or cancel the " + kind}}
 	}
+	if err := r.resynced(ctx); err != nil {
+		return err
+	}
 	if err := alive(ctx, now.follower); err != nil {
 		return &SwitchError{Reason: fmt.Sprintf("the follower %s does not answer: %v", follower, err), NextSteps: []string{"bring cluster " + follower + " back, then try again"}}
 	}
@@ -141,6 +144,15 @@ func (r *Replicator) mayswitch(ctx context.Context, now roles) error {
 		return &SwitchError{Reason: fmt.Sprintf("backlog %d records: too many to be applied while writes wait", backlog), NextSteps: []string{"wait until the backlog is below " + strconv.FormatInt(r.cfg.MaxBacklog, 10) + " records, then try again"}}
 	}
 	return nil
+}
+
+// resynced refuses to move the master while indices are to be resynced.
+func (r *Replicator) resynced(ctx context.Context) error {
+	why, err := r.resyncs.obstacle(ctx)
+	if err == nil && why != "" {
+		err = &SwitchError{Reason: why, NextSteps: resyncSteps}
+	}
+	return err
 }
 
 // alive reports whether a cluster answers, and is one of a version that is
@@ -256,6 +268,9 @@ func (r *Replicator) handOver(ctx context.Context, closed epoch.State, next role
 	}
 	if err := r.drain(ctx, r.cfg.SwitchTimeout); err != nil {
 		return r.givenUp(ctx, "since the follower did not catch up", err)
+	}
+	if err := r.resynced(ctx); err != nil { // asked for since it was looked at first
+		return err
 	}
 	status, answer, err := next.master.Do(ctx, http.MethodPost, "/_refresh", nil)
 	if err == nil {

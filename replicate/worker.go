@@ -153,6 +153,8 @@ func (w *worker) handle(e *journal.Entry) error {
 		if err = w.flush(); err == nil {
 			err = w.a.applyStateOf(w.ctx, rec)
 		}
+	case kindResync:
+		err = w.a.resyncWanted(w.ctx, rec.From, rec.ID, rec.Name)
 	}
 	w.next = e.Offset + 1
 	w.noteOpen()
