@@ -38,6 +38,7 @@ func TestRate(t *testing.T) {
 	index := r.prefix + "books"
 	r.send(nil, "PUT", "/"+index, `{"settings":{"number_of_shards":2,"number_of_replicas":0,"refresh_interval":"-1"}}`)
 	n := *documents
+	r.waitApplied()
 	r.load(index, n)
 	r.waitApplied()
 	for _, c := range []*harness.Cluster{r.a, r.b} {

@@ -11,23 +11,47 @@ import (
 
 	"github.com/esperanto-es/esperanto/replicate"
 	"github.com/esperanto-es/esperanto/tests/check"
+	"github.com/esperanto-es/esperanto/tests/harness"
 )
 
 // The long form: go test ./tests/verify -run Tampered/5 -documents 1000000 -timeout 60m -v
 var documents = flag.Int("documents", 4000, "documents among which some are tampered with")
 
-// load writes documents to an index through the gateway; every tenth has a
-// routing.
+// most is how many documents are written through the gateway. More are written
+// to both clusters, which takes less time.
+const most = 20_000
+
+// load writes documents to an index; every tenth has a routing.
 func (r *rig) load(index string, n int) {
-	const page = 2000
+	if n <= most {
+		r.loadAt(nil, index, n)
+		return
+	}
+	var loading sync.WaitGroup
+	for _, c := range []*harness.Cluster{r.a, r.b} {
+		loading.Go(func() { r.loadAt(c, index, n) })
+	}
+	loading.Wait()
+}
+
+func (r *rig) loadAt(c *harness.Cluster, index string, n int) {
+	speaks := c
+	if c == nil {
+		speaks = r.a
+	}
+	const page = 5000
 	for from := 0; from < n; from += page {
 		var lines strings.Builder
 		for i := from; i < min(from+page, n); i++ {
-			lines.WriteString(action(r.a, "index", index, fmt.Sprint(i), routing(i)))
-			fmt.Fprintf(&lines, `{"n":%d,"title":"document number %d","price":%d.50,"code":"c%d","tags":["a","b%d"]}`+"\n", i, i, i%100, i, i%7)
+			lines.WriteString(action(speaks, "index", index, fmt.Sprint(i), routing(i)) + source(i))
 		}
-		r.bulk(nil, lines.String())
+		r.bulk(c, lines.String())
 	}
+}
+
+// source is the line of a document.
+func source(i int) string {
+	return fmt.Sprintf(`{"n":%d,"title":"document number %d","price":%d.50,"code":"c%d","tags":["a","b%d"]}`+"\n", i, i, i%100, i, i%7)
 }
 
 func routing(i int) string {
@@ -88,33 +112,32 @@ type tampering struct{ kind, why string }
 func (r *rig) tamper(index string, n int) map[string]tampering {
 	done := map[string]tampering{}
 	var lines strings.Builder
-	external := func(verb, id, more string, version int, source string) {
-		lines.WriteString(action(r.b, verb, index, id, fmt.Sprintf(`%s,"version":%d,"version_type":"external_gte"`, more, version)) + source)
+	external := func(verb, id, more string, version int, line string) {
+		lines.WriteString(action(r.b, verb, index, id, fmt.Sprintf(`%s,"version":%d,"version_type":"external_gte"`, more, version)) + line)
 	}
 	step := n / 100
 	for k := range 100 {
 		i := k*step + k%step // anywhere, with a routing or without
 		id := fmt.Sprint(i)
-		source := fmt.Sprintf(`{"n":%d,"title":"document number %d","price":%d.50,"code":"c%d","tags":["a","b%d"]}`+"\n", i, i, i%100, i, i%7)
 		switch k % 5 {
 		case 0:
-			external("index", id, routing(i), 1, strings.Replace(source, "document", "forgery", 1))
+			external("index", id, routing(i), 1, strings.Replace(source(i), "document", "forgery", 1))
 			done[id] = tampering{replicate.KindDifferent, `source differs at "/title"`}
 		case 1:
 			external("delete", id, routing(i), 2, "")
 			done[id] = tampering{replicate.KindMissing, "the master has version 1"}
 		case 2:
 			id = "extra" + id
-			external("index", id, routing(i), 3, source)
+			external("index", id, routing(i), 3, source(i))
 			done[id] = tampering{replicate.KindExtra, "the master does not have it, the follower has version 3"}
 		case 3:
-			external("index", id, routing(i), 70, source)
+			external("index", id, routing(i), 70, source(i))
 			done[id] = tampering{replicate.KindDifferent, "version 1, at the follower 70"}
 		case 4:
 			// Where it is on the same shard, it is one document with another
 			// routing; else one is missing and another one extra.
 			external("delete", id, routing(i), 2, "")
-			external("index", id, `,"routing":"other"`, 3, source)
+			external("index", id, `,"routing":"other"`, 3, source(i))
 			done[id] = tampering{"", "routing"}
 		}
 	}
@@ -187,6 +210,7 @@ func testTampered(r *rig, n int) {
 	r.send(nil, "PUT", "/"+index, `{"settings":{"number_of_shards":3,"number_of_replicas":0},"aliases":{"`+r.prefix+`lost":{},"`+r.prefix+`routed":{"routing":"r"},"`+
 		r.prefix+`filtered":{"filter":{"term":{"code":"c1"}}}},"mappings":`+
 		r.mapping(`{"properties":{"title":{"type":"text","fields":{"raw":{"type":"keyword"}}},"code":{"type":"keyword","ignore_above":100},"when":{"type":"date"},"place":{"type":"geo_point"}}}`)+`}`)
+	r.waitApplied()
 	r.load(index, n)
 	r.waitApplied()
 	stop := r.applications(index, 3)
