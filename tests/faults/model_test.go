@@ -23,7 +23,6 @@ import (
 
 var (
 	modelSeed  = flag.Uint64("seed", 0, "seed of the model run; 0: a random one")
-	modelPair  = flag.String("pair", "", "pair of majors of the model run, such as 5->8; without it some, or all in turn with -for")
 	modelSteps = flag.Int("ops", 200, "operations of a model run")
 	modelFor   = flag.Duration("for", 0, "how long the model runs, over all pairs in turn")
 )
@@ -58,23 +57,19 @@ func TestModel(t *testing.T) {
 	if seed == 0 {
 		seed = rand.Uint64()
 	}
-	chosen := []string{*modelPair}
-	switch {
-	case *modelPair != "":
+	var turns []string
+	switch today := time.Now().YearDay() % 4 * 3; {
+	case *pairFlag != "":
+		turns = []string{*pairFlag}
 	case *modelFor > 0:
-		chosen = pairs
+		turns = pairs
 	default:
-		for i := range 3 {
-			chosen[0] = pairs[time.Now().YearDay()%4*3]
-			if i > 0 {
-				chosen = append(chosen, pairs[time.Now().YearDay()%4*3+i])
-			}
-		}
+		turns = pairs[today : today+3]
 	}
 	end := time.Now().Add(*modelFor)
 	began, total := time.Now(), map[string]int{}
 	for round := 0; round == 0 || time.Now().Before(end) && !t.Failed(); round++ {
-		for _, pair := range chosen {
+		for _, pair := range turns {
 			if round > 0 && time.Now().After(end) || t.Failed() && *modelFor > 0 {
 				break
 			}

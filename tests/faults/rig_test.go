@@ -207,9 +207,21 @@ func (r *rig) final() {
 	}
 }
 
-// shared returns the two clusters that all tests share.
+// pairFlag makes other versions the clusters of a test.
+var pairFlag = flag.String("pair", "", "pair of majors, such as 5->8; without it each test has its own, and the model some, or all in turn with -for")
+
+// chosen are the versions of a test, unless there is a flag.
+func chosen(a, b string) (string, string) {
+	if *pairFlag != "" {
+		return versions(*pairFlag)
+	}
+	return a, b
+}
+
+// shared returns a rig over clusters that all tests share.
 func shared(t *testing.T, a, b string) *rig {
 	t.Helper()
 	harness.Real(t)
+	a, b = chosen(a, b)
 	return newRig(t, harness.Elasticsearch(t, a), harness.Elasticsearch(t, b))
 }
