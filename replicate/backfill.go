@@ -284,7 +284,10 @@ func (b *backfill) persist(ctx context.Context, f func() error) error {
 		if err := b.job.Wait(ctx); err != nil {
 			return err
 		}
-		err := f()
+		err := b.r.mayApply(b.p.to)
+		if err == nil {
+			err = f()
+		}
 		if err == nil || errors.As(err, new(finalError)) || errors.Is(err, errReplaced) {
 			return err
 		}

@@ -403,6 +403,8 @@ func (b *backfill) mend(ctx context.Context, c *copying, err error, attempt int)
 		c.smaller()
 	case errors.Is(err, cluster.ErrNotJSON):
 		c.readBlind()
+	case answer.Status == http.StatusBadRequest && strings.Contains(answer.Reason, "Batch size is too large") && !c.single():
+		c.smaller() // index.max_result_window
 	case answer.Status != 0 && permanent(answer.Status, answer.Type):
 		return fmt.Errorf("reading index %s: %w", c.name, err)
 	}
@@ -417,6 +419,12 @@ func (c *copying) smaller() {
 	defer c.mu.Unlock()
 	c.blind = c.blind || c.page == 1
 	c.page = max(1, c.page/4)
+}
+
+func (c *copying) single() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.page == 1
 }
 
 // readBlind has pages be read without sources from now on.

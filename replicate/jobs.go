@@ -87,6 +87,8 @@ type Jobs struct {
 	r     *Replicator
 	table journal.Table
 	kinds map[string]jobKind
+	lease time.Duration // after this time without a sign of its gateway a job is gone on with by another
+	look  time.Duration // how often jobs of other gateways are looked at
 
 	starting sync.Mutex // held while a job is started or gone on with
 	mu       sync.Mutex
@@ -94,7 +96,7 @@ type Jobs struct {
 }
 
 func newJobs(r *Replicator) *Jobs {
-	s := &Jobs{r: r, table: r.cfg.Journal.Table("jobs"), kinds: map[string]jobKind{}, active: map[string]*JobRun{}}
+	s := &Jobs{r: r, table: r.cfg.Journal.Table("jobs"), kinds: map[string]jobKind{}, lease: jobLease, look: jobLook, active: map[string]*JobRun{}}
 	s.register(jobKind{name: JobBackfill, run: r.backfill, bound: true})
 	s.register(jobKind{name: JobVerify, run: r.verify})
 	s.register(jobKind{name: JobResync, run: r.resync, bound: true})
@@ -108,9 +110,9 @@ func (r *Replicator) Jobs() *Jobs { return r.jobs }
 func (s *Jobs) register(k jobKind) { s.kinds[k.name] = k }
 
 const (
-	jobKeep  = 2 * time.Second  // how often progress is kept
-	jobLook  = 5 * time.Second  // how often jobs of other gateways are looked at
-	jobLease = 30 * time.Second // after this time without a sign of its gateway a job is gone on with by another
+	jobKeep  = 2 * time.Second // how often progress is kept
+	jobLook  = 5 * time.Second
+	jobLease = 30 * time.Second
 )
 
 func wantKey(kind string) string      { return kind + "/want" }
@@ -305,7 +307,7 @@ func (s *Jobs) goOn(ctx context.Context) {
 			if seen[name] != now {
 				seen[name], since[name] = now, time.Now()
 			}
-			if s.r.cfg.SharedJournal && j.Gateway != "" && time.Since(since[name]) < jobLease {
+			if s.r.cfg.SharedJournal && j.Gateway != "" && time.Since(since[name]) < s.lease {
 				continue
 			}
 			if err := s.take(ctx, j); err != nil {
@@ -321,7 +323,7 @@ func (s *Jobs) goOn(ctx context.Context) {
 			return
 		default:
 			attempt = 0
-			sleep(ctx, jobLook)
+			sleep(ctx, s.look)
 		}
 	}
 }
@@ -333,8 +335,20 @@ func (s *Jobs) take(ctx context.Context, j Job) error {
 	if s.running(j.Kind) != nil {
 		return nil
 	}
+	before, err := s.table.Get(ctx, j.Kind)
+	if err != nil || before == nil {
+		return err
+	}
+	var now Job
+	if err := json.Unmarshal(before, &now); err != nil || now.ID != j.ID || now.Gateway != j.Gateway || now.Renewed != j.Renewed {
+		return err // somebody does it
+	}
 	j.Gateway = s.r.instance
-	if err := s.keep(ctx, &j); err != nil {
+	after, err := j.kept()
+	if err != nil {
+		return err
+	}
+	if mine, err := s.table.Swap(ctx, j.Kind, before, after); err != nil || !mine {
 		return err
 	}
 	s.r.log.Info("a job goes on", "kind", j.Kind, "id", j.ID)
@@ -342,12 +356,17 @@ func (s *Jobs) take(ctx context.Context, j Job) error {
 	return nil
 }
 
-// keep makes a job durable.
-func (s *Jobs) keep(ctx context.Context, j *Job) error {
+// kept is a job as it stands in the table.
+func (j *Job) kept() ([]byte, error) {
 	j.Renewed++
 	kept := *j
 	kept.NextSteps = nil
-	raw, err := json.Marshal(kept)
+	return json.Marshal(kept)
+}
+
+// keep makes a job durable.
+func (s *Jobs) keep(ctx context.Context, j *Job) error {
+	raw, err := j.kept()
 	if err != nil {
 		return err
 	}

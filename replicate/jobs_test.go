@@ -161,3 +161,56 @@ func TestJobGoesOn(t *testing.T) {
 		t.Errorf("%d keys are left, %v", left, err)
 	}
 }
+
+// Of several gateways on one journal one does a job, and another goes on with it
+// when that one is gone.
+func TestJobOfAnotherGateway(t *testing.T) {
+	c := new(count)
+	g := newRig(t, v68, v87)
+	g.kill()
+	g.cfg.SharedJournal = true
+	g.beforeStart = func(r *Replicator) {
+		r.jobs.register(jobKind{name: "count", run: c.run})
+		r.jobs.lease, r.jobs.look = 300*time.Millisecond, 20*time.Millisecond
+		for renewed := range int64(3) {
+			j := Job{ID: "x", Kind: "count", State: JobRunning, Options: []byte("20"), Gateway: "another", Renewed: renewed}
+			if err := r.jobs.keep(context.Background(), &j); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	began := time.Now()
+	g.start()
+	j, err := g.r.Jobs().Pause(t.Context(), "count")
+	if err != nil || len(j.NextSteps) == 0 {
+		t.Errorf("%+v, %v", j, err)
+	}
+	if _, err := g.r.Jobs().Resume(t.Context(), "count"); err != nil {
+		t.Error(err)
+	}
+	j = g.waitJob("count", JobDone)
+	if took := time.Since(began); took < 300*time.Millisecond || j.Gateway != g.r.instance {
+		t.Errorf("after %s: %+v", took, j)
+	}
+	// One that finds its job in another's hands lets it be.
+	if _, err := g.r.Jobs().Start(t.Context(), "count", 1_000_000); err != nil {
+		t.Fatal(err)
+	}
+	run := g.r.jobs.running("count")
+	taken := run.snapshot()
+	taken.Gateway = "another"
+	if err := g.r.jobs.keep(t.Context(), &taken); err != nil {
+		t.Fatal(err)
+	}
+	if err := run.look(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case <-run.ended:
+	case <-time.After(5 * time.Second):
+		t.Fatal("it goes on")
+	}
+	if j, _, err := g.r.Jobs().Job(t.Context(), "count"); err != nil || j.Gateway != "another" || j.State != JobRunning {
+		t.Errorf("%+v, %v", j, err)
+	}
+}
