@@ -1,12 +1,14 @@
 package catalogue
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net/http"
 	"net/netip"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/tidwall/gjson"
 
@@ -330,11 +332,15 @@ func (s *compositeSource) value(bucket gjson.Result) gjson.Result {
 	}
 }
 
-// compare tells whether a value stands in front of the after key (-1), is equal
+// compare tells whether a bucket stands in front of the after key (-1), is equal
 // to it, or stands behind it.
-func (s *compositeSource) compare(v gjson.Result) int {
-	c := 0
+func (s *compositeSource) compare(bucket gjson.Result) int {
+	v, c := s.value(bucket), 0
+	own, readable := s.instant(v)
+	after, known := s.instant(s.after)
 	switch {
+	case readable && known && own == bucket.Get("key").Int(): // the text is read as it was written
+		c = cmp.Compare(own, after)
 	case v.Type == gjson.Number && s.after.Type == gjson.Number:
 		switch {
 		case v.Raw == s.after.Raw || v.Num == s.after.Num && v.Int() == s.after.Int():
@@ -360,6 +366,29 @@ func (s *compositeSource) compare(v gjson.Result) int {
 		return -c
 	}
 	return c
+}
+
+// instant reads a text that stands for a date, in milliseconds.
+func (s *compositeSource) instant(text gjson.Result) (int64, bool) {
+	if !s.formatted() || text.Type != gjson.String {
+		return 0, false
+	}
+	zone := time.UTC
+	if name := s.body.Get("time_zone").String(); name != "" {
+		if offset, err := time.Parse("-07:00", name); err == nil {
+			zone = offset.Location()
+		} else if named, err := time.LoadLocation(name); err == nil {
+			zone = named
+		} else {
+			return 0, false
+		}
+	}
+	for _, layout := range []string{time.RFC3339Nano, "2006-01-02T15:04:05", "2006-01-02T15:04", "2006-01-02", "2006-01", "2006"} {
+		if t, err := time.ParseInLocation(layout, text.Str, zone); err == nil {
+			return t.UnixMilli(), true
+		}
+	}
+	return 0, false
 }
 
 // merge makes the answer of c from that of its branches; it is not ok if more
@@ -415,7 +444,7 @@ func (p *compositePage) add(level gjson.Result, i, shared int, key []string) boo
 		}
 		v := s.value(b)
 		if p.after {
-			c := s.compare(v)
+			c := s.compare(b)
 			if i < shared && c != 0 || i == shared && c <= 0 {
 				continue
 			}
