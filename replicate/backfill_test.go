@@ -16,6 +16,7 @@ import (
 	"github.com/esperanto-es/esperanto/internal/cluster"
 	"github.com/esperanto-es/esperanto/internal/esapi"
 	"github.com/esperanto-es/esperanto/internal/estest"
+	"github.com/esperanto-es/esperanto/replicate/epoch"
 )
 
 // beside sends a request to a cluster beside the gateway.
@@ -135,6 +136,12 @@ func TestBackfillIsRefused(t *testing.T) {
 		t.Errorf("within a switchover: %v", err)
 	}
 	g.r.switching.Unlock()
+	if _, err := g.r.control.change(t.Context(), func(s *epoch.State) error { *s = s.Close("b", "another", time.Minute); return nil }); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := g.r.StartBackfill(t.Context(), BackfillOptions{}); !errors.As(err, &refused) || !strings.Contains(err.Error(), "another gateway") {
+		t.Errorf("within a switchover of another gateway: %v", err)
+	}
 	alone, err := New(Config{Source: cluster.New("a", g.a, cluster.Options{}), Master: "a"})
 	if err != nil {
 		t.Fatal(err)

@@ -138,6 +138,11 @@ func (s *Jobs) Start(ctx context.Context, kind string, options any) (Job, error)
 		return Job{}, &JobError{"a switchover is under way", []string{"try again in some seconds"}}
 	}
 	defer s.r.switching.Unlock()
+	if state, _, err := s.r.control.read(ctx); err != nil {
+		return Job{}, err
+	} else if state.Closing() {
+		return Job{}, &JobError{"another gateway moves the master", []string{"try again in some seconds"}}
+	}
 	s.starting.Lock()
 	defer s.starting.Unlock()
 	last, ok, err := s.Job(ctx, kind)
