@@ -71,6 +71,10 @@ type IndexFacts struct {
 	// index that the application knows, if this is one of those.
 	Apart  []string
 	PartOf string
+
+	// Routing is that which the alias gives to documents by which the index was
+	// asked for.
+	Routing string
 	// InAll says which fields, by full path, an application put into _all or left
 	// out: "_all" whether there is that field, "*" what holds of all others.
 	InAll map[string]bool

@@ -173,6 +173,7 @@ func (f *Facts) ask(ctx context.Context, name string) (Index, bool, error) {
 		return Index{}, false, err
 	}
 	index, ok := choose(v, name, answer)
+	index.Routing = index.Aliases[name].IndexRouting
 	return index, ok, nil
 }
 

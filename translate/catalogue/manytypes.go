@@ -167,6 +167,13 @@ func place(x *Exchange, index, t, id, routing, parent string, writes bool) (*pla
 	if routing == "" {
 		routing = f.RoutingFor(t, id)
 	}
+	if len(f.Apart) > 0 && f.Routing != "" { // the alias is not in the request any more
+		if routing != "" && routing != f.Routing {
+			return nil, esapi.IllegalArgument("Alias [" + index + "] has index routing associated with it [" + f.Routing +
+				"], and was provided with routing value [" + routing + "], rejecting operation")
+		}
+		routing = f.Routing
+	}
 	if f.Parents[t] != "" && routing == "" {
 		return nil, &esapi.Error{Status: http.StatusBadRequest, Type: "routing_missing_exception",
 			Reason: "routing is required for [" + index + "]/[" + t + "]/[" + id + "]"}
@@ -182,6 +189,15 @@ func (p *placed) clusterType() string {
 		return p.asked
 	}
 	return p.Type
+}
+
+// name names the document's own index and type in an item of a request.
+func (p *placed) name(n *Node) {
+	n.SetString("_index", p.index)
+	n.SetString("_type", p.clusterType())
+	if p.Routing != "" {
+		setRouting(n, p.routing)
+	}
 }
 
 // several reports whether a document's index may not be taken as it is asked for.
@@ -342,6 +358,9 @@ func shareBulkItem(x *Exchange, n *Node) error {
 	if failure, ok := err.(*esapi.Error); ok {
 		if f, _ := sharedFacts(x, index); f != nil {
 			n.SetString("_id", f.IDFor(t, id))
+			if len(f.Apart) > 0 {
+				n.SetString("_index", f.IndexFor(t))
+			}
 			bulkItemsOf(x).add(x, n).mappingType = f.Type
 			n.SetString("_type", f.Type)
 		}
@@ -360,8 +379,7 @@ func shareBulkItem(x *Exchange, n *Node) error {
 		return err
 	}
 	if len(p.Apart) > 0 {
-		n.SetString("_index", p.index)
-		n.SetString("_type", p.clusterType())
+		p.name(n)
 		return nil
 	}
 	if id == "" && p.asked != p.Type && n.Name() != "delete" {
@@ -464,8 +482,7 @@ func shareMgetItem(x *Exchange, n *Node) error {
 		return err
 	}
 	if len(p.Apart) > 0 {
-		n.SetString("_index", p.index)
-		n.SetString("_type", p.clusterType())
+		p.name(n)
 		return nil
 	}
 	n.SetString("_type", p.Type)
