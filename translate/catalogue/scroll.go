@@ -46,16 +46,19 @@ func init() {
 		&Change{
 			ID: "SCR-04", Name: "EmptyScrollsBecameErrors", Since: V(6, 0),
 			Doc: "A search that opens a scroll must ask for hits; with size 0 its pages were empty.",
-			OldClient: Direction{Fidelity: translate.Lossy, Loses: "the scroll is not opened: there is no _scroll_id", Request: []Rule{
+			OldClient: Direction{Fidelity: translate.Exact, Request: []Rule{
+				at(translate.RequestHead, knowEmptyScroll),
 				at(translate.RequestHead, func(x *Exchange, _ *Node) error {
-					if x.Params.Get("size") == "0" && isSearch(x) {
-						x.Params.Drop("scroll")
+					if x.Params.Get("size") == "0" && x.Params.Has("scroll") && isSearch(x) {
+						x.Params.Set("size", "1")
+						openEmptyScroll(x)
 					}
 					return nil
 				}),
 				at(translate.SearchBody, func(x *Exchange, n *Node) error {
-					if n.Get("size").Raw == "0" && isSearchRoot(n) && isSearch(x) {
-						x.Params.Drop("scroll")
+					if n.Get("size").Raw == "0" && x.Params.Has("scroll") && !x.AskedParams.Has("size") && isSearchRoot(n) && isSearch(x) {
+						n.Set("size", "1")
+						openEmptyScroll(x)
 					}
 					return nil
 				}),
