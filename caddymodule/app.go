@@ -86,7 +86,7 @@ func (h *Handler) sameGateway(o *Handler) bool {
 }
 
 func (h *Handler) sameTimes(o *Handler) bool {
-	return h.WriteTimeout == o.WriteTimeout && h.SwitchTimeout == o.SwitchTimeout &&
+	return h.WriteTimeout == o.WriteTimeout && h.SwitchTimeout == o.SwitchTimeout && h.MasterLease == o.MasterLease &&
 		h.JournalTimeout == o.JournalTimeout && h.Grace == o.Grace
 }
 

@@ -110,6 +110,7 @@ func parseHandler(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
 //	    max_body        <size>
 //	    write_timeout   <duration>
 //	    switch_timeout  <duration>
+//	    master_lease    <duration>
 //	    journal_timeout <duration>
 //	    grace           <duration>
 //
@@ -168,7 +169,7 @@ func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 func (h *Handler) unmarshalOption(option string, d *caddyfile.Dispenser) error {
 	var value string
 	switch option {
-	case "source", "target", "master", "dialect", "types", "max_body", "write_timeout", "switch_timeout", "journal_timeout", "grace", "readiness":
+	case "source", "target", "master", "dialect", "types", "max_body", "write_timeout", "switch_timeout", "master_lease", "journal_timeout", "grace", "readiness":
 		if !d.AllArgs(&value) {
 			return d.Errf("%s takes exactly one value", option)
 		}
@@ -197,6 +198,8 @@ func (h *Handler) unmarshalOption(option string, d *caddyfile.Dispenser) error {
 		return duration(d, option, value, &h.WriteTimeout)
 	case "switch_timeout":
 		return duration(d, option, value, &h.SwitchTimeout)
+	case "master_lease":
+		return duration(d, option, value, &h.MasterLease)
 	case "journal_timeout":
 		return duration(d, option, value, &h.JournalTimeout)
 	case "grace":
@@ -206,7 +209,7 @@ func (h *Handler) unmarshalOption(option string, d *caddyfile.Dispenser) error {
 	case "compare":
 		return h.unmarshalCompare(d)
 	default:
-		return d.Errf("unknown option %s; the options are: cluster, source, target, master, dialect, types, max_body, write_timeout, switch_timeout, journal_timeout, grace, readiness, compare", option)
+		return d.Errf("unknown option %s; the options are: cluster, source, target, master, dialect, types, max_body, write_timeout, switch_timeout, master_lease, journal_timeout, grace, readiness, compare", option)
 	}
 	return nil
 }

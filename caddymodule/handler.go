@@ -73,6 +73,11 @@ type Handler struct {
 	// longer the master stays what it was. Only used with a target. Default: 5s.
 	SwitchTimeout caddy.Duration `json:"switch_timeout,omitempty"`
 
+	// How long this gateway takes writes after a journal in Kafka has last
+	// confirmed who the master is. A gateway that cannot reach Kafka for so long
+	// takes none, and the master can be moved without it. Default: 5s.
+	MasterLease caddy.Duration `json:"master_lease,omitempty"`
+
 	// How long a write waits for the journal before it is answered 503. Only
 	// used with a target. Default: 10s.
 	JournalTimeout caddy.Duration `json:"journal_timeout,omitempty"`
@@ -266,7 +271,7 @@ func (h *Handler) check() error {
 	for _, o := range []struct {
 		option string
 		d      caddy.Duration
-	}{{"write_timeout", h.WriteTimeout}, {"switch_timeout", h.SwitchTimeout}, {"journal_timeout", h.JournalTimeout}, {"grace", h.Grace}} {
+	}{{"write_timeout", h.WriteTimeout}, {"switch_timeout", h.SwitchTimeout}, {"master_lease", h.MasterLease}, {"journal_timeout", h.JournalTimeout}, {"grace", h.Grace}} {
 		if o.d < 0 {
 			return &flaw{option: o.option, err: fmt.Errorf("%s must be positive", o.option)}
 		}

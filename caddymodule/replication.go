@@ -37,6 +37,7 @@ func openReplication(h *Handler, j *Journal, on *running) (*replication, error) 
 		Grace:          time.Duration(h.Grace),
 		MaxBody:        h.MaxBody,
 		SwitchTimeout:  time.Duration(h.SwitchTimeout),
+		MasterLease:    time.Duration(h.MasterLease),
 		Logger:         log,
 	}
 	r := &replication{log: log}

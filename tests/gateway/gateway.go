@@ -184,6 +184,9 @@ func (g *Gateway) Pause() error { return g.cmd.Process.Signal(syscall.SIGSTOP) }
 // Resume wakes a process that is paused.
 func (g *Gateway) Resume() error { return g.cmd.Process.Signal(syscall.SIGCONT) }
 
+// Signal sends a signal to the process, such as SIGSTOP and SIGCONT.
+func (g *Gateway) Signal(s syscall.Signal) error { return g.cmd.Process.Signal(s) }
+
 // Stop ends the process in order, or kills it after 20 seconds.
 func (g *Gateway) Stop() error {
 	if err := g.cmd.Process.Signal(syscall.SIGTERM); err != nil {
@@ -236,6 +239,7 @@ func (g *Gateway) Reload(ctx context.Context) (string, error) {
 type Status struct {
 	Master      string  `json:"master"`
 	Epoch       uint64  `json:"epoch"`
+	Phase       string  `json:"phase"`
 	Backlog     int64   `json:"backlog"`
 	OpenIntents int64   `json:"open_intents"`
 	DeadLetters int64   `json:"dead_letters"`

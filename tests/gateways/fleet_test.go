@@ -1,0 +1,270 @@
+// Package gateways runs several gateways with one journal in Kafka in front of two
+// real clusters, moves the master under writers, and breaks things meanwhile. After
+// each: every acknowledged write is on both clusters, and both are equal.
+package gateways
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/tidwall/gjson"
+
+	"github.com/esperanto-es/esperanto/tests/check"
+	"github.com/esperanto-es/esperanto/tests/gateway"
+	"github.com/esperanto-es/esperanto/tests/harness"
+)
+
+var folder string
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	if folder != "" {
+		_ = os.RemoveAll(folder)
+	}
+	os.Exit(code)
+}
+
+var build = sync.OnceValues(func() (path string, err error) {
+	if folder, err = os.MkdirTemp("", "esperanto-gateways-"); err != nil {
+		return "", err
+	}
+	root, err := filepath.Abs("../..")
+	if err != nil {
+		return "", err
+	}
+	return gateway.Build(context.Background(), root, folder)
+})
+
+// A fleet is several processes of the gateway.
+type fleet struct {
+	t     *testing.T
+	a, b  *harness.Cluster
+	index string
+	gates []*gateway.Gateway
+	slow  int // the gateway whose writes are slow, if not 0
+}
+
+// leaseTime is the lease of the tests' gateways.
+const leaseTime = 2 * time.Second
+
+func newFleet(t *testing.T, n int, from, to string) *fleet {
+	harness.Real(t)
+	binary, err := build()
+	if err != nil {
+		t.Fatal(err)
+	}
+	kafka := harness.Kafka(t)
+	f := &fleet{t: t, a: harness.Elasticsearch(t, from), b: harness.Elasticsearch(t, to)}
+	f.index = f.a.Prefix(t) + "books"
+	f.b.Prefix(t)
+	options := gateway.Options{Binary: binary,
+		Global: fmt.Sprintf("esperanto {\njournal {\nbrokers %s\ntopic %sjournal\npartitions 4\nsingle_replica\n}\n}", strings.Join(kafka.Addrs(), " "), kafka.Prefix(t)),
+		Block: fmt.Sprintf("cluster a {\nto %s\n}\ncluster b {\nto %s\n}\nsource a\ntarget b\nmaster a\ngrace 500ms\nwrite_timeout 3s\njournal_timeout 3s\nmaster_lease %s",
+			f.a.URL(), f.b.URL(), leaseTime),
+	}
+	for range n {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		g, err := gateway.Start(ctx, options)
+		cancel()
+		if err != nil {
+			t.Fatal(err)
+		}
+		f.gates = append(f.gates, g)
+		t.Cleanup(func() {
+			if t.Failed() {
+				t.Logf("a gateway's log:\n%s", g.Log())
+			}
+			_ = g.Close()
+		})
+	}
+	status, answer, err := f.send(f.gates[0], http.MethodPut, "/"+f.index, `{"settings":{"number_of_shards":1,"number_of_replicas":0}}`)
+	if err != nil || status != http.StatusOK {
+		t.Fatalf("%d %s %v", status, answer, err)
+	}
+	t.Cleanup(func() { _, _, _ = f.b.Request(context.Background(), http.MethodDelete, "/"+f.index, "") })
+	return f
+}
+
+func (f *fleet) send(g *gateway.Gateway, method, path, body string) (int, []byte, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), 40*time.Second)
+	defer cancel()
+	return g.Request(ctx, method, path, body)
+}
+
+// signal stops a process with SIGSTOP or has it go on.
+func (f *fleet) signal(g *gateway.Gateway, s syscall.Signal) {
+	f.t.Helper()
+	if err := g.Signal(s); err != nil {
+		f.t.Fatal(err)
+	}
+}
+
+// A tally is what the writers know.
+type tally struct {
+	mu    sync.Mutex
+	acked map[string]int64 // document → the n of its last acknowledged write
+	by    []int            // acknowledged, by gateway
+	fails map[int]int      // by status; 0 is no answer
+	waits []time.Duration  // of acknowledged writes
+}
+
+// writers write through all gateways until stop is called, each to documents of its
+// own, with a growing number in them.
+func (f *fleet) writers(each int) (tell *tally, stop func()) {
+	tell = &tally{acked: map[string]int64{}, by: make([]int, len(f.gates)), fails: map[int]int{}}
+	ctx, cancel := context.WithCancel(context.Background())
+	var all sync.WaitGroup
+	for w, g := range f.gates {
+		for k := range each {
+			all.Go(func() {
+				for i := int64(1); ctx.Err() == nil; i++ {
+					id := fmt.Sprintf("%d-%d-%d", w, k, i%40)
+					path, body := "/"+f.index+"/_doc/"+id, fmt.Sprintf(`{"n":%d}`, i)
+					if i%7 == 0 {
+						path, body = "/_bulk", fmt.Sprintf(`{"index":{"_index":%q,"_id":%q}}`+"\n"+`{"n":%d}`+"\n", f.index, id, i)
+					}
+					if w == f.slow && w > 0 {
+						path += "?refresh=wait_for"
+					}
+					began := time.Now()
+					status, answer, err := f.send(g, http.MethodPost, path, body)
+					ok := err == nil && status < 300 && !gjson.GetBytes(answer, "errors").Bool()
+					tell.mu.Lock()
+					if ok {
+						tell.acked[id] = i
+						tell.by[w]++
+						tell.waits = append(tell.waits, time.Since(began))
+					} else {
+						tell.fails[status]++
+					}
+					tell.mu.Unlock()
+					if !ok {
+						time.Sleep(50 * time.Millisecond)
+					}
+				}
+			})
+		}
+	}
+	return tell, func() {
+		cancel()
+		all.Wait()
+		slices.Sort(tell.waits)
+		f.t.Logf("%d documents, acknowledged by gateway %v, failed by status %v; the longest wait of an acknowledged write %s", len(tell.acked), tell.by, tell.fails, tell.waits[len(tell.waits)-1])
+	}
+}
+
+func (t *tally) count(gateway int) int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.by[gateway]
+}
+
+// goesOn waits until a gateway has acknowledged more.
+func (f *fleet) goesOn(tell *tally, gateway int) {
+	f.t.Helper()
+	before := tell.count(gateway)
+	f.until(30*time.Second, fmt.Sprintf("gateway %d takes writes", gateway), func() bool { return tell.count(gateway) > before+5 })
+}
+
+func (f *fleet) until(limit time.Duration, what string, ok func() bool) {
+	f.t.Helper()
+	for end := time.Now().Add(limit); !ok(); time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(end) {
+			f.t.Fatalf("%s: not within %s", what, limit)
+		}
+	}
+}
+
+// check waits for the applier and compares.
+func (f *fleet) check(tell *tally) {
+	f.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 90*time.Second)
+	defer cancel()
+	// What is shared is the backlog; open intents show where the partition is.
+	for _, g := range f.gates {
+		if err := g.WaitApplied(ctx); err != nil {
+			f.t.Fatal(err)
+		}
+	}
+	check.Equal(f.t, f.a, f.b, f.index)
+	for _, c := range []*harness.Cluster{f.a, f.b} {
+		for id, n := range tell.acked {
+			status, answer, err := c.Request(ctx, http.MethodGet, "/"+f.index+"/_doc/"+id, "")
+			if err != nil || status != http.StatusOK || gjson.GetBytes(answer, "_source.n").Int() < n {
+				f.t.Errorf("%s: %s has n %d acknowledged, and there is: %d %s %v", c.Version, id, n, status, answer, err)
+			}
+		}
+	}
+	s, err := f.gates[0].Status(ctx)
+	if err != nil || s.DeadLetters > 0 {
+		f.t.Errorf("%+v %v", s, err)
+	}
+}
+
+// move moves the master by one gateway, and tells how long writes waited.
+func (f *fleet) move(g *gateway.Gateway, to string) (pause float64, err error) {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	status, answer, err := g.AdminRequest(ctx, http.MethodPost, "/esperanto/switchover", fmt.Sprintf(`{"master":%q}`, to))
+	if err != nil {
+		return 0, err
+	}
+	if status != http.StatusOK {
+		return 0, fmt.Errorf("%d %s", status, answer)
+	}
+	var result struct {
+		PauseMS float64 `json:"pause_ms"`
+	}
+	return result.PauseMS, json.Unmarshal(answer, &result)
+}
+
+func (f *fleet) mustMove(g *gateway.Gateway, to string) float64 {
+	f.t.Helper()
+	pause, err := f.move(g, to)
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	return pause
+}
+
+// patiently tries until it succeeds.
+func (f *fleet) patiently(g *gateway.Gateway, to string) {
+	f.t.Helper()
+	f.until(60*time.Second, "the master is moved to "+to, func() bool {
+		_, err := f.move(g, to)
+		if err != nil {
+			f.t.Log(err)
+		}
+		return err == nil
+	})
+}
+
+// phase is what a gateway says of a switchover under way.
+func (f *fleet) phase(gateway int) string {
+	s, err := f.gates[gateway].Status(context.Background())
+	if err != nil {
+		f.t.Log(err)
+	}
+	return s.Phase
+}
+
+// agree waits until all know the same master and epoch.
+func (f *fleet) agree(master string, epoch uint64) {
+	f.t.Helper()
+	for i, g := range f.gates {
+		f.until(20*time.Second, fmt.Sprintf("gateway %d knows that %s is the master", i, master), func() bool {
+			s, err := g.Status(context.Background())
+			return err == nil && s.Master == master && s.Epoch == epoch && s.Phase == ""
+		})
+	}
+}
