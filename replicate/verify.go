@@ -97,7 +97,7 @@ type verification struct {
 	epoch uint64
 	o     VerifyOptions
 	seed  maphash.Seed
-	pace  pacers
+	paces map[*cluster.Cluster]*pace // how fast each is read
 
 	mu          sync.Mutex
 	progress    VerifyProgress
@@ -115,16 +115,18 @@ type verifyKept struct {
 
 // verify is how jobs of the kind "verify" are done.
 func (r *Replicator) verify(ctx context.Context, j *JobRun) error {
-	v := &verification{r: r, job: j, seed: maphash.MakeSeed(), began: time.Now()}
+	v := &verification{r: r, job: j, seed: maphash.MakeSeed(), paces: map[*cluster.Cluster]*pace{}, began: time.Now()}
 	if err := j.Options(&v.o); err != nil {
 		return fmt.Errorf("reading the options: %w", err)
 	}
-	v.pace = newPacers(v.o.DocsPerSecond)
 	now := r.gate.now()
 	if now.epoch != j.snapshot().Epoch {
 		return errVerifyMoved
 	}
 	v.p, v.epoch = r.applier.pairs[now.master.Name()], now.epoch
+	for _, c := range []*cluster.Cluster{v.p.from, v.p.to} {
+		v.paces[c] = newPace(1, 1, 1, v.o.DocsPerSecond, 0, j.Throttled)
+	}
 	var kept verifyKept
 	err := j.Scan(ctx, func(key string, value []byte) bool {
 		if key == verifyKeptPart {

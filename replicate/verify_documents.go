@@ -178,45 +178,11 @@ func (v *verification) scanSlices(ctx context.Context, c *cluster.Cluster, o clu
 // slow waits if documents are read faster than they may be, or the job is
 // paused.
 func (v *verification) slow(ctx context.Context, c *cluster.Cluster, docs int) error {
-	wait := v.pace.take(c == v.p.from, docs)
-	if wait > 0 {
-		v.job.Throttled(fmt.Sprintf("docs_per_second is %g", v.o.DocsPerSecond))
-		defer v.job.Throttled("")
-		sleep(ctx, wait)
+	p := v.paces[c]
+	if err := p.take(ctx, p.docs, docs, "docs_per_second"); err != nil {
+		return err
 	}
 	return v.job.Wait(ctx)
-}
-
-// pacers bound how fast each cluster is read.
-type pacers struct {
-	perSecond float64
-	sides     *[2]pacer
-}
-
-type pacer struct {
-	mu   sync.Mutex
-	next time.Time // when the next document may be read
-}
-
-func newPacers(perSecond float64) pacers { return pacers{perSecond, new([2]pacer)} }
-
-// take tells how long to wait after having read documents.
-func (p pacers) take(master bool, docs int) time.Duration {
-	if p.perSecond <= 0 {
-		return 0
-	}
-	side := &p.sides[0]
-	if master {
-		side = &p.sides[1]
-	}
-	side.mu.Lock()
-	defer side.mu.Unlock()
-	now := time.Now()
-	if side.next.Before(now) {
-		side.next = now
-	}
-	side.next = side.next.Add(time.Duration(float64(docs) / p.perSecond * float64(time.Second)))
-	return side.next.Sub(now)
 }
 
 const (
