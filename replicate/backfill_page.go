@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/esperanto-es/esperanto/internal/cluster"
@@ -23,8 +25,18 @@ type batch struct {
 	read time.Time // when they were at the master as they are here
 
 	// doubt are those of which it is not known whether the follower has taken
-	// them, or when.
-	doubt []cluster.Doc
+	// them, or when, with the version that it was given.
+	doubt map[cluster.DocID]int64
+}
+
+func (t *batch) doubted(docs []cluster.Doc) {
+	if t.doubt == nil {
+		t.doubt = map[cluster.DocID]int64{}
+	}
+	for i := range docs {
+		id := docs[i].DocID
+		t.doubt[id] = max(t.doubt[id], docs[i].Version)
+	}
 }
 
 // copyPage copies what a scroll has shown, however long it takes.
@@ -81,11 +93,11 @@ func (b *backfill) tryBatch(ctx context.Context, t *batch) error {
 	docs := t.docs[:n:n]
 	o, err := b.p.put(ctx, docs)
 	if err != nil && o.left == nil {
-		t.doubt = append(t.doubt, docs...)
+		t.doubted(docs)
 		return err
 	}
 	if time.Since(t.read) > t.c.gc-t.c.gc/4 || b.p.forgotSince(t.read) {
-		t.doubt = append(t.doubt, docs...)
+		t.doubted(docs)
 	}
 	t.docs = append(o.left, t.docs[n:]...)
 	size, copied := 0, len(docs)-o.present-o.dead-len(o.left)
@@ -173,14 +185,15 @@ func (b *backfill) lookAgain(ctx context.Context, t *batch) error {
 	if len(t.doubt) == 0 {
 		return nil
 	}
-	masters, err := b.p.from.MGet(ctx, idsOf(t.doubt), false)
+	ids := slices.Collect(maps.Keys(t.doubt))
+	masters, err := b.p.from.MGet(ctx, ids, false)
 	if err != nil {
 		return err
 	}
 	var differ []cluster.DocID
 	for i, m := range masters {
-		if m.Unreadable == "" && (!m.Found || m.Version < t.doubt[i].Version) {
-			differ = append(differ, t.doubt[i].DocID)
+		if m.Unreadable == "" && (!m.Found || m.Version < t.doubt[ids[i]]) {
+			differ = append(differ, ids[i])
 		}
 	}
 	b.count(t.t, BackfillTally{Again: int64(len(masters))})
