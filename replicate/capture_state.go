@@ -2,6 +2,7 @@ package replicate
 
 import (
 	"context"
+	"errors"
 	"maps"
 	"net/http"
 	"slices"
@@ -22,6 +23,10 @@ const (
 	whatComponentTemplate = "component_template"
 	whatPipeline          = "pipeline"
 	whatScript            = "script"
+
+	// Only of intents.
+	whatRollover = "rollover" // the name is the alias
+	whatResync   = "resync"   // the name is an index that is to be resynced
 )
 
 // A touched is a part of the cluster's state that a request changes.
@@ -41,15 +46,18 @@ func (c *capture) state(ctx context.Context, req *esapi.Request, e esapi.Endpoin
 		return nil, err
 	}
 	things, err := c.touches(ctx, req, e)
+	if own := new(esapi.Error); errors.As(err, &own) {
+		return nil, own
+	}
 	if err != nil {
 		return nil, unavailable("what the request changes cannot be found out: %v; nothing was changed", err)
 	}
 	if len(things) == 0 {
 		return c.next.Send(ctx, req) // nothing is touched; the cluster words the answer
 	}
-	refs := make([]stateRef, len(things))
+	refs := make([]asked, len(things))
 	for i := range things {
-		refs[i] = things[i].stateRef
+		refs[i] = asked{things[i].stateRef, things[i].uuid}
 	}
 	t, err := c.begin(ctx, nil, refs, stateKey)
 	if err != nil {
@@ -63,17 +71,25 @@ func (c *capture) state(ctx context.Context, req *esapi.Request, e esapi.Endpoin
 		c.settle(t, o)
 		return c.reply(ctx, t, res, answer, err)
 	}
-	things, err = c.reached(context.WithoutCancel(ctx), things)
+	things, err = c.reached(context.WithoutCancel(ctx), things, answer)
 	if err != nil {
 		c.settle(t, outcomeUnparsed)
 		return c.reply(ctx, t, res, answer, nil)
 	}
 	records := make([]*record, len(things))
 	for i, thing := range things {
-		records[i] = &record{Kind: kindState, What: thing.What, Name: thing.Name, Deleted: thing.deleted}
+		records[i] = thing.record(c.r)
 	}
 	t.finish(ctx, records)
 	return c.reply(ctx, t, res, answer, nil)
+}
+
+// record tells of a change.
+func (t *touched) record(r *Replicator) *record {
+	if t.What == whatResync {
+		return &record{Kind: kindResync, ID: r.nextIntentID(), Name: t.Name}
+	}
+	return &record{Kind: kindState, What: t.What, Name: t.Name, Deleted: t.deleted}
 }
 
 // touches finds out what a request is going to change.
@@ -85,6 +101,10 @@ func (c *capture) touches(ctx context.Context, req *esapi.Request, e esapi.Endpo
 		return c.deletedBy(ctx, e.Index)
 	case "indices.open", "indices.close", "indices.put_mapping", "indices.put_settings", "indices.add_block":
 		return c.eachIndex(ctx, e.Index)
+	case "indices.rollover":
+		return c.rolls(ctx, req, e)
+	case "indices.shrink", "indices.split", "indices.clone":
+		return append(one(whatIndex, e.Target, false), one(whatResync, e.Target, false)...), nil
 	case "indices.put_alias", "indices.delete_alias":
 		index := e.Index
 		if b := gjson.GetBytes(req.Body, "index"); index == "" && b.Exists() {
@@ -147,8 +167,11 @@ func (c *capture) deletedBy(ctx context.Context, expression string) ([]touched, 
 }
 
 // reached leaves out the indices that a deletion has not reached after all: its
-// pattern may match no aliases, or no closed indices.
-func (c *capture) reached(ctx context.Context, things []touched) ([]touched, error) {
+// pattern may match no aliases, or no closed indices. Of a rollover, answer tells.
+func (c *capture) reached(ctx context.Context, things []touched, answer []byte) ([]touched, error) {
+	if slices.ContainsFunc(things, func(t touched) bool { return t.What == whatRollover }) {
+		return rolled(answer)
+	}
 	left := map[string]map[string]string{} // by expression
 	var changed []touched
 	for _, thing := range things {

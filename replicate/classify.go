@@ -28,6 +28,10 @@ var classes = map[string]class{
 	"indices.put_mapping":               classState,
 	"indices.put_settings":              classState,
 	"indices.add_block":                 classState,
+	"indices.rollover":                  classState,
+	"indices.shrink":                    classState,
+	"indices.split":                     classState,
+	"indices.clone":                     classState,
 	"indices.update_aliases":            classState,
 	"indices.put_alias":                 classState,
 	"indices.delete_alias":              classState,
@@ -45,6 +49,9 @@ var classes = map[string]class{
 	"delete_template":                   classState,
 }
 
+// dataStreams says what to do instead of using a data stream.
+const dataStreams = "the backing indices of a data stream are named by the cluster, and older versions have none; use indices behind an alias, with _rollover"
+
 // refusals says, for each API that is refused while there is a follower, what
 // to do instead. Changes by query come here only from callers that have no
 // gateway in front: it makes bulks of them (translate/emulate).
@@ -52,17 +59,13 @@ var refusals = map[string]string{
 	"delete_by_query":                        "search for the documents and delete them with bulk requests",
 	"update_by_query":                        "search for the documents and update them with bulk requests",
 	"reindex":                                "read the documents with a scroll and write them with bulk requests",
-	"indices.rollover":                       "create the next index and move the alias with POST /_aliases",
-	"indices.shrink":                         "create the new index and copy the documents with bulk requests",
-	"indices.split":                          "create the new index and copy the documents with bulk requests",
-	"indices.clone":                          "create the new index and copy the documents with bulk requests",
-	"indices.downsample":                     "write the aggregated documents with bulk requests",
+	"indices.downsample":                     "it makes an index of summaries that the other cluster's version may not have; write the aggregated documents with bulk requests",
 	"rollup.rollup":                          "write the aggregated documents with bulk requests",
-	"indices.create_data_stream":             "use an index and an alias",
-	"indices.delete_data_stream":             "use an index and an alias",
-	"indices.migrate_to_data_stream":         "use an index and an alias",
-	"indices.promote_data_stream":            "use an index and an alias",
-	"indices.modify_data_stream":             "use an index and an alias",
+	"indices.create_data_stream":             dataStreams,
+	"indices.delete_data_stream":             dataStreams,
+	"indices.migrate_to_data_stream":         dataStreams,
+	"indices.promote_data_stream":            dataStreams,
+	"indices.modify_data_stream":             dataStreams,
 	"snapshot.restore":                       "restore at the cluster itself, on both clusters, while the gateway has one cluster only",
 	"searchable_snapshots.mount":             "mount at the cluster itself, on both clusters, while the gateway has one cluster only",
 	"ccr.follow":                             "name the index's cluster as the gateway's second cluster",

@@ -39,7 +39,7 @@ type record struct {
 	Gateway string      `json:"gateway,omitempty"` // instance that wrote it
 	Until   int64       `json:"until,omitempty"`   // unix ms; no later is the write under way
 	Docs    []recordDoc `json:"docs,omitempty"`
-	State   []stateRef  `json:"state,omitempty"`
+	State   []asked     `json:"state,omitempty"`
 
 	// Effect.
 	Index   string `json:"index,omitempty"`
@@ -74,6 +74,12 @@ type recordDoc struct {
 type stateRef struct {
 	What string `json:"what"` // index, aliases, template, index_template, component_template, pipeline, script
 	Name string `json:"name"`
+}
+
+// An asked is a part of the state that an intent is about.
+type asked struct {
+	stateRef
+	UUID string `json:"uuid,omitempty"` // of an index that is to be deleted: which one
 }
 
 // docID is the document of an effect.

@@ -81,6 +81,12 @@ func (s *scribe) createIndex(ctx context.Context, index indexState) (problem, er
 	settings := creatable(index.settings)
 	for range maxUnknown {
 		problem, err = s.createWith(ctx, index, settings)
+		if aboutWriteIndex(problem) || aboutWriteIndex(err) {
+			// The alias moves here with the next record about it, or cannot: that
+			// must not keep the documents away.
+			index.aliases = withoutWriteIndices(index.aliases)
+			problem, err = s.createWith(ctx, index, settings)
+		}
 		unknown := unknownSetting(problem)
 		if unknown == "" {
 			break
@@ -111,6 +117,23 @@ func unknownSetting(problem error) string {
 		return m[1]
 	}
 	return ""
+}
+
+// aboutWriteIndex reports whether something is refused because an alias would have
+// two indices that it writes to, or because clusters before 6.4 know no such index.
+func aboutWriteIndex(err error) bool {
+	return err != nil && (strings.Contains(err.Error(), "more than one write index") || strings.Contains(err.Error(), "is_write_index"))
+}
+
+func withoutWriteIndices(aliases gjson.Result) gjson.Result {
+	out := aliases.Raw
+	aliases.ForEach(func(name, a gjson.Result) bool {
+		if a.Get("is_write_index").Bool() {
+			out, _ = sjson.Delete(out, gjson.Escape(name.Str))
+		}
+		return true
+	})
+	return gjson.Parse(out)
 }
 
 func (s *scribe) createWith(ctx context.Context, index indexState, settings string) (problem, err error) {

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/tidwall/gjson"
@@ -65,6 +67,8 @@ func (p *pair) applyState(ctx context.Context, ref stateRef, deleted bool) (prob
 		return p.applyIndex(ctx, ref.Name, deleted)
 	case whatAliases:
 		return p.applyAliases(ctx, strings.Split(ref.Name, ","))
+	case whatRollover:
+		return p.applyRollover(ctx, ref.Name)
 	case whatTemplate, whatIndexTemplate, whatComponentTemplate, whatPipeline, whatScript:
 		return p.applyNamed(ctx, ref)
 	}
@@ -266,6 +270,11 @@ func (p *pair) applyAliases(ctx context.Context, names []string) (problem, err e
 	if err != nil {
 		return nil, err
 	}
+	if more, err := p.sharing(ctx, there, want, have); err != nil {
+		return nil, err
+	} else if len(more) > 0 {
+		return p.applyAliases(ctx, append(there, more...))
+	}
 	actions := aliasChanges(there, want, have)
 	if len(actions) == 0 {
 		return nil, nil
@@ -275,8 +284,40 @@ func (p *pair) applyAliases(ctx context.Context, names []string) (problem, err e
 		return nil, err
 	}
 	_, _, problem, err = s.do(ctx, http.MethodPost, "/_aliases", []byte(`{"actions":[`+strings.Join(actions, ",")+`]}`))
+	if aboutWriteIndex(problem) { // searches find what they should, at least
+		for i := range actions {
+			actions[i], _ = sjson.Delete(actions[i], "add.is_write_index")
+		}
+		_, _, _, err = s.do(ctx, http.MethodPost, "/_aliases", []byte(`{"actions":[`+strings.Join(actions, ",")+`]}`))
+	}
 	p.to.Facts().Forget(there...)
 	return problem, err
+}
+
+// sharing are the other indices of the follower whose aliases have to change in the
+// same request: an alias that gets a write index there has another one.
+func (p *pair) sharing(ctx context.Context, names []string, want, have map[string]map[string]string) (more []string, err error) {
+	for index, aliases := range want {
+		for alias, raw := range aliases {
+			if !gjson.Get(raw, "is_write_index").Bool() || gjson.Get(have[index][alias], "is_write_index").Bool() {
+				continue
+			}
+			others, err := p.to.Facts().Expand(ctx, alias)
+			if err != nil {
+				return nil, err
+			}
+			for _, other := range others {
+				if other != alias && !slices.Contains(names, other) && !slices.Contains(more, other) {
+					more = append(more, other)
+				}
+			}
+		}
+	}
+	if len(more) == 0 {
+		return nil, nil
+	}
+	masters, err := aliasesAt(ctx, p.from, more)
+	return slices.DeleteFunc(more, func(name string) bool { return masters[name] == nil }), err
 }
 
 // aliasesAt reads aliases: index → alias → what it is, raw.
@@ -404,10 +445,13 @@ func (a *applier) resolve(ctx context.Context, intents []*record) error {
 		if err := a.await(ctx, in.Epoch); err != nil {
 			return err
 		}
-		p, _ := a.course(in.From, in.Epoch)
+		p, late := a.course(in.From, in.Epoch)
 		from := p.from.Name()
-		for _, ref := range in.State {
-			if err := a.applyState(ctx, from, ref, false); err != nil {
+		for i, ref := range in.State {
+			if late {
+				ref.UUID = "" // it is of another cluster
+			}
+			if err := a.resolveState(ctx, p, ref, in.ID+"/"+strconv.Itoa(i)); err != nil {
 				return err
 			}
 		}
@@ -436,6 +480,31 @@ func (a *applier) resolve(ctx context.Context, intents []*record) error {
 		}
 	}
 	return nil
+}
+
+// resolveState carries over what a write with an unknown outcome may have changed of
+// the state. key is where a wish is kept that comes of it.
+func (a *applier) resolveState(ctx context.Context, p *pair, ref asked, key string) error {
+	if ref.What == whatResync {
+		return a.resyncWanted(ctx, p.from.Name(), key, ref.Name)
+	}
+	another := false
+	if ref.UUID != "" {
+		err := a.persist(ctx, func() error {
+			uuid, err := uuidOf(ctx, p.from, ref.Name)
+			another = uuid != "" && uuid != ref.UUID
+			return err
+		})
+		if err != nil {
+			return err
+		}
+	}
+	if err := a.applyState(ctx, p.from.Name(), ref.stateRef, another); err != nil || !another {
+		return err
+	}
+	// It was deleted and made again, and documents of the new one may have been
+	// deleted with the old one.
+	return a.resyncWanted(ctx, p.from.Name(), key, ref.Name)
 }
 
 // places finds the concrete indices and routings of documents as they were

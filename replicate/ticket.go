@@ -64,7 +64,7 @@ func (s *stage) land(err error) {
 
 // begin journals the intent of a write. The error is an *esapi.Error: nothing
 // was sent, and nothing is left behind that would keep the applier waiting.
-func (c *capture) begin(ctx context.Context, docs []recordDoc, state []stateRef, key string) (*ticket, error) {
+func (c *capture) begin(ctx context.Context, docs []recordDoc, state []asked, key string) (*ticket, error) {
 	r := c.r
 	if err := r.journalReady(ctx); err != nil {
 		return nil, err
