@@ -27,10 +27,10 @@ type indices struct {
 }
 
 // carried is what was carried over of one index. problem is why that failed for
-// good.
+// good. uuid tells it from another index of that name.
 type carried struct {
-	mapping string
-	problem error
+	uuid, mapping string
+	problem       error
 }
 
 // errNoIndex says that the master does not have the index.
@@ -142,9 +142,9 @@ func (x *indices) carryOver(ctx context.Context, names []string) error {
 			x.known[name] = carried{problem: errNoIndex}
 			continue
 		}
-		before := x.known[name]
-		if errors.Is(before.problem, errStale) && before.mapping != "" && before.mapping == index.mappings.Raw {
-			x.known[name] = carried{mapping: before.mapping}
+		before, uuid := x.known[name], index.settings.Get("uuid").String()
+		if errors.Is(before.problem, errStale) && before.mapping != "" && before.mapping == index.mappings.Raw && before.uuid == uuid {
+			x.known[name] = carried{uuid: before.uuid, mapping: before.mapping}
 			continue
 		}
 		problem, err := x.carryIndex(ctx, index)
@@ -156,7 +156,7 @@ func (x *indices) carryOver(ctx context.Context, names []string) error {
 			x.known[name] = carried{problem: problem}
 			continue
 		}
-		x.known[name] = carried{mapping: strings.Clone(index.mappings.Raw)}
+		x.known[name] = carried{uuid: strings.Clone(uuid), mapping: strings.Clone(index.mappings.Raw)}
 	}
 	return nil
 }

@@ -1,6 +1,7 @@
 package replicate
 
 import (
+	"context"
 	"sync/atomic"
 	"testing"
 
@@ -41,4 +42,34 @@ func TestIndexDeletedWhileItsAliasesAreApplied(t *testing.T) {
 		t.Error("no aliases were written")
 	}
 	g.noDeadLetters()
+}
+
+// An index that is deleted while the other cluster is the master, and made again
+// by a write, is another one: the follower must not make it by its own guess.
+func TestIndexMadeAgainAfterSwitches(t *testing.T) {
+	g := newRig(t, v717, v87)
+	g.must("PUT", "/books/_doc/1", `{"n":1}`)
+	g.drained()
+	g.moveTo("b")
+	g.must("DELETE", "/books", "")
+	g.moveTo("a")
+	var made atomic.Int64
+	g.r.cfg.Target.SetSender(&odd{g.b, func(r *esapi.Request, status int, answer []byte) (int, []byte) {
+		if r.Method == "PUT" && r.Path == "/books" {
+			made.Add(1)
+		}
+		return status, answer
+	}})
+	g.must("PUT", "/books/_doc/1", `{"n":1}`)
+	g.equal()
+	if made.Load() == 0 {
+		t.Error("the follower has made the index by its own guess")
+	}
+}
+
+func (g *rig) moveTo(name string) {
+	g.t.Helper()
+	if _, err := g.r.Switchover(context.Background(), SwitchRequest{Master: name}); err != nil {
+		g.t.Fatal(err)
+	}
 }
