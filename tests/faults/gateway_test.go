@@ -28,7 +28,7 @@ func TestReloads(t *testing.T) {
 	l := r.write(6)
 	for n := range 10 * *rounds {
 		l.await(40, time.Minute)
-		r.options = "grace 1s\nwrite_timeout 5s\nmax_body " + []string{"50MiB", "60MiB"}[n%2]
+		r.options = "grace 3s\nwrite_timeout 5s\nmax_body " + []string{"50MiB", "60MiB"}[n%2]
 		if err := g.Configure(r.gatewayOptions()); err != nil {
 			t.Fatal(err)
 		}

@@ -16,7 +16,7 @@ func TestOneOfTwoGatewaysKilled(t *testing.T) {
 	t.Parallel() // mostly it waits until Kafka gives up the killed one's share
 	r := shared(t, "5.6.16", "7.10.2")
 	r.inKafka(harness.Kafka(t))
-	r.options = "grace 1s\nwrite_timeout 2s\njournal_timeout 2s"
+	r.options = "grace 3s\nwrite_timeout 2s\njournal_timeout 2s"
 	two := []*gateway.Gateway{r.start(), r.start()}
 	l := r.write(6)
 	for n := range 3 * *rounds {
@@ -48,7 +48,7 @@ func TestBrokerKilled(t *testing.T) {
 // Of three brokers one is killed, then all of them.
 func TestThreeBrokers(t *testing.T) {
 	r := shared(t, "5.6.16", "7.10.2")
-	k := harness.NewKafka(t, harness.KafkaOptions{Brokers: 3})
+	k := harness.NewKafka(t, harness.KafkaOptions{Brokers: 3, StartTimeout: 4 * time.Minute})
 	r.inKafka(k)
 	r.options += "\njournal_timeout 5s"
 	r.start()
@@ -130,7 +130,7 @@ func TestRebalanceStorm(t *testing.T) {
 	t.Parallel()
 	r := shared(t, "5.6.16", "7.10.2")
 	r.inKafka(harness.Kafka(t))
-	r.options = "grace 1s\nwrite_timeout 2s\njournal_timeout 2s"
+	r.options = "grace 3s\nwrite_timeout 2s\njournal_timeout 2s"
 	r.start()
 	r.start()
 	l := r.write(4)

@@ -72,7 +72,7 @@ type load struct {
 	t       *testing.T
 	d       dialect
 	urls    func() []string
-	indices []string // the last forgets deletions after a second
+	indices []string // the last soon forgets deletions
 	ledger  check.Ledger
 	marks   atomic.Int64
 	writers []*writer
@@ -90,7 +90,11 @@ type load struct {
 const (
 	docsPerWriter = 40 // of each index
 	sharedDocs    = 5
-	forgetful     = time.Second // index.gc_deletes of the last index
+
+	// forgetful is index.gc_deletes of the last index. It must be longer than a
+	// cluster may take to carry out what a killed gateway has sent: a deletion that
+	// is forgotten sooner does not stop an older write of the document.
+	forgetful = 4 * time.Second
 )
 
 // write makes the indices and starts writers on them.

@@ -85,7 +85,7 @@ type rig struct {
 
 func newRig(t *testing.T, a, b *harness.Cluster) *rig {
 	t.Helper()
-	r := &rig{T: t, a: a, b: b, ends: [2]string{a.URL(), b.URL()}, options: "grace 1s\nwrite_timeout 5s", began: time.Now()}
+	r := &rig{T: t, a: a, b: b, ends: [2]string{a.URL(), b.URL()}, options: "grace 3s\nwrite_timeout 5s", began: time.Now()}
 	r.prefix = a.Prefix(t)
 	t.Cleanup(func() { deletePrefix(b, r.prefix) })
 	return r
