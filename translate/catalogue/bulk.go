@@ -1,7 +1,11 @@
 package catalogue
 
 import (
+	"bytes"
+	"context"
 	"fmt"
+	"net/http"
+	"regexp"
 	"strings"
 
 	"github.com/tidwall/gjson"
@@ -65,8 +69,16 @@ func init() {
 		},
 		&Change{
 			ID: "BULK-02", Name: "BulkTypeIsRefused", Since: V(8, 0),
-			Doc:       `An action line with "_type" is refused; 7.x still took it.`,
-			OldClient: Direction{Fidelity: translate.Exact, Request: []Rule{drop(translate.BulkMeta, "_type")}},
+			Doc: `An action line with "_type" is refused; 7.x still took it.`,
+			OldClient: Direction{Fidelity: translate.Exact, Request: []Rule{
+				drop(translate.BulkMeta, "_type"),
+				at(translate.RequestHead, func(x *Exchange, _ *Node) error {
+					if x.Asked.API == "bulk" {
+						x.ViaPerhaps(withoutTypesOfBrokenLines)
+					}
+					return nil
+				}),
+			}},
 			NewClient: nothing,
 		},
 		&Change{
@@ -224,6 +236,40 @@ func pluralFilter(filter gjson.Result) string {
 	})
 	b.WriteByte('}')
 	return b.String()
+}
+
+// typeInLine finds the type in the text of an action line.
+var typeInLine = regexp.MustCompile(`"_type"\s*:\s*"[^"]*"\s*,?`)
+
+// withoutTypesOfBrokenLines sends a bulk again whose lines are no JSON, without
+// the types in these: the cluster is to say what is wrong with the JSON, and not
+// that it knows no types. Nothing of a bulk is done that is refused so.
+func withoutTypesOfBrokenLines(ctx context.Context, r *esapi.Request, next esapi.Sender) (*esapi.Response, error) {
+	a, err := next.Send(ctx, r)
+	if err != nil || a.Status != http.StatusBadRequest {
+		return a, err
+	}
+	answer, err := readAll(a)
+	if err != nil {
+		return nil, err
+	}
+	if !bytes.Contains(answer, []byte("contains an unknown parameter [_type]")) {
+		return withBody(a, answer), nil
+	}
+	var body []byte
+	for rest := r.Body; len(rest) > 0; {
+		var line []byte
+		if line, rest = cutLine(rest); !gjson.ValidBytes(line) {
+			line = typeInLine.ReplaceAll(line, nil)
+		}
+		body = append(body, line...)
+	}
+	if bytes.Equal(body, r.Body) {
+		return withBody(a, answer), nil
+	}
+	again := *r
+	again.Body = body
+	return next.Send(ctx, &again)
 }
 
 // nextBulkItem counts the items, so that those which need more than a

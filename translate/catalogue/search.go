@@ -223,7 +223,7 @@ func init() {
 		},
 		&Change{
 			ID: "RESP-09", Name: "TerminatedEarlyIsBackWhenFalse", Since: V(7, 0),
-			Doc:       `A search with terminate_after says "terminated_early": false on 5.x and from 7.0 on, but not on 6.x.`,
+			Doc: `A search with terminate_after says "terminated_early": false on 5.x and from 7.0 on, but not on 6.x.`,
 			OldClient: Direction{Fidelity: translate.Exact, Response: []Rule{at(translate.SearchAnswer, func(x *Exchange, n *Node) error {
 				if x.Asked.API == "scroll" && x.Client.Before(V(6, 0)) {
 					return nil // 5.x says it of pages in the order of the index, too
