@@ -74,10 +74,10 @@ func TestEverythingIsCopied(t *testing.T) {
 
 		stop := r.writers(r.prefix+"books", n)
 		copied := make(chan filled, 1)
-		go func() { copied <- r.backfill("--docs-per-second", fmt.Sprint(max(n/4, n/120))) }()
-		kills := 2
-		for range kills {
-			time.Sleep(2 * time.Second)
+		go func() { copied <- r.backfill("--docs-per-second", fmt.Sprint(n/4)) }()
+		const kills = 3
+		for k := range kills {
+			r.reaches(int64(n) * int64(k+1) / (kills + 2))
 			r.kill()
 		}
 		f := <-copied
@@ -108,6 +108,24 @@ func TestEverythingIsCopied(t *testing.T) {
 			}
 		}
 	})
+}
+
+// reaches waits until a backfill that is under way has come to some documents.
+func (r *rig) reaches(n int64) {
+	r.t.Helper()
+	for end := time.Now().Add(20 * time.Minute); time.Now().Before(end); time.Sleep(100 * time.Millisecond) {
+		var j replicate.Job
+		var p replicate.BackfillProgress
+		_, answer, err := r.g.AdminRequest(r.t.Context(), "GET", "/esperanto/backfill", "")
+		if err == nil && json.Unmarshal(answer, &j) == nil && json.Unmarshal(j.Progress, &p) == nil && p.Documents >= n {
+			return
+		}
+		if j.State.Ended() && j.State != "none" && j.State != "" {
+			r.t.Errorf("it has ended before: %s", answer)
+			return
+		}
+	}
+	r.t.Fatalf("it does not come to %d documents", n)
 }
 
 // Documents that were deleted after a scroll had shown them, and whose deletion
