@@ -193,7 +193,7 @@ func backfillBar(progress json.RawMessage) jobBar {
 	if len(names) > 2 {
 		text = fmt.Sprintf("%s and %d more", names[0], len(names)-1)
 	}
-	return jobBar{done: p.Documents, total: p.Total, text: text}
+	return jobBar{done: p.Documents, total: p.Total, rate: p.Rate, text: text}
 }
 
 func printBackfill(out io.Writer, j replicate.Job) {

@@ -76,7 +76,20 @@ const (
 // jobBar is what a progress bar shows of a job.
 type jobBar struct {
 	done, total int64
+	rate        float64 // documents per second, as the job measures it: the command may have come late
 	text        string
+}
+
+// speed says how fast a job is, and how long it will take.
+func (b *jobBar) speed() string {
+	if b.rate <= 0 {
+		return ""
+	}
+	text := fmt.Sprintf("%.0f docs/s", b.rate)
+	if left := b.total - b.done; left > 0 {
+		text += fmt.Sprintf(", %s left", time.Duration(float64(left)/b.rate*float64(time.Second)).Round(time.Second))
+	}
+	return text
 }
 
 // followJob shows how a job does until it ends: a bar on a terminal, else a line
@@ -87,8 +100,8 @@ func (c *adminClient) followJob(cmd *cobra.Command, kind string, asJSON bool, ba
 	var shown *progressbar.ProgressBar
 	out := cmd.ErrOrStderr()
 	if f, ok := out.(*os.File); ok && !asJSON && isatty.IsTerminal(f.Fd()) {
-		shown = progressbar.NewOptions64(1, progressbar.OptionSetWriter(out), progressbar.OptionShowCount(), progressbar.OptionShowIts(),
-			progressbar.OptionSetItsString("docs"), progressbar.OptionSetPredictTime(true), progressbar.OptionClearOnFinish(), progressbar.OptionFullWidth())
+		shown = progressbar.NewOptions64(1, progressbar.OptionSetWriter(out), progressbar.OptionShowCount(),
+			progressbar.OptionSetPredictTime(false), progressbar.OptionClearOnFinish(), progressbar.OptionFullWidth())
 	}
 	var printed time.Time
 	for failures := 0; ; {
@@ -110,7 +123,7 @@ func (c *adminClient) followJob(cmd *cobra.Command, kind string, asJSON bool, ba
 			at := bar(j.Progress)
 			if shown != nil {
 				shown.ChangeMax64(max(at.total, at.done, 1))
-				shown.Describe(strings.Join(notEmpty(at.text, string(pausedOnly(j.State)), j.Throttle), ", "))
+				shown.Describe(strings.Join(notEmpty(at.text, at.speed(), string(pausedOnly(j.State)), j.Throttle), ", "))
 				_ = shown.Set64(at.done)
 			} else if time.Since(printed) >= jobLines {
 				printed = time.Now()

@@ -176,7 +176,7 @@ func verifyBar(progress json.RawMessage) jobBar {
 	if p.Mismatches > 0 {
 		text = fmt.Sprintf("%s, %d mismatches", text, p.Mismatches)
 	}
-	return jobBar{done: p.Documents, total: p.Total, text: text}
+	return jobBar{done: p.Documents, total: p.Total, rate: p.Rate, text: text}
 }
 
 // verifyVerdict is the exit status of a verification that has ended, and why.
