@@ -282,7 +282,7 @@ func showOwnLocation(x *Exchange, _ *Node) error {
 		return nil
 	}
 	parts[2], parts[3] = url.PathEscape(t), url.PathEscape(id)
-	if query != "" && p.routing != p.RoutingFor(t, id) {
+	if query != "" && (p.routing == "" || p.routing != p.RoutingFor(t, id)) { // an alias may have one, too
 		query = "?" + query
 	} else {
 		query = ""
