@@ -136,6 +136,9 @@ func (c *capture) reply(ctx context.Context, t *ticket, res *esapi.Response, ans
 	if err := t.waitDurable(context.WithoutCancel(ctx)); err != nil && res.Status < 400 {
 		c.r.counters.journalUnproven.Add(1)
 		c.r.log.Error("a write was answered 503: its journal record is not durable", "reason", err)
+		if c.r.cfg.SharedJournal {
+			t.again() // the record may never have got there
+		}
 		return nil, unavailable("the write may have been applied, but the journal did not confirm it (%v); try again, repeating it does no harm if it has an id", err)
 	}
 	if c.stale(t) && res.Status < 400 {

@@ -72,7 +72,8 @@ type Config struct {
 	// that does not answer, before the master is moved. If zero, 5 s.
 	MasterLease time.Duration
 	// DrainTimeout bounds the time in which the applier has to come close to the
-	// journal's end before writes are made to wait. If zero, 30 s.
+	// journal's end before writes are made to wait. If zero, 30 s, and 1 minute with
+	// a shared journal.
 	DrainTimeout time.Duration
 	// MaxBacklog is the number of records from which on a switchover is refused
 	// at once. If zero, 50,000.
@@ -97,6 +98,9 @@ func (c Config) withDefaults() Config {
 	c.GateWaiters = cmp.Or(c.GateWaiters, 10_000)
 	c.SwitchTimeout = cmp.Or(c.SwitchTimeout, 5*time.Second)
 	c.MasterLease = cmp.Or(c.MasterLease, 5*time.Second)
+	if c.SharedJournal {
+		c.DrainTimeout = cmp.Or(c.DrainTimeout, time.Minute) // Kafka gives the partitions of a dead gateway to others after 30 s
+	}
 	c.DrainTimeout = cmp.Or(c.DrainTimeout, 30*time.Second)
 	c.MaxBacklog = cmp.Or(c.MaxBacklog, 50_000)
 	c.Logger = cmp.Or(c.Logger, slog.Default())

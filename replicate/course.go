@@ -77,6 +77,6 @@ func (a *applier) applyStateOf(ctx context.Context, rec *record) error {
 	if err := a.applyState(ctx, p.from.Name(), stateRef{rec.What, rec.Name}, deleted); err != nil || !late || !rec.Deleted || rec.What != whatIndex {
 		return err
 	}
-	return a.bury(ctx, DeadLetter{Cluster: p.to.Name(), From: p.from.Name(), What: whatIndex, Index: rec.Name,
-		Reason: fmt.Sprintf("index %s was deleted at cluster %s by a gateway that did not know yet that %s had become the master: its documents are missing there; compare and repair it with esperanto verify", rec.Name, rec.From, p.from.Name())})
+	a.r.log.Warn("an index was deleted at the former master by a gateway that did not know of the new one yet; it is resynced", "index", rec.Name, "cluster", p.to.Name())
+	return a.resyncWanted(ctx, p.from.Name(), fmt.Sprintf("late/%d/%s", rec.Epoch, rec.Name), rec.Name)
 }

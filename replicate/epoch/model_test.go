@@ -119,7 +119,8 @@ type model struct {
 	wrong    []string
 	trace    []string
 	tracing  bool
-	resolved map[int]bool
+	resolved map[int]bool // writes that were read back
+	noted    map[int]bool // writes that the journal has a record of
 }
 
 // A modelGate is a gateway.
@@ -130,6 +131,7 @@ type modelGate struct {
 	alive   bool
 	cut     bool
 	stopped time.Duration // until then
+	beside  bool          // intents are written beside the writes, not before
 	rate    float64       // of its clock
 	skew    time.Duration
 	guard   Guard
@@ -146,12 +148,13 @@ type modelGate struct {
 }
 
 func newModel(seed uint64, b breakage) *model {
-	m := &model{random: rand.New(rand.NewPCG(seed, 7)), broken: b, acked: map[int]string{}, late: map[int]bool{}, dead: map[int]bool{}, resolved: map[int]bool{}}
+	m := &model{random: rand.New(rand.NewPCG(seed, 7)), broken: b, acked: map[int]string{}, late: map[int]bool{}, dead: map[int]bool{}, resolved: map[int]bool{}, noted: map[int]bool{}}
 	m.clusters = [2]map[string]docState{{}, {}}
 	m.truth = State{Seq: 1, Master: "a", Epoch: 1}
 	m.log = []entry{{state: m.truth, won: true}}
 	for i := range 2 + m.random.IntN(2) {
 		g := &modelGate{m: m, index: i, rate: 0.97 + 0.06*m.random.Float64(), skew: m.upTo(50 * time.Millisecond)}
+		g.beside = seed%2 == 0
 		m.gates = append(m.gates, g)
 		g.start()
 	}
@@ -530,13 +533,23 @@ func (g *modelGate) client() {
 	g.inWork++
 	m.say("gateway %d lets write %d in under %+v, state %+v", g.index, w.id, pass, g.guard.State())
 	g.open[w.id] = true
+	w.parts = 1
+	beside := g.beside
 	g.record(note{kind: "intent", id: w.id, epoch: w.epoch, from: w.to, doc: w.doc, until: g.wall() + writeLimit + replyLimit}, func(ok bool) {
-		if !ok {
-			w.end()
-			return
+		w.durable, w.failed = ok, !ok
+		switch {
+		case beside:
+			w.part()
+		case ok:
+			g.step(m.upTo(5*time.Millisecond), w.send)
+		default:
+			w.part()
 		}
-		g.step(m.upTo(5*time.Millisecond), w.send)
 	})
+	if beside {
+		w.parts++
+		g.step(m.upTo(5*time.Millisecond), w.send)
+	}
 	g.step(m.between(5*time.Millisecond, 60*time.Millisecond), g.client)
 }
 
@@ -546,23 +559,28 @@ func (g *modelGate) record(n note, answer func(ok bool)) {
 		g.m.journal = append(g.m.journal, n)
 		if n.kind == "effect" || n.kind == "intent" {
 			delete(g.m.late, n.id)
+			g.m.noted[n.id] = true
 		}
 	}, answer)
 }
 
 type modelWrite struct {
-	g     *modelGate
-	id    int
-	pass  Pass
-	epoch uint64
-	to    int
-	doc   string
+	g               *modelGate
+	parts           int  // what has to end before it is not under way any more
+	durable, failed bool // what is known of its intent
+	id              int
+	pass            Pass
+	epoch           uint64
+	to              int
+	doc             string
 }
 
-// end is when its records are written or given up.
-func (w *modelWrite) end() {
-	w.g.inWork--
-	delete(w.g.open, w.id)
+// part ends one of its parts: its records are written or given up.
+func (w *modelWrite) part() {
+	if w.parts--; w.parts == 0 {
+		w.g.inWork--
+		delete(w.g.open, w.id)
+	}
 }
 
 func (w *modelWrite) valid(b ...breakage) bool {
@@ -573,7 +591,7 @@ func (w *modelWrite) send() {
 	g, m := w.g, w.g.m
 	if !w.valid(noCheckSend) {
 		m.refused++
-		g.record(note{kind: "done", id: w.id}, func(bool) { w.end() })
+		g.record(note{kind: "done", id: w.id}, func(bool) { w.part() })
 		return
 	}
 	// It may be stopped here.
@@ -595,7 +613,7 @@ func (w *modelWrite) send() {
 			after = docState{after.version + 1, append(slices.Clone(after.writes), w.id)}
 			m.clusters[w.to][w.doc] = after
 			m.say("write %d of gateway %d lands at %s/%s: %+v", w.id, g.index, clusterNames[w.to], w.doc, after)
-			if m.truth.Master != clusterNames[w.to] || m.resolved[w.id] {
+			if m.truth.Master != clusterNames[w.to] || m.resolved[w.id] || !m.noted[w.id] {
 				m.late[w.id] = true
 			}
 			if m.chance(3) {
@@ -608,14 +626,9 @@ func (w *modelWrite) send() {
 
 func (w *modelWrite) answered(after docState, ok bool) {
 	g, m := w.g, w.g.m
-	parts := 1
-	part := func() {
-		if parts--; parts == 0 {
-			w.end()
-		}
-	}
+	part := w.part
 	if ok {
-		parts++
+		w.parts++
 		g.record(note{kind: "effect", id: w.id, epoch: w.epoch, from: w.to, doc: w.doc, after: after}, func(ok bool) {
 			if !ok {
 				part()
@@ -624,8 +637,13 @@ func (w *modelWrite) answered(after docState, ok bool) {
 			g.record(note{kind: "done", id: w.id}, func(bool) { part() })
 		})
 	}
-	g.step(m.upTo(3*time.Millisecond), func() {
-		if w.valid(noCheckSend, noCheckAnswer) {
+	var reply func()
+	reply = func() {
+		if !w.durable && !w.failed {
+			g.step(m.between(time.Millisecond, 5*time.Millisecond), reply)
+			return
+		}
+		if w.durable && w.valid(noCheckSend, noCheckAnswer) {
 			if ok {
 				m.acked[w.id] = w.doc
 				m.say("write %d is acknowledged", w.id)
@@ -653,7 +671,8 @@ func (w *modelWrite) answered(after docState, ok bool) {
 			})
 		}
 		again()
-	})
+	}
+	g.step(m.upTo(3*time.Millisecond), reply)
 }
 
 // Moving the master, by the same steps as Replicator.Switchover.
