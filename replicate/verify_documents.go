@@ -344,17 +344,17 @@ func difference(master, follower *cluster.Doc) string {
 // A suspect is a document that differs, as far as is known.
 type suspect struct {
 	id    cluster.DocID
-	seen  bool   // the master was read before the last settling
-	found bool   // the master had it then
-	state uint64 // a hash of what the master had
-	at    int64  // its version
-	sure  int    // how often it differed although the master's did not change meanwhile
+	seen  bool      // it was read before the last settling
+	found bool      // the master had it then
+	state [2]uint64 // hashes of what the clusters had: one that the master lacks again and again may have been there in between
+	at    int64     // the master's version
+	sure  int       // how often it differed although it did not change meanwhile
 	m     *Mismatch
 }
 
 const (
 	// sureAfter is how often a document has to differ after all that had been
-	// journaled was applied, without having changed at the master.
+	// journaled was applied, without having changed at either cluster.
 	sureAfter = 2
 	// maxLooks bounds how often a document is looked at that changes all the time.
 	maxLooks = 10
@@ -425,7 +425,7 @@ func (v *verification) explain(ctx context.Context, list []Mismatch) {
 
 // surviving are the suspects that differ for sure: at a look, and at two more,
 // each after all that had been journaled at the look before was applied, while
-// the master's did not change.
+// it did not change.
 func (v *verification) surviving(ctx context.Context, suspects []*suspect, page int, judge func(*look) *Mismatch) (sure []*suspect, err error) {
 	for looks := 0; len(suspects) > 0; looks++ {
 		if looks > 0 {
@@ -449,7 +449,7 @@ func (v *verification) surviving(ctx context.Context, suspects []*suspect, page 
 				if m == nil || s.kept(&seen[i], looks) {
 					continue
 				}
-				state := v.stateOf(&seen[i].m)
+				state := [2]uint64{v.stateOf(&seen[i].m), v.stateOf(&seen[i].f)}
 				if s.seen && s.state == state {
 					s.sure++
 				} else {

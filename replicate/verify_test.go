@@ -4,11 +4,14 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/esperanto-es/esperanto/internal/cluster"
+	"github.com/esperanto-es/esperanto/internal/esapi"
 	"github.com/esperanto-es/esperanto/internal/estest"
 )
 
@@ -297,5 +300,48 @@ func TestVerifyWaitsForABackfill(t *testing.T) {
 	if _, err := g.r.Jobs().Cancel(context.Background(), JobBackfill); err != nil {
 		t.Fatal(err)
 	}
+	g.clean()
+}
+
+// A document that is deleted and made again all the time is no extra one, though
+// the master never has it when it is asked.
+func TestVerifyOfADocumentThatComesAndGoes(t *testing.T) {
+	g := newRig(t, v56, v87)
+	g.books(3)
+	var busy sync.Mutex // these requests lead to others
+	there := func() bool {
+		return slices.ContainsFunc(g.b.Docs(), func(d estest.Doc) bool { return d.ID == "1" })
+	}
+	g.b.Faults(func(r *esapi.Request) estest.Fault {
+		if (strings.HasSuffix(r.Path, "/_mget") || strings.HasSuffix(r.Path, "/_search")) && busy.TryLock() {
+			defer busy.Unlock()
+			g.send("PUT", "/books/book/1", `{"n":2}`)
+			for i := 0; !there() && i < 200; i++ {
+				time.Sleep(5 * time.Millisecond)
+			}
+		}
+		return estest.Fault{}
+	})
+	g.a.Faults(func(r *esapi.Request) estest.Fault {
+		if strings.HasSuffix(r.Path, "/_mget") && busy.TryLock() {
+			defer busy.Unlock()
+			g.send("DELETE", "/books/book/1", "")
+		}
+		return estest.Fault{}
+	})
+	looked := int64(0)
+	for try := 0; looked == 0 && try < 50; try++ { // both may be read at the same moment
+		j, p := g.verified(VerifyOptions{Indices: []string{"books"}})
+		if j.State != JobDone || p.Mismatches != 0 {
+			t.Fatalf("%s %+v", j.Error, p)
+		}
+		looked += p.LookedAgain
+	}
+	if looked == 0 {
+		t.Error("it was never looked at")
+	}
+	g.a.Faults(nil)
+	g.b.Faults(nil)
+	g.drained()
 	g.clean()
 }
