@@ -114,7 +114,7 @@ func (r *rig) write(count int) *load {
 			settings += fmt.Sprintf(`,"gc_deletes":"%dms"`, forgetful.Milliseconds())
 		}
 		l.indices = append(l.indices, index)
-		r.must("PUT", "/"+index, `{"settings":{`+settings+`},"mappings":`+l.d.mappings(`{"w":{"type":"long"},"name":{"type":"keyword"}}`)+`}`)
+		r.create(index, `{"settings":{`+settings+`},"mappings":`+l.d.mappings(`{"w":{"type":"long"},"name":{"type":"keyword"}}`)+`}`)
 	}
 	for i := range count {
 		l.writers = append(l.writers, &writer{l: l, name: fmt.Sprintf("w%d", i), random: rand.New(rand.NewPCG(seed, uint64(i))),

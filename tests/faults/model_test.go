@@ -53,6 +53,7 @@ func versions(pair string) (a, b string) {
 // documents in the end. Three pairs a day have their turn, by day; all of them
 // with -for.
 func TestModel(t *testing.T) {
+	t.Parallel()
 	seed := *modelSeed
 	if seed == 0 {
 		seed = rand.Uint64()
@@ -84,6 +85,7 @@ func TestModel(t *testing.T) {
 func modelRun(t *testing.T, pair string, seed uint64, total map[string]int) {
 	a, b := versions(pair)
 	r := shared(t, a, b)
+	r.options = "grace 3s\nwrite_timeout 30s\nswitch_timeout 20s"
 	m := &model{rig: r, d: dialectOf(a), both: dialectOf(b), random: rand.New(rand.NewPCG(seed, 0)), master: "a",
 		aliases: map[string]string{}, counts: map[string]int{}, client: &http.Client{Transport: &http.Transport{}, Timeout: time.Minute}}
 	m.modules = hasModules(a) && hasModules(b)

@@ -21,6 +21,8 @@ import (
 var folder string
 
 func TestMain(m *testing.M) {
+	flag.Parse()
+	_ = flag.Set("test.parallel", "4") // those that are parallel mostly wait for Kafka to give up killed gateways
 	code := m.Run()
 	if folder != "" {
 		_ = os.RemoveAll(folder)
@@ -164,13 +166,17 @@ func ownLines(log string) string {
 	return strings.Join(kept, "")
 }
 
-// must sends a request to the first gateway, or to a cluster if url is set, which
-// has to succeed.
-func (r *rig) must(method, path, body string) {
+// create makes an index, again if a slow cluster has not answered in time.
+func (r *rig) create(index, body string) {
 	r.Helper()
-	status, answer, err := r.gateways[0].Request(testContext(r.T), method, path, body)
-	if err != nil || status >= http.StatusMultipleChoices {
-		r.Fatalf("%s %s: %d %s %v", method, path, status, answer, err)
+	for attempt := 0; ; attempt++ {
+		status, answer, err := r.gateways[0].Request(testContext(r.T), "PUT", "/"+index, body)
+		if err == nil && (status == http.StatusOK || attempt > 0 && strings.Contains(string(answer), "already_exists")) {
+			return
+		}
+		if err != nil || status < 500 || attempt == 10 {
+			r.Fatalf("creating %s: %d %s %v", index, status, answer, err)
+		}
 	}
 }
 
