@@ -102,7 +102,7 @@ func init() {
 		&Change{
 			ID: "TYPE-09", Name: "UidWasRemoved", Since: V(7, 0),
 			Doc: "The field _uid, book#1, is gone; _id, 1, takes its place in queries and sorts.",
-			OldClient: Direction{Fidelity: translate.Lossy, Loses: "8.x sorts by _id only if indices.id_field_data.enabled is set",
+			OldClient: Direction{Fidelity: translate.Lossy, Loses: "8.x sorts by _id only in part, see IDsAreNotSorted",
 				Request: []Rule{
 					at(translate.Query, uidToID),
 					at(translate.SearchBody, searchAfterUid),
