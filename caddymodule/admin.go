@@ -34,6 +34,8 @@ func init() {
 //	POST /esperanto/readiness/reset
 //	     /esperanto/verify               see jobRoutes
 //	     /esperanto/backfill             see jobRoutes
+//	     /esperanto/resync               {"indices":["<name or pattern>"]}; see jobRoutes
+//	POST /esperanto/members/drop         {"instance":"<as the status shows it>"}
 type adminAPI struct{}
 
 // CaddyModule returns the Caddy module information.
@@ -54,9 +56,10 @@ func (adminAPI) Routes() []caddy.AdminRoute {
 		{http.MethodGet, "/esperanto/dead_letters", adminDeadLetters},
 		{http.MethodPost, "/esperanto/dead_letters/retry", adminRetry},
 		{http.MethodPost, "/esperanto/dead_letters/drop", adminDrop},
+		{http.MethodPost, "/esperanto/members/drop", adminDropMember},
 		{http.MethodGet, "/esperanto/readiness", adminReadiness},
 		{http.MethodPost, "/esperanto/readiness/reset", adminReadinessReset},
-	}, jobRoutes(replicate.JobVerify, adminVerify), jobRoutes(replicate.JobBackfill, adminBackfill)) {
+	}, jobRoutes(replicate.JobVerify, adminVerify), jobRoutes(replicate.JobBackfill, adminBackfill), resyncRoutes()) {
 		if handlers[r.path] == nil {
 			handlers[r.path] = map[string]adminRoute{}
 		}

@@ -113,6 +113,7 @@ func parseHandler(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
 //	    master_lease    <duration>
 //	    journal_timeout <duration>
 //	    grace           <duration>
+//	    journal_down    refuse|accept
 //
 //	    readiness     on|off|<percentage>
 //	    compare reads <percentage>
@@ -206,10 +207,14 @@ func (h *Handler) unmarshalOption(option string, d *caddyfile.Dispenser) error {
 		return duration(d, option, value, &h.Grace)
 	case "readiness":
 		h.Readiness = value
+	case "journal_down":
+		if !d.AllArgs(&h.JournalDown) {
+			return d.Err("journal_down takes refuse or accept")
+		}
 	case "compare":
 		return h.unmarshalCompare(d)
 	default:
-		return d.Errf("unknown option %s; the options are: cluster, source, target, master, dialect, types, max_body, write_timeout, switch_timeout, master_lease, journal_timeout, grace, readiness, compare", option)
+		return d.Errf("unknown option %s; the options are: cluster, source, target, master, dialect, types, max_body, write_timeout, switch_timeout, master_lease, journal_timeout, grace, journal_down, readiness, compare", option)
 	}
 	return nil
 }

@@ -202,6 +202,7 @@ func statusCommand(ctx context.Context, out io.Writer, client *adminClient, asJS
 	}
 	printVerifyState(out, s.Verify)
 	printBackfillState(out, s.Backfill)
+	printResyncState(out, &s.Status)
 	if s.Switching {
 		fmt.Fprintf(out, "  the master is being moved; %d writes wait\n", s.WritesWaiting)
 	}

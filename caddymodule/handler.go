@@ -87,6 +87,11 @@ type Handler struct {
 	// target. Default: 5s.
 	Grace caddy.Duration `json:"grace,omitempty"`
 
+	// What becomes of writes while the journal is down: they are refused
+	// (`refuse`, the default), or let through (`accept`); then the indices that
+	// they touch are resynced when the journal is back. Only used with a target.
+	JournalDown string `json:"journal_down,omitempty"`
+
 	// Which requests are looked at, beside their way, for the readiness report:
 	// `on`, `off` or a share such as `10%`. At most some hundred are in a second.
 	// Default: on, if there is a target or a dialect.
@@ -278,6 +283,9 @@ func (h *Handler) check() error {
 		if o.d > 0 && h.Target == "" {
 			return &flaw{option: o.option, err: fmt.Errorf("%s has no use without a target", o.option)}
 		}
+	}
+	if err := h.checkJournalDown(); err != nil {
+		return err
 	}
 	return h.checkReadiness()
 }

@@ -40,6 +40,9 @@ func openReplication(h *Handler, j *Journal, on *running) (*replication, error) 
 		MasterLease:    time.Duration(h.MasterLease),
 		Logger:         log,
 	}
+	if h.Target != "" {
+		config.AcceptDown, config.OwedFile = h.JournalDown == "accept", owedFile(h.Name)
+	}
 	r := &replication{log: log}
 	var err error
 	if h.Target != "" {

@@ -84,7 +84,7 @@ func (r *running) attach(h *Handler) error {
 	r.mu.Lock()
 	first := len(r.owners) == 0
 	if !first && !h.sameTimes(r.owners[0]) {
-		h.log.Warn("write_timeout, switch_timeout, master_lease, journal_timeout and grace have changed; a gateway that runs keeps its own until the process is restarted", "gateway", h.Name)
+		h.log.Warn("write_timeout, switch_timeout, master_lease, journal_timeout, grace and journal_down have changed; a gateway that runs keeps its own until the process is restarted", "gateway", h.Name)
 	}
 	r.owners = append(r.owners, h)
 	r.use(h)

@@ -26,6 +26,7 @@ type Status struct {
 	Backfill         *Job    `json:"backfill,omitempty"` // the last one
 	Resync           *Job    `json:"resync,omitempty"`   // the last one
 	ResyncWaiting    int     `json:"resync_waiting"`     // indices that are to be resynced
+	Owed             int     `json:"resync_owed"`        // indices and definitions written while the journal was down, which does not know yet
 	WritesInFlight   int64   `json:"writes_in_flight"`
 	WritesWaiting    int64   `json:"writes_waiting,omitempty"` // at the gate, during a switchover
 	Counters         Counts  `json:"counters"`
@@ -86,6 +87,7 @@ type Counts struct {
 	StateApplied    int64 `json:"state_applied"`     // index, alias, template ... brought to the master's state
 	JournalRefused  int64 `json:"journal_refused"`   // writes refused because the journal could not take them
 	JournalUnproven int64 `json:"journal_uncertain"` // writes answered 503 because their intent was not durable in time
+	Accepted        int64 `json:"accepted"`          // writes let through while the journal was down
 	Switchovers     int64 `json:"switchovers"`
 }
 

@@ -133,7 +133,7 @@ func (c *capture) reply(ctx context.Context, t *ticket, res *esapi.Response, ans
 		c.stale(t)
 		return nil, err
 	}
-	if err := t.waitDurable(context.WithoutCancel(ctx)); err != nil && res.Status < 400 {
+	if err := t.waitDurable(context.WithoutCancel(ctx)); err != nil && res.Status < 400 && !c.accepted(context.WithoutCancel(ctx), t, err) {
 		c.r.counters.journalUnproven.Add(1)
 		c.r.log.Error("a write was answered 503: its journal record is not durable", "reason", err)
 		if c.r.cfg.SharedJournal {

@@ -40,6 +40,12 @@ type Config struct {
 	// on in another. If nil, translate.NewSender.
 	Translate func(client, cluster esapi.Version, facts translate.Facts, next esapi.Sender) esapi.Sender
 
+	// AcceptDown lets writes through while the journal is down. What they touch is
+	// kept in the file OwedFile, and resynced when the journal is back. While that
+	// is "" nothing is accepted.
+	AcceptDown bool
+	OwedFile   string
+
 	// WriteTimeout bounds a write at the master, also when its client is gone.
 	// If zero, 1 minute.
 	WriteTimeout time.Duration
@@ -135,6 +141,9 @@ func (c Config) validate() error {
 	}
 	if c.Journal == nil {
 		return errors.New("replicate: no journal")
+	}
+	if c.AcceptDown && c.OwedFile == "" {
+		return errors.New("replicate: no file for what is written while the journal is down")
 	}
 	return nil
 }

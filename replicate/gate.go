@@ -24,6 +24,8 @@ type gate struct {
 	inflight int           // writes let in whose records are not all written
 	waiting  int
 	applied  int           // things that are being applied to the follower
+	accepts  bool          // writes are let in although the journal does not confirm who the master is
+	owes     bool          // something was written without the journal: no vote for another master
 	idle     chan struct{} // closed when inflight reaches 0; nil if nobody waits for it
 }
 
@@ -62,7 +64,26 @@ func (g *gate) admit() (epoch.Pass, string) {
 	if g.held != "" {
 		return epoch.Pass{}, g.held
 	}
-	return g.guard.Admit(time.Now())
+	pass, why := g.guard.Admit(time.Now())
+	if why == epoch.Unconfirmed && g.accepts {
+		return g.guard.Trust(), ""
+	}
+	return pass, why
+}
+
+// owe says whether something is owed.
+func (g *gate) owe(owes bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.owes = owes
+}
+
+// busy is how many writes stand in the way of another master.
+func (g *gate) busy() int {
+	if g.owes {
+		return g.inflight + 1
+	}
+	return g.inflight
 }
 
 // brake holds a write for a while, so that the applier comes nearer to the
@@ -140,7 +161,7 @@ func (g *gate) upgrade(number uint64) (pass epoch.Pass, ok bool) {
 func (g *gate) valid(p epoch.Pass) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	return g.guard.Valid(p, time.Now())
+	return g.guard.Valid(p, time.Now()) || g.accepts && g.guard.Trusts(p)
 }
 
 // hold counts a write once more: its records are still being written when its
@@ -205,7 +226,8 @@ func (g *gate) follow(s epoch.State, r roles) {
 func (g *gate) beat() (m epoch.Member) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	m.Term, m.Quiet = g.guard.Beat(time.Now()), g.guard.Vote(g.inflight, g.applied)
+	m.Term, m.Quiet = g.guard.Beat(time.Now()), g.guard.Vote(g.busy(), g.applied)
+	m.Accepts = g.accepts
 	m.Epoch, m.InFlight, m.LeaseMS = g.guard.State().Epoch, g.inflight, g.guard.Lease.Milliseconds()
 	return m
 }
@@ -214,7 +236,7 @@ func (g *gate) beat() (m epoch.Member) {
 func (g *gate) vote() uint64 {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	return g.guard.Vote(g.inflight, g.applied)
+	return g.guard.Vote(g.busy(), g.applied)
 }
 
 // state is the newest one that is known.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -220,6 +221,35 @@ func (m *members) forget(ctx context.Context) {
 			return
 		}
 	}
+}
+
+// bury deletes the heartbeats of former processes of this gateway, which would be
+// waited for otherwise.
+func (m *members) bury(ctx context.Context, instances []string) {
+	for attempt := 0; ctx.Err() == nil; attempt++ {
+		all, err := m.read(ctx)
+		for _, one := range all {
+			if err == nil && one.Instance != m.r.instance && slices.Contains(instances, one.Instance) {
+				err = m.r.control.table.Delete(ctx, memberPrefix+one.Name())
+			}
+		}
+		if err == nil {
+			return
+		}
+		pause(ctx, attempt)
+	}
+}
+
+// DropMember has a gateway not be waited for any more that has ended for good, and
+// that took writes without the journal.
+func (r *Replicator) DropMember(ctx context.Context, instance string) error {
+	if r.members == nil || instance == "" || instance == r.instance {
+		return &JobError{"there is no other gateway " + instance, []string{"name one of those that GET /esperanto/status shows"}}
+	}
+	ctx, cancel := context.WithTimeout(ctx, r.cfg.JournalTimeout)
+	defer cancel()
+	r.members.bury(ctx, []string{instance})
+	return ctx.Err()
 }
 
 // leave says that this gateway takes no writes any more. Its gate is closed and no

@@ -28,6 +28,7 @@ type Replicator struct {
 	applier  *applier
 	jobs     *Jobs // nil if there is one cluster only
 	resyncs  *resyncs
+	owed     *owed
 	counters counters
 	made     madeIndices
 
@@ -54,6 +55,7 @@ func New(cfg Config) (*Replicator, error) {
 	cfg = cfg.withDefaults()
 	var instance [6]byte
 	rand.Read(instance[:])
+	var err error
 	r := &Replicator{
 		cfg:      cfg,
 		log:      cfg.Logger,
@@ -74,6 +76,12 @@ func New(cfg Config) (*Replicator, error) {
 		}
 		r.jobs = newJobs(r)
 		r.resyncs = newResyncs(r)
+		if cfg.OwedFile != "" {
+			if r.owed, err = openOwed(r, cfg.OwedFile); err != nil {
+				return nil, fmt.Errorf("reading what was written while the journal was down: %w", err)
+			}
+			r.gate.accepts, r.gate.owes = cfg.AcceptDown, len(r.owed.list) > 0
+		}
 	}
 	return r, nil
 }
@@ -188,6 +196,9 @@ func (r *Replicator) begin(ctx context.Context, state epoch.State) {
 	r.run(func() { r.applier.run(ctx) })
 	r.run(func() { r.jobs.goOn(ctx) })
 	r.run(func() { r.resyncs.run(ctx) })
+	if r.owed != nil {
+		r.run(func() { r.owed.run(ctx) })
+	}
 	if state.Configured == r.cfg.Master {
 		return
 	}

@@ -167,7 +167,7 @@ func (s *resyncs) begin(ctx context.Context) error {
 		return err
 	case ok && !j.State.Ended():
 		return nil
-	case ok && j.State == JobFailed && j.Ended != nil && s.r.cfg.Now().Sub(*j.Ended) < resyncAgain && !list[len(list)-1].Asked.After(*j.Ended):
+	case ok && j.State == JobFailed && j.Ended != nil && s.r.cfg.Now().Sub(*j.Ended) < resyncAgain && !list[len(list)-1].Asked.After(j.Started):
 		return nil
 	}
 	_, err = s.r.jobs.Start(ctx, JobResync, struct{}{})

@@ -50,6 +50,7 @@ func (r *Replicator) Status(ctx context.Context) Status {
 	r.partitionStates(ctx, &s)
 	r.backfillState(ctx, &s)
 	r.resyncState(ctx, &s)
+	r.owedState(&s)
 	s.NextSteps = append(s.NextSteps, r.nextSteps(&s)...)
 	return s
 }

@@ -148,6 +148,9 @@ func (r *Replicator) mayswitch(ctx context.Context, now roles) error {
 
 // resynced refuses to move the master while indices are to be resynced.
 func (r *Replicator) resynced(ctx context.Context) error {
+	if err := r.owesNothing(); err != nil {
+		return err
+	}
 	why, err := r.resyncs.obstacle(ctx)
 	if err == nil && why != "" {
 		err = &SwitchError{Reason: why, NextSteps: resyncSteps}

@@ -22,6 +22,7 @@ type ticket struct {
 	roles   roles
 	intents []intentMark
 	records []*record   // of the intents
+	debts   []debt      // instead of intents, while the journal is down
 	sent    bool        // to the master
 	ended   atomic.Bool // finish, nothing or abandon was called
 
@@ -67,7 +68,7 @@ func (s *stage) land(err error) {
 func (c *capture) begin(ctx context.Context, docs []recordDoc, state []asked, key string) (*ticket, error) {
 	r := c.r
 	if err := r.journalReady(ctx); err != nil {
-		return nil, err
+		return c.accept(ctx, docs, state, err)
 	}
 	if err := c.lease.holdWrite(); err != nil {
 		return nil, err
@@ -89,6 +90,7 @@ func (c *capture) begin(ctx context.Context, docs []recordDoc, state []asked, ke
 	if state != nil {
 		add(&record{State: state}, key)
 	}
+	all := docs
 	for len(docs) > 0 {
 		n := c.intentLength(docs)
 		add(&record{Docs: docs[:n]}, docs[0].Index)
@@ -110,18 +112,17 @@ func (c *capture) begin(ctx context.Context, docs []recordDoc, state []asked, ke
 	}
 	landed.land(nil)
 	if refused != nil {
-		r.counters.journalRefused.Add(1)
 		t.nothing()
-		return nil, r.journalDown(refused)
+		return c.accept(ctx, all, state, refused)
 	}
 	if r.cfg.IntentFirst {
 		if err := t.waitDurable(ctx); err != nil {
-			r.counters.journalRefused.Add(1)
 			t.nothing()
 			if ctx.Err() != nil {
+				r.counters.journalRefused.Add(1)
 				return nil, ctx.Err()
 			}
-			return nil, r.journalDown(err)
+			return c.accept(ctx, all, state, err)
 		}
 	}
 	return t, nil
@@ -170,6 +171,10 @@ func (t *ticket) waitDurable(ctx context.Context) error {
 // journaled are read back by the applier.
 func (t *ticket) finish(ctx context.Context, effects []*record) {
 	t.ended.Store(true)
+	if t.debts != nil {
+		t.settleOwed(effects, 0)
+		return
+	}
 	t.r.counters.effects.Add(int64(len(effects)))
 	landed := newStage(func(err error) {
 		if err != nil {
@@ -193,6 +198,10 @@ func (t *ticket) finish(ctx context.Context, effects []*record) {
 // marks.
 func (t *ticket) nothing() {
 	t.ended.Store(true)
+	if t.debts != nil {
+		t.settleOwed(nil, 0)
+		return
+	}
 	landed := newStage(func(error) { t.r.gate.leave() })
 	for _, in := range t.intents {
 		done := func(err error) {
@@ -215,6 +224,10 @@ func (t *ticket) nothing() {
 // a while: the outcome is not known, or the effects could not be journaled.
 func (t *ticket) abandon(after time.Duration) {
 	t.ended.Store(true)
+	if t.debts != nil {
+		t.settleOwed(nil, after)
+		return
+	}
 	at := t.r.cfg.Now().Add(after)
 	for _, in := range t.intents {
 		t.r.ledger.set(in.id, intentAbandoned, at)
@@ -301,14 +314,17 @@ func (r *Replicator) appendPatiently(ctx context.Context, key string, rec *recor
 // journalReady refuses early when the journal was seen to fail and does not
 // answer now.
 func (r *Replicator) journalReady(ctx context.Context) error {
-	if r.journalErr.Load() == nil {
+	failed := r.journalErr.Load()
+	if failed == nil {
 		return nil
+	}
+	if r.owed.isDown() {
+		return *failed // when it is back is found out elsewhere
 	}
 	ctx, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
 	if err := r.cfg.Journal.Ping(ctx); err != nil {
-		r.counters.journalRefused.Add(1)
-		return r.journalDown(err)
+		return err
 	}
 	r.journalErr.Store(nil)
 	return nil

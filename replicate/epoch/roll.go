@@ -17,7 +17,8 @@ type Member struct {
 	Quiet    uint64    `json:"quiet,omitempty"` // see Guard.Vote
 	InFlight int       `json:"in_flight"`
 	LeaseMS  int64     `json:"lease_ms"`
-	Time     time.Time `json:"time"` // by its clock, for people
+	Accepts  bool      `json:"accepts,omitempty"` // it takes writes also when its lease has ended
+	Time     time.Time `json:"time"`              // by its clock, for people
 }
 
 // A Roll is what one gateway knows of all: when it first saw the last heartbeat of
@@ -69,7 +70,8 @@ func (s Sighting) wait() time.Duration {
 
 // CutOff reports whether the lease of a member has ended for sure: it was not heard of
 // for so long, and nothing of it was written meanwhile.
-func (r *Roll) CutOff(s Sighting) bool { return r.synced.Sub(s.At) > s.wait() }
+// One that Accepts goes on without it.
+func (r *Roll) CutOff(s Sighting) bool { return !s.Accepts && r.synced.Sub(s.At) > s.wait() }
 
 // Members are all that the log has, in the order of their instances.
 func (r *Roll) Members() []Sighting {

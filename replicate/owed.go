@@ -1,0 +1,510 @@
+package replicate
+
+import (
+	"bufio"
+	"bytes"
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+	"time"
+)
+
+// With Config.AcceptFile writes go through while the journal is down. What they touch is
+// owed to the follower: it is kept in that file before a write is sent, so that a
+// kill does not forget it, and journaled when the journal is back, an index as a
+// resync. The master is not moved before: this gateway does not vote for it, and the
+// others wait for its vote, however long it is silent.
+
+// A debt is an index to be resynced, or a part of the state to be brought over.
+type debt struct {
+	asked
+	From  string `json:"from"` // the master
+	Epoch uint64 `json:"epoch"`
+}
+
+// A debtState is what is known of a debt in this process.
+type debtState struct {
+	touched uint64    // counts the writes that have made it
+	writes  int       // under way
+	at      time.Time // when no write that it came of can be under way any more
+}
+
+// owed are the debts of this gateway. A nil *owed is that of one which refuses
+// writes while the journal is down.
+type owed struct {
+	r    *Replicator
+	path string
+	kick chan struct{} // there are some; capacity 1
+
+	mu       sync.Mutex
+	file     *os.File // appended to; nil before the first debt and after the last
+	list     map[debt]*debtState
+	former   []string // instances that have written the file before
+	down     bool     // writes go without the journal
+	problem  string   // why the debts cannot be journaled yet
+	accepted int64
+}
+
+// maxOwed bounds the debts; beyond, writes of more indices are refused.
+const maxOwed = 10_000
+
+// errOwedFull is why a write is refused.
+var errOwedFull = errors.New("more indices were written to while the journal is down than are remembered")
+
+// openOwed reads what a former process has left.
+func openOwed(r *Replicator, path string) (*owed, error) {
+	o := &owed{r: r, path: path, kick: make(chan struct{}, 1), list: map[debt]*debtState{}}
+	raw, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return o, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	lines := bufio.NewScanner(bytes.NewReader(raw))
+	lines.Buffer(nil, 1<<20)
+	for lines.Scan() {
+		var line owedLine
+		if json.Unmarshal(lines.Bytes(), &line) != nil {
+			continue // the last one, which was being written: its write was not sent
+		}
+		if line.Instance != "" {
+			o.former = append(o.former, line.Instance)
+			continue
+		}
+		o.list[line.debt] = &debtState{at: r.cfg.Now().Add(r.cfg.Grace)}
+	}
+	if err := lines.Err(); err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return o, nil
+}
+
+// An owedLine is a line of the file: a debt, or the instance that has written the
+// lines behind it.
+type owedLine struct {
+	Instance string `json:"instance,omitempty"`
+	debt
+}
+
+// owe makes debts durable, before the write that they come of is sent.
+func (o *owed) owe(debts []debt) error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	var news []debt
+	for _, d := range debts {
+		if o.list[d] == nil {
+			news = append(news, d)
+		}
+	}
+	if len(news) > 0 && len(o.list)+len(news) > maxOwed {
+		return errOwedFull
+	}
+	if len(news) > 0 {
+		if err := o.append(news); err != nil {
+			return fmt.Errorf("what is written while the journal is down cannot be kept: %w", err)
+		}
+	}
+	for _, d := range debts {
+		s := o.list[d]
+		if s == nil {
+			s = new(debtState)
+			o.list[d] = s
+		}
+		s.touched++
+		s.writes++
+	}
+	o.accepted++
+	o.r.gate.owe(true)
+	select {
+	case o.kick <- struct{}{}:
+	default:
+	}
+	return nil
+}
+
+// append writes debts to the file. It is called with the lock held.
+func (o *owed) append(news []debt) error {
+	if o.file == nil {
+		if err := o.rewrite(); err != nil {
+			return err
+		}
+	}
+	var lines bytes.Buffer
+	for _, d := range news {
+		o.line(&lines, owedLine{debt: d})
+	}
+	// A line that was begun before ends here, so that none is broken by it.
+	if _, err := o.file.Write(append([]byte("\n"), lines.Bytes()...)); err != nil {
+		return err
+	}
+	return o.file.Sync()
+}
+
+func (o *owed) line(to *bytes.Buffer, l owedLine) {
+	raw, err := json.Marshal(l)
+	if err != nil {
+		panic("replicate: a line of strings and numbers cannot fail: " + err.Error())
+	}
+	to.Write(append(raw, '\n'))
+}
+
+// rewrite makes the file what the list is. It is called with the lock held.
+func (o *owed) rewrite() error {
+	if err := os.MkdirAll(filepath.Dir(o.path), 0o700); err != nil {
+		return err
+	}
+	var lines bytes.Buffer
+	o.line(&lines, owedLine{Instance: o.r.instance})
+	for d := range o.list {
+		o.line(&lines, owedLine{debt: d})
+	}
+	f, err := os.OpenFile(o.path+".new", os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(lines.Bytes())
+	if err = errors.Join(err, f.Sync()); err == nil {
+		err = os.Rename(o.path+".new", o.path)
+	}
+	if err == nil {
+		err = syncDir(filepath.Dir(o.path))
+	}
+	if err != nil {
+		return errors.Join(err, f.Close())
+	}
+	if o.file != nil {
+		o.file.Close()
+	}
+	o.file = f
+	return nil
+}
+
+func syncDir(path string) error {
+	d, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}
+
+// written says that a write has come to its end, or will have after a while.
+func (o *owed) written(debts []debt, after time.Duration) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	at := o.r.cfg.Now().Add(after)
+	for _, d := range debts {
+		if s := o.list[d]; s != nil {
+			s.writes--
+			if at.After(s.at) {
+				s.at = at
+			}
+		}
+	}
+}
+
+// isDown reports whether writes go without the journal.
+func (o *owed) isDown() bool {
+	if o == nil {
+		return false
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.down
+}
+
+func (o *owed) setDown(down bool, why error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.down == down {
+		return
+	}
+	o.down = down
+	if down {
+		o.r.log.Warn("the journal is down; writes go through, and what they touch is resynced when it is back", "reason", why)
+	} else {
+		o.r.log.Info("the journal is back; writes are journaled again")
+	}
+}
+
+// count is how many indices and parts of the state are owed, and why they cannot be
+// journaled yet.
+func (o *owed) count() (n int, accepted int64, problem string) {
+	if o == nil {
+		return 0, 0, ""
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return len(o.list), o.accepted, o.problem
+}
+
+// run journals the debts when the journal is back, until ctx ends.
+func (o *owed) run(ctx context.Context) {
+	defer o.close()
+	o.mu.Lock()
+	former := o.former
+	o.mu.Unlock()
+	if m := o.r.members; m != nil && len(former) > 0 {
+		m.bury(ctx, former)
+	}
+	for ctx.Err() == nil {
+		if n, _, _ := o.count(); n == 0 && !o.isDown() {
+			select {
+			case <-o.kick:
+			case <-ctx.Done():
+				return
+			}
+		}
+		err := o.pay(ctx)
+		o.mu.Lock()
+		o.problem = ""
+		if err != nil {
+			o.problem = err.Error()
+		}
+		o.mu.Unlock()
+		sleep(ctx, owedLook)
+	}
+}
+
+// close gives the file free; a write that comes later opens it again.
+func (o *owed) close() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.file != nil {
+		o.file.Close()
+		o.file = nil
+	}
+}
+
+// owedChunk bounds what one record says of the state: names are long at times.
+const owedChunk = 500
+
+// owedLook is how often it is looked at whether the journal is back.
+const owedLook = 500 * time.Millisecond
+
+// pay journals the debts whose writes are over, if the journal works.
+func (o *owed) pay(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, o.r.cfg.JournalTimeout)
+	defer cancel()
+	if err := o.r.cfg.Journal.Ping(ctx); err != nil {
+		return fmt.Errorf("the journal does not work: %w", err)
+	}
+	o.r.journalErr.Store(nil)
+	o.setDown(false, nil)
+	due := o.due()
+	var state []asked
+	var first debt // all are of one master: it is not moved meanwhile
+	for d := range due {
+		if d.What != whatResync {
+			state, first = append(state, d.asked), d
+		}
+	}
+	for chunk := range slices.Chunk(state, owedChunk) {
+		if err := o.r.askForState(ctx, first.From, first.Epoch, chunk); err != nil {
+			return err
+		}
+	}
+	for d := range due {
+		if d.What != whatResync {
+			continue
+		}
+		if err := o.r.askForResync(ctx, roles{master: o.r.clusterNamed(d.From), epoch: d.Epoch}, d.Name); err != nil {
+			return err
+		}
+	}
+	return o.paid(due)
+}
+
+// due are the debts whose writes are over, and which of them were counted.
+func (o *owed) due() map[debt]uint64 {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	now, due := o.r.cfg.Now(), map[debt]uint64{}
+	for d, s := range o.list {
+		if s.writes <= 0 && !now.Before(s.at) && o.r.clusterNamed(d.From) != nil {
+			due[d] = s.touched
+		}
+	}
+	return due
+}
+
+// paid forgets debts, unless they were made once more meanwhile.
+func (o *owed) paid(due map[debt]uint64) error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if len(due) == 0 {
+		return nil
+	}
+	gone := map[debt]*debtState{}
+	for d, touched := range due {
+		if s := o.list[d]; s != nil && s.touched == touched {
+			gone[d] = s
+			delete(o.list, d)
+		}
+	}
+	if err := o.rewrite(); err != nil {
+		for d, s := range gone {
+			o.list[d] = s
+		}
+		return err
+	}
+	o.r.log.Info("what was written while the journal was down is journaled", "records", len(gone), "left", len(o.list))
+	o.r.gate.owe(len(o.list) > 0)
+	return nil
+}
+
+// askForState journals an intent whose outcome is not known: the applier brings over
+// what the master has.
+func (r *Replicator) askForState(ctx context.Context, from string, epoch uint64, state []asked) error {
+	rec := &record{Kind: kindIntent, ID: r.nextIntentID(), Gateway: r.instance, From: from, Epoch: epoch, Until: r.cfg.Now().UnixMilli(), State: state}
+	r.ledger.set(rec.ID, intentAbandoned, r.cfg.Now())
+	return r.appendDurably(ctx, stateKey, rec)
+}
+
+// accept lets a write through although the journal does not take it, if the
+// configuration says so: what it touches is owed.
+func (c *capture) accept(ctx context.Context, docs []recordDoc, state []asked, cause error) (*ticket, error) {
+	r := c.r
+	if !r.cfg.AcceptDown {
+		r.counters.journalRefused.Add(1)
+		return nil, r.journalDown(cause)
+	}
+	debts, err := c.debts(ctx, docs, state)
+	if err != nil {
+		return nil, unavailable("the journal is down, and what the write touches cannot be found out: %v; nothing was written, try again", err)
+	}
+	if err := c.lease.holdWrite(); err != nil {
+		return nil, err
+	}
+	if err := r.owed.owe(debts); err != nil {
+		r.gate.leave()
+		r.counters.journalRefused.Add(1)
+		return nil, unavailable("%v; nothing was written, bring the journal back", err)
+	}
+	r.owed.setDown(true, cause)
+	t := &ticket{r: r, roles: c.lease.roles, durable: make(chan error), debts: debts}
+	close(t.durable)
+	return t, nil
+}
+
+// debts are what a write may touch: concrete indices where they are there already.
+func (c *capture) debts(ctx context.Context, docs []recordDoc, state []asked) ([]debt, error) {
+	seen := map[debt]bool{}
+	var list []debt
+	add := func(a asked) {
+		d := debt{asked: a, From: c.lease.roles.master.Name(), Epoch: c.lease.roles.epoch}
+		if !seen[d] {
+			seen[d] = true
+			list = append(list, d)
+		}
+	}
+	names := map[string]bool{}
+	for _, d := range docs {
+		if names[d.Index] {
+			continue
+		}
+		names[d.Index] = true
+		index, ok, err := c.lease.roles.master.Facts().Lookup(ctx, d.Index)
+		if err != nil {
+			return nil, err
+		}
+		if ok {
+			add(asked{stateRef: stateRef{whatResync, index.Name}})
+		} else {
+			add(asked{stateRef: stateRef{whatResync, d.Index}})
+		}
+	}
+	for _, a := range state {
+		add(a)
+		if a.What == whatIndex {
+			add(asked{stateRef: stateRef{whatResync, a.Name}})
+		}
+	}
+	return list, nil
+}
+
+// accepted reports whether a write that its journal record does not prove may be
+// acknowledged all the same, since what it touches is owed now.
+func (c *capture) accepted(ctx context.Context, t *ticket, cause error) bool {
+	if !c.r.cfg.AcceptDown {
+		return false
+	}
+	var docs []recordDoc
+	var state []asked
+	for _, rec := range t.records {
+		docs, state = append(docs, rec.Docs...), append(state, rec.State...)
+	}
+	debts, err := c.debts(ctx, docs, state)
+	if err == nil {
+		err = c.r.owed.owe(debts)
+	}
+	if err != nil {
+		c.r.log.Warn("what was written cannot be kept either", "reason", err)
+		return false
+	}
+	c.r.owed.setDown(true, cause)
+	c.r.owed.written(debts, 0)
+	return true
+}
+
+// settleOwed notes what a write has done whose records are not journaled: the
+// indices that its answer tells may be others than those that it named.
+func (t *ticket) settleOwed(effects []*record, after time.Duration) {
+	var more []debt
+	for _, e := range effects {
+		name := e.Name
+		if e.Kind == kindEffect {
+			name = e.Index
+		}
+		d := debt{From: t.roles.master.Name(), Epoch: t.roles.epoch, asked: asked{stateRef: stateRef{whatResync, name}}}
+		if e.Kind == kindState {
+			d.stateRef = stateRef{e.What, name}
+		}
+		if !containsDebt(t.debts, d) && !containsDebt(more, d) && !(e.Kind == kindState && e.Deleted) {
+			more = append(more, d)
+		}
+	}
+	if len(more) > 0 {
+		if err := t.r.owed.owe(more); err != nil {
+			t.r.log.Error("an index that was written to while the journal is down is not resynced; repair it with esperanto verify", "index", more[0].Name, "reason", err)
+			more = nil
+		}
+	}
+	t.r.owed.written(append(more, t.debts...), after)
+	t.r.gate.leave()
+}
+
+func containsDebt(list []debt, d debt) bool {
+	for _, other := range list {
+		if other == d {
+			return true
+		}
+	}
+	return false
+}
+
+// owedState completes a Status by what is owed.
+func (r *Replicator) owedState(s *Status) {
+	n, accepted, problem := r.owed.count()
+	s.Owed, s.Counters.Accepted = n, accepted
+	if n > 0 {
+		s.NextSteps = append(s.NextSteps, fmt.Sprintf("%d indices and definitions were written while the journal was down and are resynced when it is back; the master is not moved before: %s", n, cmp.Or(problem, "they are being journaled")))
+	}
+}
+
+// owesNothing refuses to move the master while something is owed.
+func (r *Replicator) owesNothing() error {
+	n, _, problem := r.owed.count()
+	if n == 0 {
+		return nil
+	}
+	return &SwitchError{Reason: fmt.Sprintf("%d indices and definitions were written while the journal was down: the follower does not have what the master has", n),
+		NextSteps: append(notNothing(problem), "wait until they are journaled and resynced")}
+}

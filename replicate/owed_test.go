@@ -1,0 +1,208 @@
+package replicate
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/esperanto-es/esperanto/replicate/journal"
+)
+
+// A breakable journal can be taken down.
+type breakable struct {
+	journal.Journal
+	down *atomic.Bool
+}
+
+func (b breakable) Append(r journal.Record, done func(journal.Position, error)) error {
+	if b.down.Load() {
+		return journal.ErrUnavailable
+	}
+	return b.Journal.Append(r, done)
+}
+
+func (b breakable) Ping(ctx context.Context) error {
+	if b.down.Load() {
+		return journal.ErrUnavailable
+	}
+	return b.Journal.Ping(ctx)
+}
+
+// accepting is a rig that takes writes while its journal is down.
+func accepting(t *testing.T, beside bool) (*rig, *atomic.Bool) {
+	down := new(atomic.Bool)
+	file := filepath.Join(t.TempDir(), "owed", "default.jsonl")
+	g := newRig(t, v68, v87, func(c *Config) { c.AcceptDown, c.OwedFile, c.IntentFirst = true, file, !beside })
+	g.kill()
+	g.beforeOpen = func(c *Config) { c.Journal = breakable{c.Journal, down} }
+	g.start()
+	return g, down
+}
+
+// paid waits until nothing is owed, and all is resynced.
+func (g *rig) paid() {
+	g.t.Helper()
+	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+		n, _, problem := g.r.owed.count()
+		if n == 0 {
+			break
+		}
+		if time.Now().After(deadline) {
+			g.t.Fatalf("%d are owed: %s", n, problem)
+		}
+	}
+	g.resynced()
+}
+
+func TestJournalDownAccept(t *testing.T) {
+	for _, beside := range []bool{false, true} {
+		t.Run(fmt.Sprintf("beside %v", beside), func(t *testing.T) {
+			g, down := accepting(t, beside)
+			for i := range 10 {
+				g.must("PUT", fmt.Sprintf("/books/doc/%d", i), `{"n":1}`)
+			}
+			g.must("PUT", "/gone/doc/1", `{"n":1}`)
+			g.must("PUT", "/again/doc/1", `{"n":1}`)
+			g.must("PUT", "/again/doc/2", `{"n":1}`)
+			g.must("PUT", "/books/_alias/ali", "")
+			g.equal()
+
+			down.Store(true)
+			g.must("PUT", "/books/doc/1", `{"n":2}`)
+			g.must("DELETE", "/books/doc/2", "")
+			g.must("PUT", "/ali/doc/new", `{"n":2}`)
+			g.must("POST", "/_bulk", `{"index":{"_index":"fresh","_type":"doc","_id":"1"}}`+"\n"+`{"n":1}`+"\n"+`{"delete":{"_index":"books","_type":"doc","_id":"3"}}`+"\n")
+			g.must("DELETE", "/gone", "")
+			g.must("DELETE", "/again", "")
+			g.must("PUT", "/again", `{"mappings":{"doc":{"properties":{"n":{"type":"keyword"}}}}}`)
+			g.must("PUT", "/again/doc/3", `{"n":"a word"}`)
+			g.must("PUT", "/_template/temp", `{"index_patterns":["t-*"],"mappings":{"doc":{}}}`)
+			s := g.r.Status(t.Context())
+			if s.Owed < 5 || s.Counters.Accepted < 8 || len(s.NextSteps) == 0 {
+				t.Errorf("%+v", s)
+			}
+			refused := new(SwitchError)
+			if _, err := g.r.Switchover(t.Context(), SwitchRequest{Master: "b"}); !errors.As(err, &refused) {
+				t.Errorf("%v", err)
+			}
+			owed := s.Owed
+			g.restart() // the file is all that is left
+			if s := g.r.Status(t.Context()); s.Owed != owed {
+				t.Errorf("%d, not %d, are owed after a kill", s.Owed, owed)
+			}
+			g.must("PUT", "/books/doc/4", `{"n":3}`)
+			down.Store(false)
+			g.must("PUT", "/books/doc/5", `{"n":3}`)
+			g.paid()
+			if got := fmt.Sprint(g.b.Indices()); got != "[again books fresh]" {
+				t.Error(got)
+			}
+			if g.b.Named("template", "temp") == "" || g.b.Fields("again")["n"] != "keyword" {
+				t.Error("state is missing")
+			}
+			if raw, err := os.ReadFile(g.cfg.OwedFile); err != nil || strings.Contains(string(raw), "books") {
+				t.Errorf("%s %v", raw, err)
+			}
+			g.must("PUT", "/books/doc/6", `{"n":3}`)
+			g.equal()
+			if _, err := g.r.Switchover(t.Context(), SwitchRequest{Master: "b"}); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+// Writers go on while the journal comes and goes, and the process is killed.
+func TestJournalDownAcceptUnderLoad(t *testing.T) {
+	g, down := accepting(t, false)
+	for round := range 4 {
+		var writers sync.WaitGroup
+		for w := range 4 {
+			writers.Go(func() {
+				for i := range 60 {
+					index := fmt.Sprintf("books-%d", i%3)
+					method, body := "PUT", fmt.Sprintf(`{"n":%d}`, i)
+					if i%4 == 3 {
+						method, body = "DELETE", ""
+					}
+					res, answer, err := g.send(method, fmt.Sprintf("/%s/doc/%d-%d", index, w, i%17), body)
+					if err != nil || res.Status >= 300 && res.Status != 404 {
+						t.Errorf("%s %v", answer, err)
+					}
+					time.Sleep(time.Millisecond)
+				}
+			})
+		}
+		for i := range 3 {
+			time.Sleep(15 * time.Millisecond)
+			down.Store(i%2 == 0)
+		}
+		writers.Wait()
+		if round%2 == 0 {
+			g.restart()
+		}
+		down.Store(false)
+	}
+	g.paid()
+}
+
+// What cannot be kept is refused.
+func TestJournalDownAcceptIsBounded(t *testing.T) {
+	g, down := accepting(t, false)
+	g.must("PUT", "/books/doc/1", `{"n":1}`)
+	down.Store(true)
+	g.must("PUT", "/books/doc/1", `{"n":1}`)
+	g.r.owed.mu.Lock()
+	for i := range maxOwed {
+		g.r.owed.list[debt{asked: asked{stateRef: stateRef{whatResync, fmt.Sprint("x", i)}}, From: "c"}] = &debtState{}
+	}
+	g.r.owed.mu.Unlock()
+	g.must("PUT", "/books/doc/2", `{"n":1}`) // that index is known
+	before := g.a.Docs()
+	g.fails(503, "PUT", "/more/doc/1", `{"n":1}`)
+	if len(g.a.Docs()) != len(before) {
+		t.Error("it was written")
+	}
+}
+
+// A gateway that accepts goes on when it is cut off from Kafka, and no other one
+// moves the master meanwhile.
+func TestAcceptingGatewayIsWaitedFor(t *testing.T) {
+	f := newFleet(t, 1, idle)
+	file := filepath.Join(t.TempDir(), "owed.jsonl")
+	cut := f.start(idle, func(c *Config) { c.AcceptDown, c.OwedFile = true, file })
+	write := func(id string) error {
+		res, _, err := sendTo(t.Context(), cut.Replicator, "PUT", "/books/_doc/"+id, `{"n":1}`)
+		if err == nil && res.Status >= 300 {
+			err = fmt.Errorf("%d", res.Status)
+		}
+		return err
+	}
+	if err := write("1"); err != nil {
+		t.Fatal(err)
+	}
+	cut.wire.cut()
+	time.Sleep(2 * cut.cfg.MasterLease)
+	if err := write("2"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.gates[0].Switchover(t.Context(), SwitchRequest{Master: "b"}); err == nil {
+		t.Error("the master was moved while a gateway takes writes for the old one")
+	}
+	if err := write("3"); err != nil {
+		t.Error(err)
+	}
+	if n, _, _ := cut.owed.count(); n == 0 {
+		t.Error("nothing is owed")
+	}
+	if err := f.gates[0].DropMember(t.Context(), cut.instance); err != nil {
+		t.Error(err)
+	}
+}
