@@ -227,7 +227,7 @@ func (g *gate) beat() (m epoch.Member) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	m.Term, m.Quiet = g.guard.Beat(time.Now()), g.guard.Vote(g.busy(), g.applied)
-	m.Accepts = g.accepts
+	m.Accepts = g.accepts || g.owes // also what it owes is waited for
 	m.Epoch, m.InFlight, m.LeaseMS = g.guard.State().Epoch, g.inflight, g.guard.Lease.Milliseconds()
 	return m
 }

@@ -241,7 +241,7 @@ func (r *Replicator) Close(ctx context.Context) error {
 	case <-ctx.Done():
 		return errors.Join(fmt.Errorf("the applier did not stop in time: %w", ctx.Err()), err)
 	}
-	if err == nil && r.known.Load() {
+	if n, _, _ := r.owed.count(); err == nil && r.known.Load() && n == 0 { // else its next process is waited for
 		r.members.leave(ctx)
 	}
 	if err != nil {
