@@ -196,11 +196,14 @@ func (x *indices) read(ctx context.Context, names []string) (map[string]indexSta
 		if v.Major < 7 {
 			continue
 		}
-		facts, _, err := x.from.Facts().Lookup(ctx, name)
-		if err != nil {
-			return nil, err
+		// What is known of the index may be from before it was made.
+		if index.typ = index.mappings.Get("_meta.esperanto.type").String(); index.typ == "" {
+			facts, _, err := x.from.Facts().Lookup(ctx, name)
+			if err != nil {
+				return nil, err
+			}
+			index.typ = facts.Type
 		}
-		index.typ = facts.Type
 		found[name] = index
 	}
 	return found, nil

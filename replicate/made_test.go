@@ -32,3 +32,21 @@ func TestFailedWritesMakeIndices(t *testing.T) {
 	}
 	g.noDeadLetters()
 }
+
+// The type of an index that was made a moment ago is told by its mapping, not by
+// what was known before.
+func TestTypeOfANewIndex(t *testing.T) {
+	ctx := context.Background()
+	g := newRig(t, v87, v68)
+	source := g.r.cfg.Source
+	if _, there, err := source.Facts().Lookup(ctx, "books"); there || err != nil {
+		t.Fatal(there, err)
+	}
+	if status, answer, err := source.Do(ctx, "PUT", "/books", []byte(`{"mappings":{"_meta":{"esperanto":{"type":"book"}},"properties":{"n":{"type":"long"}}}}`)); err != nil || status != 200 {
+		t.Fatal(status, string(answer), err)
+	}
+	found, err := newIndices(g.r.applier, source, g.r.cfg.Target).read(ctx, []string{"books"})
+	if err != nil || found["books"].typ != "book" {
+		t.Errorf("the index has the type %q: %v", found["books"].typ, err)
+	}
+}
