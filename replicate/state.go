@@ -35,8 +35,10 @@ func (a *applier) applyState(ctx context.Context, from string, ref stateRef, del
 // tryState does it once. The error passes.
 func (a *applier) tryState(ctx context.Context, p *pair, ref stateRef, deleted bool) error {
 	problem, err := p.applyState(ctx, ref, deleted)
-	if gone(err) || gone(problem) {
-		// It was deleted in between, at the master or by another worker.
+	for attempt := 0; attempt < goneAttempts && (gone(err) || gone(problem)); attempt++ {
+		// It was deleted in between, at the master, or is being deleted by another
+		// worker.
+		pause(ctx, attempt)
 		problem, err = p.applyState(ctx, ref, deleted)
 	}
 	if err != nil {
@@ -50,6 +52,10 @@ func (a *applier) tryState(ctx context.Context, p *pair, ref stateRef, deleted b
 	letter.Reason = problem.Error()
 	return a.bury(ctx, letter)
 }
+
+// goneAttempts bounds how often state is applied anew because an index was gone:
+// for some seconds.
+const goneAttempts = 6
 
 // gone reports whether a cluster says that an index is not there.
 func gone(err error) bool {
