@@ -30,12 +30,12 @@ func TestIndexDeletedWhileItsAliasesAreApplied(t *testing.T) {
 	g.must("PUT", "/orders", `{}`)
 	g.drained()
 	var asked atomic.Int64
-	g.r.cfg.Target.SetSender(&odd{g.b, func(r *esapi.Request, status int, answer []byte) (int, []byte) {
+	g.r.cfg.Target.SetSender(sends(func(ctx context.Context, r *esapi.Request) (*esapi.Response, error) {
 		if r.Path == "/_aliases" && asked.Add(1) <= 3 { // a deletion takes its time
-			return 404, []byte(`{"error":{"type":"index_not_found_exception","reason":"no such index [orders]"},"status":404}`)
+			return esapi.NewResponse(404, []byte(`{"error":{"type":"index_not_found_exception","reason":"no such index [orders]"},"status":404}`)), nil
 		}
-		return status, answer
-	}})
+		return g.b.Send(ctx, r)
+	}))
 	g.must("POST", "/_aliases", `{"actions":[{"add":{"index":"books","alias":"all"}},{"add":{"index":"orders","alias":"all"}}]}`)
 	g.drained()
 	if asked.Load() != 4 {
@@ -73,3 +73,7 @@ func (g *rig) moveTo(name string) {
 		g.t.Fatal(err)
 	}
 }
+
+type sends func(context.Context, *esapi.Request) (*esapi.Response, error)
+
+func (f sends) Send(ctx context.Context, r *esapi.Request) (*esapi.Response, error) { return f(ctx, r) }
