@@ -399,8 +399,12 @@ func resolveIndices(ctx context.Context, x *Exchange, next esapi.Sender) (*esapi
 	for _, name := range slices.Compact(names) {
 		var o object
 		o.set("name", translate.Quote(name))
-		if a := indices[name].Get("aliases"); len(a.Array()) > 0 {
-			o.set("aliases", a.Raw)
+		var known []string
+		for _, a := range indices[name].Get("aliases").Array() {
+			known = append(known, a.String())
+		}
+		if slices.Sort(known); len(known) > 0 {
+			o.set("aliases", quoteAll(known))
 		}
 		attribute := `["open"]`
 		if indices[name].Get("state").String() == "close" {

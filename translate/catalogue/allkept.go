@@ -191,7 +191,7 @@ func onlyWithAll(x *Exchange, query string) (string, error) {
 	case len(without) == len(indices):
 		return `{"match_none":{}}`, nil
 	}
-	return `{"bool":{"must":[` + query + `],"must_not":[{"terms":{"_index":` + quoteAll(without) + `}}]}}`, nil
+	return `{"bool":{"must":[` + query + `],"must_not":[` + inIndices(x, without) + `]}}`, nil
 }
 
 // searchedFacts are what is known of the indices that are searched.

@@ -66,8 +66,10 @@ const (
 
 	maxBuckets = 65_536 // in a page, as search.max_buckets is by default
 
-	fewValues = 10      // of each source but the last are asked for at first
-	maxValues = 1 << 18 // of a source are asked for at most
+	maxSources = 16 // each branch has all sources in it, one below the other
+
+	fewValues = 10     // of each source but the last are asked for at first
+	maxValues = 40_960 // of a source are asked for at most
 )
 
 // A composite is one composite aggregation of a search.
@@ -127,6 +129,8 @@ func compositeSources(x *Exchange, spec gjson.Result, types map[string]string) (
 				switch {
 				case s.kind != "terms" && s.kind != "histogram" && s.kind != "date_histogram":
 					err = x.Refuse("a composite aggregation by %s", s.kind)
+				case len(sources) == maxSources:
+					err = x.Refuse("a composite aggregation with more than %d sources", maxSources)
 				case isTrue(body.Get("missing_bucket")):
 					err = x.Refuse("missing_bucket in a composite aggregation")
 				case slices.ContainsFunc(sources, func(o compositeSource) bool { return o.name == s.name }):
@@ -191,7 +195,7 @@ func searchComposites(ctx context.Context, x *Exchange, composites []composite, 
 			return withBody(a, []byte(answer.Raw())), nil
 		}
 	}
-	return nil, x.Refuse("a composite aggregation of fields with more than %d values in front of the page", maxValues/8)
+	return nil, x.Refuse("a composite aggregation of fields with more than %d values in front of the page", maxValues)
 }
 
 // withBranches puts the branches in the place of the composites.

@@ -1,12 +1,12 @@
 package catalogue
 
 import (
+	"bytes"
 	"fmt"
 	"net/http"
 	"regexp"
 	"slices"
 	"strconv"
-	"strings"
 
 	"github.com/tidwall/gjson"
 
@@ -288,7 +288,7 @@ func boolsAround(body []byte, line, col string) []string {
 	}
 	end := 0
 	for ; l > 1; l-- {
-		i := strings.IndexByte(string(body[end:]), '\n')
+		i := bytes.IndexByte(body[end:], '\n')
 		if i < 0 {
 			return nil
 		}
