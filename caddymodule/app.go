@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"reflect"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -17,7 +18,7 @@ import (
 )
 
 func init() {
-	caddy.RegisterModule(App{})
+	caddy.RegisterModule(new(App))
 }
 
 // App holds what the gateways of a configuration have in common: the journal.
@@ -36,6 +37,7 @@ type App struct {
 
 	before *App // of the configuration that was the newest when this one started
 
+	once   sync.Once
 	ready  chan struct{} // closed when Start has ended
 	failed error         // why it failed; set before ready is closed
 }
@@ -48,7 +50,7 @@ type attachment struct {
 }
 
 // CaddyModule returns the Caddy module information.
-func (App) CaddyModule() caddy.ModuleInfo {
+func (*App) CaddyModule() caddy.ModuleInfo {
 	return caddy.ModuleInfo{
 		ID:  "esperanto",
 		New: func() caddy.Module { return new(App) },
@@ -93,14 +95,22 @@ func (h *Handler) sameTimes(o *Handler) bool {
 // Start opens the journals and moves masters that the configuration has
 // changed. Requests that come earlier wait for it.
 func (a *App) Start() error {
-	a.failed = a.start()
-	if a.failed != nil {
+	err := a.start()
+	if err != nil {
 		a.detach()
 	} else {
 		a.succeed()
 	}
-	close(a.ready)
-	return a.failed
+	a.started(err)
+	return err
+}
+
+// started lets requests go on. Only the first call counts.
+func (a *App) started(failed error) {
+	a.once.Do(func() {
+		a.failed = failed
+		close(a.ready)
+	})
 }
 
 func (a *App) start() error {
@@ -179,6 +189,9 @@ func (a *App) Stop() error {
 
 // Cleanup gives up the running gateways, as soon as no request uses them.
 func (a *App) Cleanup() error {
+	if a.ready != nil {
+		a.started(errors.New("its configuration was given up before it was complete"))
+	}
 	if a.uses != nil {
 		a.uses.give()
 	}

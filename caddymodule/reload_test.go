@@ -103,6 +103,18 @@ func TestReloadUnderLoad(t *testing.T) {
 	}
 }
 
+// Requests of a configuration that is given up before its gateways were started
+// are answered.
+func TestConfigurationGivenUp(t *testing.T) {
+	a := &App{ready: make(chan struct{})}
+	if err := a.Cleanup(); err != nil {
+		t.Fatal(err)
+	}
+	if err := a.wait(t.Context()); err == nil || !strings.Contains(err.Error(), "given up") {
+		t.Errorf("%v", err)
+	}
+}
+
 // A reload that cannot move the master fails, says why, and changes nothing.
 func TestReloadThatCannotMoveTheMaster(t *testing.T) {
 	a, b := newElasticsearch(t, 7, 17), newElasticsearch(t, 7, 17)

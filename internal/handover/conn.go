@@ -26,7 +26,8 @@ type conn struct {
 	state    connState
 	answered bool   // something was written since it waited the last time
 	reading  bool   // a Read is under way
-	bound    bool   // it began like TLS or HTTP/2
+	unasked  bool   // nothing was read since it waits
+	bound    bool   // it stays: TLS, HTTP/2, or requests that do not wait for answers
 	begun    bool   // something was ever read
 	unread   []byte // read at the server before this one, and not yet by this one
 	request  []byte // read since the last answer
@@ -51,14 +52,16 @@ func (c *conn) Read(p []byte) (int, error) {
 	case c.state == leaving || c.state == gone:
 		c.mu.Unlock()
 		return 0, net.ErrClosed
-	case len(c.unread) > 0:
+	case len(p) == 1:
+		c.state = busy // the handler is at work
+	}
+	c.unasked = false
+	if len(c.unread) > 0 {
 		n := copy(p, c.unread)
 		c.unread = c.unread[n:]
 		c.took(p[:n])
 		c.mu.Unlock()
 		return n, nil
-	case len(p) == 1:
-		c.state = busy // the handler is at work
 	}
 	c.reading = true
 	c.mu.Unlock()
@@ -84,12 +87,12 @@ func (c *conn) took(p []byte) {
 	if !c.begun {
 		c.begun, c.bound = true, !isHTTP1(p)
 	}
-	if len(c.request)+len(p) > maxRequest {
-		c.state = busy
+	ahead := c.state == busy && !c.answered // a request that did not wait for the answer
+	if ahead || len(c.request)+len(p) > maxRequest {
+		c.bound = true
+		return
 	}
-	if c.state != busy || len(p) == 1 {
-		c.request = append(c.request, p...)
-	}
+	c.request = append(c.request, p...)
 }
 
 // isHTTP1 tells by the first bytes of a connection. TLS begins with 0x16, HTTP/2
@@ -121,6 +124,7 @@ func (c *conn) writes() error {
 	if c.state == leaving || c.state == gone {
 		return net.ErrClosed
 	}
+	c.bound = c.bound || c.state == busy && len(c.request) > 0 // read ahead, and not kept
 	c.answered, c.state, c.request = true, busy, c.request[:0]
 	return nil
 }
@@ -131,8 +135,10 @@ func (c *conn) SetReadDeadline(t time.Time) error {
 	switch {
 	case c.state == leaving || c.state == gone:
 		return nil
+	case c.state == waiting && c.unasked:
+		c.bound = true // the next request was in the server's buffer
 	case c.answered && time.Until(t) > 0:
-		c.state, c.answered = waiting, false
+		c.state, c.answered, c.unasked = waiting, false, true
 	}
 	return c.TCPConn.SetReadDeadline(t)
 }
