@@ -27,6 +27,8 @@ type fleet struct {
 	a, b    *estest.Cluster
 	brokers []string
 	gates   []*fleetGate
+
+	beforeStart func(*Replicator)
 }
 
 // A fleetGate is one gateway of a fleet, which can be cut off from Kafka.
@@ -94,6 +96,9 @@ func (f *fleet) start(change ...func(*Config)) *fleetGate {
 	g.journal = j
 	if g.Replicator, err = New(cfg); err != nil {
 		f.t.Fatal(err)
+	}
+	if f.beforeStart != nil {
+		f.beforeStart(g.Replicator)
 	}
 	if err := g.Start(f.t.Context()); err != nil {
 		f.t.Fatal(err)

@@ -54,7 +54,9 @@ func (j *JobRun) do(ctx context.Context) {
 	<-kept
 	j.end(ctx, err)
 	j.s.mu.Lock()
-	delete(j.s.active, j.kind.name)
+	if j.s.active[j.kind.name] == j {
+		delete(j.s.active, j.kind.name)
+	}
 	j.s.mu.Unlock()
 }
 
@@ -82,9 +84,12 @@ func (j *JobRun) end(ctx context.Context, err error) {
 	job.State, job.Error, job.Throttle, job.Ended = state, reason, "", &now
 	background := j.s.r.background
 	for attempt := 0; background.Err() == nil; attempt++ {
-		err := j.s.keep(background, &job)
+		err := j.s.keep(background, &job, j.mine)
+		if errors.Is(err, errJobTaken) {
+			return
+		}
 		if err == nil && state != JobFailed {
-			err = j.s.dropParts(background, job.Kind)
+			err = j.s.dropParts(background, &job)
 		}
 		if err == nil {
 			break
@@ -123,16 +128,19 @@ func (j *JobRun) look(ctx context.Context) error {
 	if raw != nil && json.Unmarshal(raw, &w) == nil && w.ID == j.snapshot().ID {
 		j.obey(w.State)
 	}
-	raw, err = j.s.table.Get(ctx, j.kind.name)
-	if err != nil {
-		return err
-	}
-	var kept Job
-	if raw != nil && json.Unmarshal(raw, &kept) == nil && (kept.ID != j.snapshot().ID || kept.Gateway != j.s.r.instance) {
+	if err = j.keep(ctx); errors.Is(err, errJobTaken) {
 		j.cancel(errJobTaken)
 		return nil
 	}
-	return j.keep(ctx)
+	return err
+}
+
+// mine refuses to keep the job when another gateway does it, or another was started since.
+func (j *JobRun) mine(kept *Job) error {
+	if kept != nil && (kept.ID != j.snapshot().ID || kept.Gateway != j.s.r.instance) {
+		return errJobTaken
+	}
+	return nil
 }
 
 // keep makes the job as it is now durable.
@@ -140,7 +148,7 @@ func (j *JobRun) keep(ctx context.Context) error {
 	j.keeping.Lock()
 	defer j.keeping.Unlock()
 	job := j.snapshot()
-	err := j.s.keep(ctx, &job)
+	err := j.s.keep(ctx, &job, j.mine)
 	j.change(func(now *Job) { now.Renewed = job.Renewed })
 	return err
 }

@@ -116,8 +116,7 @@ const (
 )
 
 func wantKey(kind string) string      { return kind + "/want" }
-func partPrefix(kind string) string   { return kind + "/part/" }
-func partKey(j *Job, k string) string { return partPrefix(j.Kind) + j.ID + "/" + k }
+func partKey(j *Job, k string) string { return j.Kind + "/part/" + j.ID + "/" + k }
 
 // want is what an operator wants of a job.
 type want struct {
@@ -145,24 +144,34 @@ func (s *Jobs) Start(ctx context.Context, kind string, options any) (Job, error)
 	}
 	s.starting.Lock()
 	defer s.starting.Unlock()
-	last, ok, err := s.Job(ctx, kind)
-	if err != nil {
-		return Job{}, err
+	there := func(last Job) error {
+		return &JobError{fmt.Sprintf("there is a %s already: it is %s", kind, last.State), []string{"wait for the " + kind + ", or cancel it"}}
 	}
-	if ok && !last.State.Ended() {
-		return last, &JobError{fmt.Sprintf("there is a %s already: it is %s", kind, last.State), []string{"wait for the " + kind + ", or cancel it"}}
+	if last, ok, err := s.Job(ctx, kind); err != nil {
+		return Job{}, err
+	} else if ok && !last.State.Ended() {
+		return last, there(last)
 	}
 	raw, err := json.Marshal(options)
 	if err != nil {
 		return Job{}, err
 	}
-	if err := s.dropParts(ctx, kind); err != nil {
-		return Job{}, err
-	}
 	now := s.r.gate.now()
 	j := Job{ID: s.r.nextIntentID(), Kind: kind, State: JobRunning, Options: raw, Master: now.master.Name(), Epoch: now.epoch, Started: s.r.cfg.Now(), Gateway: s.r.instance}
-	if err := s.keep(ctx, &j); err != nil {
+	var last *Job
+	err = s.keep(ctx, &j, func(kept *Job) error {
+		if last = kept; kept != nil && !kept.State.Ended() {
+			return there(*kept)
+		}
+		return nil
+	})
+	if err != nil {
 		return Job{}, err
+	}
+	if last != nil { // one that has failed has left them, for its sequel
+		if err := s.dropParts(ctx, last); err != nil {
+			s.r.log.Warn("what an earlier job has kept cannot be dropped", "kind", kind, "id", last.ID, "reason", err)
+		}
 	}
 	s.spawn(j)
 	return j.shown(), nil
@@ -245,7 +254,13 @@ func (s *Jobs) again(ctx context.Context, j Job) (Job, error) {
 		return j, &JobError{"the master was moved since", []string{"start a new one: POST /esperanto/" + j.Kind}}
 	}
 	j.State, j.Error, j.Ended, j.Gateway = JobRunning, "", nil, s.r.instance
-	if err := s.keep(ctx, &j); err != nil {
+	err := s.keep(ctx, &j, func(kept *Job) error {
+		if kept == nil || kept.ID != j.ID || kept.State != JobFailed {
+			return &JobError{"somebody else goes on with the " + j.Kind + ", or has started another", []string{"look at it: GET /esperanto/" + j.Kind}}
+		}
+		return nil
+	})
+	if err != nil {
 		return Job{}, err
 	}
 	s.spawn(j)
@@ -340,20 +355,17 @@ func (s *Jobs) take(ctx context.Context, j Job) error {
 	if s.running(j.Kind) != nil {
 		return nil
 	}
-	before, err := s.table.Get(ctx, j.Kind)
-	if err != nil || before == nil {
-		return err
-	}
-	var now Job
-	if err := json.Unmarshal(before, &now); err != nil || now.ID != j.ID || now.Gateway != j.Gateway || now.Renewed != j.Renewed {
-		return err // somebody does it
-	}
+	seen := j
 	j.Gateway = s.r.instance
-	after, err := j.kept()
-	if err != nil {
-		return err
-	}
-	if mine, err := s.table.Swap(ctx, j.Kind, before, after); err != nil || !mine {
+	err := s.keep(ctx, &j, func(kept *Job) error {
+		if kept == nil || kept.ID != seen.ID || kept.Gateway != seen.Gateway || kept.Renewed != seen.Renewed {
+			return errJobTaken
+		}
+		return nil
+	})
+	if errors.Is(err, errJobTaken) {
+		return nil // somebody does it
+	} else if err != nil {
 		return err
 	}
 	s.r.log.Info("a job goes on", "kind", j.Kind, "id", j.ID)
@@ -361,31 +373,45 @@ func (s *Jobs) take(ctx context.Context, j Job) error {
 	return nil
 }
 
-// kept is a job as it stands in the table.
-func (j *Job) kept() ([]byte, error) {
-	j.Renewed++
-	kept := *j
-	kept.NextSteps = nil
-	return json.Marshal(kept)
+// keep makes a job durable if may has nothing against it, which gets the job of its kind
+// that is kept, nil if there is none. Its key is swapped and never put: of several gateways
+// that change it at once one succeeds, and the others look at it again.
+func (s *Jobs) keep(ctx context.Context, j *Job, may func(kept *Job) error) error {
+	for {
+		before, err := s.table.Get(ctx, j.Kind)
+		if err != nil {
+			return fmt.Errorf("reading the %s: %w", j.Kind, err)
+		}
+		var kept *Job
+		if before != nil {
+			if err := json.Unmarshal(before, &kept); err != nil {
+				return fmt.Errorf("reading the %s: %w", j.Kind, err)
+			}
+		}
+		if err := may(kept); err != nil {
+			return err
+		}
+		j.Renewed++
+		job := *j
+		job.NextSteps = nil
+		after, err := json.Marshal(job)
+		if err != nil {
+			return err
+		}
+		if done, err := s.table.Swap(ctx, j.Kind, before, after); err != nil {
+			return fmt.Errorf("keeping the %s: %w", j.Kind, err)
+		} else if done {
+			return nil
+		}
+	}
 }
 
-// keep makes a job durable.
-func (s *Jobs) keep(ctx context.Context, j *Job) error {
-	raw, err := j.kept()
-	if err != nil {
-		return err
-	}
-	if err := s.table.Put(ctx, j.Kind, raw); err != nil {
-		return fmt.Errorf("keeping the %s: %w", j.Kind, err)
-	}
-	return nil
-}
-
-// dropParts forgets what the jobs of a kind have put.
-func (s *Jobs) dropParts(ctx context.Context, kind string) error {
+// dropParts forgets what a job has put.
+func (s *Jobs) dropParts(ctx context.Context, j *Job) error {
 	var keys []string
+	prefix := partKey(j, "")
 	err := s.table.Scan(ctx, func(key string, _ []byte) bool {
-		if strings.HasPrefix(key, partPrefix(kind)) {
+		if strings.HasPrefix(key, prefix) {
 			keys = append(keys, key)
 		}
 		return true

@@ -174,7 +174,7 @@ func TestJobOfAnotherGateway(t *testing.T) {
 		r.jobs.lease, r.jobs.look = 300*time.Millisecond, 20*time.Millisecond
 		for renewed := range int64(3) {
 			j := Job{ID: "x", Kind: "count", State: JobRunning, Options: []byte("20"), Gateway: "another", Renewed: renewed}
-			if err := r.jobs.keep(context.Background(), &j); err != nil {
+			if err := r.jobs.keep(context.Background(), &j, anyJob); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -199,7 +199,7 @@ func TestJobOfAnotherGateway(t *testing.T) {
 	run := g.r.jobs.running("count")
 	taken := run.snapshot()
 	taken.Gateway = "another"
-	if err := g.r.jobs.keep(t.Context(), &taken); err != nil {
+	if err := g.r.jobs.keep(t.Context(), &taken, anyJob); err != nil {
 		t.Fatal(err)
 	}
 	if err := run.look(t.Context()); err != nil {
@@ -212,5 +212,92 @@ func TestJobOfAnotherGateway(t *testing.T) {
 	}
 	if j, _, err := g.r.Jobs().Job(t.Context(), "count"); err != nil || j.Gateway != "another" || j.State != JobRunning {
 		t.Errorf("%+v, %v", j, err)
+	}
+}
+
+// anyJob has nothing against a job being kept.
+func anyJob(*Job) error { return nil }
+
+// countingFleet is gateways that do the same kind of job, and soon take it from one that is gone.
+func countingFleet(t *testing.T, n int) *fleet {
+	f := newFleet(t, 0)
+	f.beforeStart = func(r *Replicator) {
+		r.jobs.register(jobKind{"count", new(count).run, true})
+		r.jobs.lease, r.jobs.look = 5*time.Second, 20*time.Millisecond // longer than jobKeep
+	}
+	for range n {
+		f.start(idle)
+	}
+	return f
+}
+
+// With a journal that is shared a job that another gateway has taken can be kept, cancelled
+// and started again, and whoever had it before leaves it and its successor alone.
+func TestFleetJobs(t *testing.T) {
+	f := countingFleet(t, 2)
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	late, g := f.gates[0], f.gates[1]
+	first, err := late.Jobs().Start(ctx, "count", 1_000_000)
+	if err != nil {
+		t.Fatal(err)
+	}
+	stopped := late.jobs.running("count")
+	for taken := false; !taken; sleep(ctx, 10*time.Millisecond) {
+		if j, ok, err := g.Jobs().Job(ctx, "count"); err != nil {
+			t.Fatal(err)
+		} else if ok {
+			if err := g.jobs.take(ctx, j); err != nil {
+				t.Fatal(err)
+			}
+		}
+		taken = g.jobs.running("count") != nil
+	}
+	if err := g.jobs.running("count").look(ctx); err != nil {
+		t.Error("it is not kept:", err)
+	}
+	if j, err := g.Jobs().Cancel(ctx, "count"); err != nil || j.State != JobCancelled || j.ID != first.ID {
+		t.Fatalf("%+v, %v", j, err)
+	}
+	second, err := g.Jobs().Start(ctx, "count", 1_000_000)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := g.jobs.running("count").Put(ctx, "at", 1); err != nil {
+		t.Fatal(err)
+	}
+	stopped.end(ctx, nil)
+	select {
+	case <-stopped.ended:
+	case <-ctx.Done():
+		t.Fatal("the first owner goes on")
+	}
+	if j, _, err := late.Jobs().Job(ctx, "count"); err != nil || j.ID != second.ID || j.State != JobRunning {
+		t.Errorf("%+v, %v", j, err)
+	}
+	parts := 0
+	if err := g.jobs.running("count").Scan(ctx, func(string, []byte) bool { parts++; return true }); err != nil || parts == 0 {
+		t.Errorf("%d parts, %v", parts, err)
+	}
+
+	g.end()
+	for next := f.start(idle); ; sleep(ctx, 10*time.Millisecond) {
+		if run := next.jobs.running("count"); run != nil || late.jobs.running("count") != nil {
+			break
+		}
+		if ctx.Err() != nil {
+			t.Fatal("nobody goes on with it")
+		}
+	}
+	for _, g := range []*fleetGate{late, f.gates[2]} {
+		if g.jobs.running("count") == nil {
+			continue
+		}
+		if j, err := g.Jobs().Cancel(ctx, "count"); err != nil || j.State != JobCancelled {
+			t.Errorf("%+v, %v", j, err)
+		}
+		if j, err := g.Jobs().Start(ctx, "count", 1); err != nil {
+			t.Errorf("%+v, %v", j, err)
+		}
 	}
 }
