@@ -42,6 +42,10 @@ const (
 	JoinField = "esperanto_join"
 )
 
+// SentField is a field that no index has: a filter of an alias that asks for types
+// carries under it what the application sent.
+const SentField = "esperanto_sent"
+
 // IsOwnField reports whether a field of a mapping or a document is one of ours.
 func IsOwnField(name string) bool {
 	return name == TypeField || name == TypesField || name == JoinField || name == ApartField || name == PartOfField || name == AllField

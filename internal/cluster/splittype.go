@@ -64,6 +64,9 @@ func (f *Facts) createFor(ctx context.Context, index, own, mappingType string) e
 	}
 	// An index by another name would have come by an alias.
 	model := gjson.GetBytes(answer, gjson.Escape(index))
+	if alias := filterByType(model); alias != "" {
+		return notSplit(index, mappingType, "its alias ["+alias+"] filters by a type; remove the alias, or use types merge")
+	}
 	mapping := `{"properties":{` + translate.PartOfProperty(index, mappingType) + `}}`
 	if v.Major < 7 {
 		mapping = `{` + translate.Quote(mappingType) + `:` + mapping + `}`
@@ -95,6 +98,18 @@ func settingsOf(model gjson.Result) string {
 	}
 	n.DropIf(func(name string) bool { return slices.Contains(ownSettings, name) })
 	return `{"index":` + n.Raw() + `}`
+}
+
+// filterByType is an alias whose filter has been made for the types of the index
+// that has it.
+func filterByType(model gjson.Result) (name string) {
+	model.Get("aliases").ForEach(func(alias, a gjson.Result) bool {
+		if strings.Contains(a.Get("filter").Raw, `"`+translate.SentField+`"`) {
+			name = alias.String()
+		}
+		return name == ""
+	})
+	return name
 }
 
 // aliasesOf are the aliases of an index. One that has a write index writes to

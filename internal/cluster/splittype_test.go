@@ -159,3 +159,22 @@ func TestNamesOfSplitTypes(t *testing.T) {
 		t.Errorf("left behind: %v", behind.indices)
 	}
 }
+
+// TestAliasesOfTypesAreNotCopied: a filter that was made for the types of one index
+// would show all of another's documents.
+func TestAliasesOfTypesAreNotCopied(t *testing.T) {
+	behind := &someIndices{version: "8.7.1", indices: map[string]string{
+		"shop": `{"aliases":{"products":{"filter":{"bool":{"filter":[{"match_all":{"boost":1}}],"must_not":[{"term":{"esperanto_sent":{"value":"{}"}}}]}}}},
+			"mappings":{"_meta":{"esperanto":{"type":"product"}}},"settings":{"index":{}}}`,
+	}}
+	c := cluster.New("c", sender(behind.answer), cluster.Options{})
+	defer c.Close()
+	_, _, err := c.Facts().AddType(t.Context(), "shop", "order", translate.SplitTypes)
+	var refused *esapi.Error
+	if !errors.As(err, &refused) || !strings.Contains(refused.Reason, "its alias [products] filters by a type") || !strings.Contains(refused.Reason, "types merge") {
+		t.Errorf("refused with %v", err)
+	}
+	if len(behind.indices) != 1 || strings.Contains(behind.indices["shop"], translate.ApartField) {
+		t.Errorf("left behind: %v", behind.indices)
+	}
+}

@@ -52,11 +52,12 @@ func init() {
 		&Change{
 			ID: "TYPE-05", Name: "TypesApartAreNotOneIndex", Since: V(5, 6), Removed: V(6, 0),
 			Doc: "With the setting types split, what needs the documents of all types in one index is refused; types merge can do it.",
-			OldClient: Direction{Fidelity: translate.Refused, Loses: "with types split, parents and children, templates with several types, aggregations on _index, _rollover and _shrink",
+			OldClient: Direction{Fidelity: translate.Refused, Loses: "with types split, parents and children, templates with several types, aliases that filter by a type, aggregations on _index, _rollover and _shrink",
 				Request: []Rule{
 					at(translate.RequestHead, onSplit(refuseOneIndex)),
 					at(translate.Mappings, onSplit(refuseParents)),
 					at(translate.Query, onSplit(refuseRelations)),
+					at(translate.Query, onSplit(refuseTypeFilters)),
 					at(translate.Aggregation("terms"), onSplit(refuseCountByIndex)),
 					at(translate.Aggregation("children"), onSplit(refuseChildren)),
 				}},

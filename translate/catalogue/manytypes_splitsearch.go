@@ -20,6 +20,26 @@ func refuseRelations(x *Exchange, n *Node) error {
 	return nil
 }
 
+// refuseTypeFilters refuses filters of aliases that ask for types: the filter would
+// stay what it is for the indices that there are, and a type's own index, which is
+// created later, gets the aliases, too.
+func refuseTypeFilters(x *Exchange, n *Node) error {
+	if x.Cluster.AtLeast(V(7, 0)) && onAPI(x, aliasFilterAPIs) && asksForTypes(n) {
+		return x.Refuse("an alias that filters by a type with types split (with types merge it can)")
+	}
+	return nil
+}
+
+func asksForTypes(n *Node) bool {
+	for _, clause := range []string{"term", "terms", "match"} {
+		if body := n.Get(clause); member(body, "_type").Exists() || member(body, "_uid").Exists() {
+			return true
+		}
+	}
+	ids := n.Get("ids")
+	return member(n.Get("type"), "value").Exists() || member(ids, "type").Exists() || member(ids, "types").Exists() || member(ids, "_type").Exists()
+}
+
 // splitIndices are the indices of an expression, nil if none of them has to do
 // with types that have their own.
 func splitIndices(x *Exchange, expression string) ([]*translate.IndexFacts, error) {
@@ -68,7 +88,7 @@ const inIndicesNote = "queries on _index of our own"
 // idsOfTypes lets queries on ids of types find those of these types alone, on
 // clusters that have no types.
 func idsOfTypes(x *Exchange, n *Node) error {
-	if x.Cluster.Before(V(7, 0)) {
+	if x.Cluster.Before(V(7, 0)) || onAPI(x, aliasFilterAPIs) { // aliases: see refuseTypeFilters
 		return nil
 	}
 	var parts []string

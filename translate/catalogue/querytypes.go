@@ -240,17 +240,13 @@ func replaceByTypes(x *Exchange, n *Node, types []string, options string) error 
 // only.
 var aliasFilterAPIs = []string{"indices.put_alias", "indices.update_aliases", "indices.create", "indices.put_template", "indices.rollover"}
 
-// sentField is a field that no index has: a filter of an alias carries under it
-// what the application sent.
-const sentField = "esperanto_sent"
-
 func keepFilter(filter, sent string) string {
-	return `{"bool":{"filter":[` + filter + `],"must_not":[{"term":{"` + sentField + `":` + translate.Quote(sent) + `}}]}}`
+	return `{"bool":{"filter":[` + filter + `],"must_not":[{"term":{"` + translate.SentField + `":` + translate.Quote(sent) + `}}]}}`
 }
 
 // filterAsSent shows a filter that carries what the application sent.
 func filterAsSent(_ *Exchange, n *Node) error {
-	sent := n.Get("bool").Get("must_not").Get("0.term." + sentField)
+	sent := n.Get("bool").Get("must_not").Get("0.term." + translate.SentField)
 	if sent.Type == gjson.String && gjson.Valid(sent.Str) {
 		n.Replace(sent.Str)
 	}
