@@ -283,43 +283,83 @@ func (o *owed) close() {
 	}
 }
 
-// owedChunk bounds what one record says of the state: names are long at times.
+// owedChunk bounds what one record says of the state, as names are long at times, and
+// how much is journaled a second time after a failure.
 const owedChunk = 500
 
 // owedLook is how often it is looked at whether the journal is back.
 const owedLook = 500 * time.Millisecond
 
-// pay journals the debts whose writes are over, if the journal works.
+// pay journals the debts whose writes are over, if the journal works, and forgets each
+// chunk that has landed: what is left is less each time.
 func (o *owed) pay(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, o.r.cfg.JournalTimeout)
+	within, cancel := context.WithTimeout(ctx, o.r.cfg.JournalTimeout)
 	defer cancel()
-	if err := o.r.cfg.Journal.Ping(ctx); err != nil {
+	if err := o.r.cfg.Journal.Ping(within); err != nil {
 		return fmt.Errorf("the journal does not work: %w", err)
 	}
 	o.r.journalErr.Store(nil)
 	o.setDown(false, nil)
 	due := o.due()
-	var state []asked
-	var first debt // all are of one master: it is not moved meanwhile
+	var state, all []debt
 	for d := range due {
-		if d.What != whatResync {
-			state, first = append(state, d.asked), d
+		if d.What == whatResync {
+			all = append(all, d)
+		} else {
+			state = append(state, d)
 		}
 	}
-	for chunk := range slices.Chunk(state, owedChunk) {
-		if err := o.r.askForState(ctx, first.From, first.Epoch, chunk); err != nil {
+	for chunk := range slices.Chunk(append(state, all...), owedChunk) { // indices are resynced when there is what they need
+		if err := o.journal(ctx, chunk); err != nil {
+			return err
+		}
+		if err := o.paid(chunk, due); err != nil {
 			return err
 		}
 	}
-	for d := range due {
-		if d.What != whatResync {
+	return nil
+}
+
+// journal appends records for debts and waits until all are durable.
+func (o *owed) journal(ctx context.Context, debts []debt) error {
+	ctx, cancel := context.WithTimeout(ctx, o.r.cfg.JournalTimeout)
+	defer cancel()
+	over := make(chan error, 1)
+	landed := newStage(func(err error) { over <- err })
+	for _, rec := range o.records(debts) {
+		landed.expect()
+		if err := o.r.appendPatiently(ctx, rec.key(), rec, landed.land); err != nil {
+			landed.land(err)
+			break
+		}
+	}
+	landed.land(nil)
+	select {
+	case err := <-over:
+		return err
+	case <-ctx.Done():
+		return errSlowJournal
+	}
+}
+
+// records are what has debts paid: an intent of the state whose outcome is not known,
+// for the applier to bring over what the master has, and the resyncs.
+func (o *owed) records(debts []debt) (list []*record) {
+	r := o.r
+	var state *record // all are of one master: it is not moved meanwhile
+	for _, d := range debts {
+		if d.What == whatResync {
+			list = append(list, resyncRecord(r, d.From, d.Epoch, d.Name))
 			continue
 		}
-		if err := o.r.askForResync(ctx, roles{master: o.r.clusterNamed(d.From), epoch: d.Epoch}, d.Name); err != nil {
-			return err
+		if state == nil {
+			state = &record{Kind: kindIntent, ID: r.nextIntentID(), Gateway: r.instance, From: d.From, Epoch: d.Epoch, Until: r.cfg.Now().UnixMilli()}
+			r.ledger.set(state.ID, intentAbandoned, r.cfg.Now())
+			list = append(list, state)
 		}
+		state.State = append(state.State, d.asked)
 	}
-	return o.paid(due)
+	return list
 }
 
 // due are the debts whose writes are over, and which of them were counted.
@@ -335,16 +375,13 @@ func (o *owed) due() map[debt]uint64 {
 	return due
 }
 
-// paid forgets debts, unless they were made once more meanwhile.
-func (o *owed) paid(due map[debt]uint64) error {
+// paid forgets debts, unless they were made once more since they were due.
+func (o *owed) paid(debts []debt, due map[debt]uint64) error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if len(due) == 0 {
-		return nil
-	}
 	gone := map[debt]*debtState{}
-	for d, touched := range due {
-		if s := o.list[d]; s != nil && s.touched == touched {
+	for _, d := range debts {
+		if s := o.list[d]; s != nil && s.touched == due[d] {
 			gone[d] = s
 			delete(o.list, d)
 		}
@@ -358,14 +395,6 @@ func (o *owed) paid(due map[debt]uint64) error {
 	o.r.log.Info("what was written while the journal was down is journaled", "records", len(gone), "left", len(o.list))
 	o.r.gate.owe(len(o.list) > 0)
 	return nil
-}
-
-// askForState journals an intent whose outcome is not known: the applier brings over
-// what the master has.
-func (r *Replicator) askForState(ctx context.Context, from string, epoch uint64, state []asked) error {
-	rec := &record{Kind: kindIntent, ID: r.nextIntentID(), Gateway: r.instance, From: from, Epoch: epoch, Until: r.cfg.Now().UnixMilli(), State: state}
-	r.ledger.set(rec.ID, intentAbandoned, r.cfg.Now())
-	return r.appendDurably(ctx, stateKey, rec)
 }
 
 // accept lets a write through although the journal does not take it, if the

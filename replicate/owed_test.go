@@ -153,6 +153,56 @@ func TestJournalDownAcceptUnderLoad(t *testing.T) {
 	g.paid()
 }
 
+// A slow journal confirms each record after a while, and only so many.
+type slow struct {
+	journal.Journal
+	after   time.Duration
+	resyncs *atomic.Int64
+	most    int64
+}
+
+func (s slow) Append(r journal.Record, done func(journal.Position, error)) error {
+	if strings.Contains(string(r.Value), `"resync"`) && s.resyncs.Add(1) > s.most {
+		return nil
+	}
+	return s.Journal.Append(r, func(p journal.Position, err error) {
+		time.AfterFunc(s.after, func() { done(p, err) })
+	})
+}
+
+// Many debts are journaled together and each once, and those that are stay so when the
+// journal fails again.
+func TestManyDebtsArePaid(t *testing.T) {
+	const many = 3*owedChunk + 10
+	for _, most := range []int64{many, owedChunk + 10} {
+		g, _ := accepting(t, false)
+		g.kill()
+		s := slow{after: 10 * time.Millisecond, resyncs: new(atomic.Int64), most: most}
+		g.beforeOpen = func(c *Config) { s.Journal = c.Journal; c.Journal = s }
+		g.start()
+		var debts []debt
+		for i := range many {
+			debts = append(debts, debt{asked: asked{stateRef: stateRef{whatResync, fmt.Sprint("x", i)}}, From: "a", Epoch: 1})
+		}
+		if err := g.r.owed.owe(debts); err != nil {
+			t.Fatal(err)
+		}
+		g.r.owed.written(debts, 0)
+		want := 0
+		if most < many {
+			want = many - owedChunk
+		}
+		wait(t, func() bool { n, _, _ := g.r.owed.count(); return n == want })
+		if n := s.resyncs.Load(); want == 0 && n != many {
+			t.Errorf("%d debts were journaled %d times", many, n)
+		}
+		g.restart()
+		if n, _, _ := g.r.owed.count(); n != want {
+			t.Errorf("%d, not %d, are owed after a kill", n, want)
+		}
+	}
+}
+
 // What cannot be kept is refused.
 func TestJournalDownAcceptIsBounded(t *testing.T) {
 	g, down := accepting(t, false)

@@ -421,8 +421,11 @@ func (r *Replicator) CancelResync(ctx context.Context) (Job, error) {
 // askForResync journals that an index is to be resynced, and waits until that is
 // durable.
 func (r *Replicator) askForResync(ctx context.Context, now roles, name string) error {
-	rec := &record{Kind: kindResync, ID: r.nextIntentID(), Name: name, From: now.master.Name(), Epoch: now.epoch}
-	return r.appendDurably(ctx, name, rec)
+	return r.appendDurably(ctx, name, resyncRecord(r, now.master.Name(), now.epoch, name))
+}
+
+func resyncRecord(r *Replicator, from string, epoch uint64, name string) *record {
+	return &record{Kind: kindResync, ID: r.nextIntentID(), Name: name, From: from, Epoch: epoch}
 }
 
 // appendDurably appends a record and waits until it is durable.
