@@ -24,13 +24,20 @@ func (f *Facts) splitType(ctx context.Context, known Index, mappingType string) 
 	if err != nil {
 		return err
 	}
-	if exists && (other.PartOf != known.Name || other.Type != mappingType) {
-		return notSplit(known.Name, mappingType, "there is an index or alias ["+own+"] that holds something else; rename that")
-	}
 	if !exists {
 		if err := f.createFor(ctx, known.Name, own, mappingType); err != nil {
 			return err
 		}
+		f.ForgetAll() // someone else may have made it
+		if other, exists, err = f.Lookup(ctx, own); err != nil {
+			return err
+		}
+	}
+	switch {
+	case !exists:
+		return esapi.Unavailable("the index [" + own + "] has been deleted as it was created; try again")
+	case other.PartOf != known.Name || other.Type != mappingType:
+		return notSplit(known.Name, mappingType, "there is an index or alias ["+own+"] that holds something else; rename that")
 	}
 	return f.putOwn(ctx, known, translate.ApartProperty(mappingType))
 }
@@ -79,7 +86,7 @@ func (f *Facts) createFor(ctx context.Context, index, own, mappingType string) e
 	case err != nil:
 		return err
 	case status == http.StatusBadRequest && strings.Contains(string(answer), "already_exists_exception"):
-		return nil // another gateway has done so: the next look tells whose it is
+		return nil // the next look tells whose it is
 	case status >= 400 && status < 500 && status != http.StatusTooManyRequests:
 		_, why := reason(gjson.GetBytes(answer, "error"))
 		return notSplit(index, mappingType, "the cluster refuses the index ["+own+"]: "+why)

@@ -178,3 +178,35 @@ func TestAliasesOfTypesAreNotCopied(t *testing.T) {
 		t.Errorf("left behind: %v", behind.indices)
 	}
 }
+
+// TestAnotherMakesTheIndexMeanwhile: what is there when the index is to be created
+// is taken only if it holds that type.
+func TestAnotherMakesTheIndexMeanwhile(t *testing.T) {
+	for theirs, fine := range map[string]bool{
+		`{"properties":{"n":{"type":"long"}}}`:                               false,
+		`{"properties":{` + translate.PartOfProperty("shop", "ORDER") + `}}`: false,
+		`{"properties":{` + translate.PartOfProperty("shop", "order") + `}}`: true,
+	} {
+		behind := &someIndices{version: "8.7.1", indices: map[string]string{
+			"shop": `{"aliases":{},"mappings":{"_meta":{"esperanto":{"type":"book"}}},"settings":{"index":{}}}`,
+		}}
+		answer := func(r *esapi.Request) (int, string, error) {
+			if r.Method == "PUT" && r.Path == "/shop-order" {
+				behind.mu.Lock()
+				behind.indices["shop-order"] = `{"aliases":{},"mappings":` + theirs + `,"settings":{"index":{}}}`
+				behind.mu.Unlock()
+			}
+			return behind.answer(r)
+		}
+		c := cluster.New("c", sender(answer), cluster.Options{})
+		_, _, err := c.Facts().AddType(t.Context(), "shop", "order", translate.SplitTypes)
+		var refused *esapi.Error
+		if fine && err != nil || !fine && (!errors.As(err, &refused) || !strings.Contains(refused.Reason, "holds something else")) {
+			t.Errorf("%s: %v", theirs, err)
+		}
+		if marked := strings.Contains(behind.indices["shop"], translate.ApartField); marked != fine {
+			t.Errorf("%s: left behind: %v", theirs, behind.indices)
+		}
+		c.Close()
+	}
+}
