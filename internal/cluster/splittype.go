@@ -24,6 +24,7 @@ func (f *Facts) splitType(ctx context.Context, known Index, mappingType string) 
 	if err != nil {
 		return err
 	}
+	found := exists
 	if !exists {
 		if err := f.createFor(ctx, known.Name, own, mappingType); err != nil {
 			return err
@@ -38,8 +39,49 @@ func (f *Facts) splitType(ctx context.Context, known Index, mappingType string) 
 		return esapi.Unavailable("the index [" + own + "] has been deleted as it was created; try again")
 	case other.PartOf != known.Name || other.Type != mappingType:
 		return notSplit(known.Name, mappingType, "there is an index or alias ["+own+"] that holds something else; rename that")
+	case found:
+		if err := f.checkLeftOver(ctx, known, own, mappingType); err != nil {
+			return err
+		}
 	}
 	return f.putOwn(ctx, known, translate.ApartProperty(mappingType))
+}
+
+// checkLeftOver refuses a type's own index that has documents though the index that
+// the application knows does not name the type: they are those of an index of that
+// name that has been deleted. One without is just being made by another gateway.
+func (f *Facts) checkLeftOver(ctx context.Context, known Index, own, mappingType string) error {
+	for _, step := range []struct{ method, target string }{
+		{http.MethodGet, "/_cluster/health" + Path(own) + "?wait_for_status=yellow&timeout=10s"},
+		{http.MethodPost, Path(own, "_refresh")},
+	} {
+		status, answer, err := f.c.Do(ctx, step.method, step.target, nil)
+		if err != nil {
+			return err
+		}
+		if err := f.c.Failed(status, answer); err != nil {
+			return err
+		}
+	}
+	status, answer, err := f.c.Do(ctx, http.MethodGet, Path(own, "_count"), nil)
+	if err != nil {
+		return err
+	}
+	if err := f.c.Failed(status, answer); err != nil {
+		return err
+	}
+	if gjson.GetBytes(answer, "_shards.failed").Int() > 0 {
+		return esapi.Unavailable("the documents of [" + own + "] cannot be counted now; try again")
+	}
+	if gjson.GetBytes(answer, "count").Int() == 0 {
+		return nil
+	}
+	f.ForgetAll() // documents come after the type is named: it may be by now
+	now, _, err := f.Lookup(ctx, known.Name)
+	if err != nil || now.HasType(mappingType) {
+		return err
+	}
+	return notSplit(known.Name, mappingType, "an index ["+known.Name+"] that has been deleted left ["+own+"] and its documents behind; delete ["+own+"] at the cluster")
 }
 
 // checkIndexName refuses what Elasticsearch does not take as an index's name, and
