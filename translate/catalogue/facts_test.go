@@ -127,6 +127,45 @@ func TestTriesAddNoTypes(t *testing.T) {
 	}
 }
 
+// staleFacts know nothing of further types until they forget what they know.
+type staleFacts struct {
+	*fakeFacts
+	forgot bool
+}
+
+func (f *staleFacts) Index(ctx context.Context, name string) (translate.IndexFacts, bool, error) {
+	index, ok, err := f.fakeFacts.Index(ctx, name)
+	if !f.forgot {
+		index.Apart = nil
+	}
+	return index, ok, err
+}
+
+func (f *staleFacts) ForgetAll()       { f.forgot = true }
+func (f *staleFacts) Forget(...string) {}
+
+// TestDeletionsAskAnew: what deletes reaches the types that another gateway has
+// added since.
+func TestDeletionsAskAnew(t *testing.T) {
+	for request, want := range map[string]string{
+		"DELETE /shop":                "/shop,shop-order",
+		"POST /shop/_delete_by_query": "/shop,shop-order/_delete_by_query",
+	} {
+		facts := &staleFacts{fakeFacts: newFakeFacts()}
+		facts.parse("shop book,+order\n")
+		stub := &stubCluster{t: t}
+		method, target, _ := strings.Cut(request, " ")
+		body := []byte(nil)
+		if method == "POST" {
+			body = []byte(`{"query":{"match_all":{}}}`)
+		}
+		_, err := translate.NewSender(esapi.V(5, 6), esapi.V(8, 7), facts, stub).Send(translate.WithTypes(t.Context(), translate.SplitTypes), esapi.NewRequest(method, target, body))
+		if err != nil || len(stub.sent) == 0 || !strings.HasPrefix(stub.sent[0].head, method+" "+want) {
+			t.Errorf("%s: sent %v, %v", request, stub.sent, err)
+		}
+	}
+}
+
 // brokenFacts are those of a cluster that cannot be asked.
 type brokenFacts struct{ *fakeFacts }
 

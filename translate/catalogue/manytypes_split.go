@@ -130,6 +130,9 @@ func spreadRequest(x *Exchange, _ *Node) error {
 	if types[0] == "" || onAPI(x, []string{"msearch", "msearch_template"}) {
 		types = nil // those of a line count
 	}
+	if f, ok := x.Facts.(translate.Forgetter); ok && onAPI(x, []string{"indices.delete", "delete_by_query"}) {
+		f.ForgetAll() // another gateway may have added a type, which must not stay
+	}
 	all, err := spread(x, x.Endpoint.Index, types)
 	if err == nil && all != x.Endpoint.Index {
 		x.Endpoint.Index = all
