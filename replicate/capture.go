@@ -141,6 +141,10 @@ func (c *capture) reply(ctx context.Context, t *ticket, res *esapi.Response, ans
 		}
 		return nil, unavailable("the write may have been applied, but the journal did not confirm it (%v); try again, repeating it does no harm if it has an id", err)
 	}
+	if t.forgotten != nil && res.Status < 400 {
+		c.r.counters.journalUnproven.Add(1)
+		return nil, unavailable("the write may have been applied, but the journal is down and nothing else keeps what it has done (%v); bring the journal back and try again, repeating it does no harm if it has an id", t.forgotten)
+	}
 	if c.stale(t) && res.Status < 400 {
 		c.r.counters.journalUnproven.Add(1)
 		return nil, unavailable("the write may have been applied, but this gateway has lost touch with the journal, and another cluster may be the master by now; try again, repeating it does no harm if it has an id")

@@ -471,6 +471,11 @@ func (c *capture) accepted(ctx context.Context, t *ticket, cause error) bool {
 		docs, state = append(docs, rec.Docs...), append(state, rec.State...)
 	}
 	debts, err := c.debts(ctx, docs, state)
+	for _, d := range t.reached {
+		if !slices.Contains(debts, d) {
+			debts = append(debts, d)
+		}
+	}
 	if err == nil {
 		err = c.r.owed.owe(debts)
 	}
@@ -486,7 +491,21 @@ func (c *capture) accepted(ctx context.Context, t *ticket, cause error) bool {
 // settleOwed notes what a write has done whose records are not journaled: the
 // indices that its answer tells may be others than those that it named.
 func (t *ticket) settleOwed(effects []*record, after time.Duration) {
-	var more []debt
+	more := slices.DeleteFunc(t.debtsOf(effects), func(d debt) bool { return slices.Contains(t.debts, d) })
+	if len(more) > 0 {
+		if err := t.r.owed.owe(more); err != nil {
+			t.r.log.Error("an index that was written to while the journal is down is not resynced; repair it with esperanto verify", "index", more[0].Name, "reason", err)
+			t.forgotten = err
+			more = nil
+		}
+	}
+	t.r.owed.written(append(more, t.debts...), after)
+	t.r.gate.leave()
+}
+
+// debtsOf are what effects have to do with.
+func (t *ticket) debtsOf(effects []*record) (list []debt) {
+	seen := map[debt]bool{}
 	for _, e := range effects {
 		name := e.Name
 		if e.Kind == kindEffect {
@@ -496,27 +515,12 @@ func (t *ticket) settleOwed(effects []*record, after time.Duration) {
 		if e.Kind == kindState {
 			d.stateRef = stateRef{e.What, name}
 		}
-		if !containsDebt(t.debts, d) && !containsDebt(more, d) && !(e.Kind == kindState && e.Deleted) {
-			more = append(more, d)
+		if !seen[d] && !(e.Kind == kindState && e.Deleted) {
+			seen[d] = true
+			list = append(list, d)
 		}
 	}
-	if len(more) > 0 {
-		if err := t.r.owed.owe(more); err != nil {
-			t.r.log.Error("an index that was written to while the journal is down is not resynced; repair it with esperanto verify", "index", more[0].Name, "reason", err)
-			more = nil
-		}
-	}
-	t.r.owed.written(append(more, t.debts...), after)
-	t.r.gate.leave()
-}
-
-func containsDebt(list []debt, d debt) bool {
-	for _, other := range list {
-		if other == d {
-			return true
-		}
-	}
-	return false
+	return list
 }
 
 // owedState completes a Status by what is owed.

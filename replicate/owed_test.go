@@ -1,6 +1,7 @@
 package replicate
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -12,6 +13,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/esperanto-es/esperanto/internal/esapi"
+	"github.com/esperanto-es/esperanto/internal/estest"
 	"github.com/esperanto-es/esperanto/replicate/journal"
 )
 
@@ -219,6 +222,74 @@ func TestJournalDownAcceptIsBounded(t *testing.T) {
 	g.fails(503, "PUT", "/more/doc/1", `{"n":1}`)
 	if len(g.a.Docs()) != len(before) {
 		t.Error("it was written")
+	}
+}
+
+// elsewhere has the cluster put the documents of an index into another one, as a
+// pipeline does.
+func elsewhere(to string) func(*esapi.Request) estest.Fault {
+	return only("PUT", "/books/doc/1", estest.Fault{Change: func(answer []byte) []byte {
+		return bytes.Replace(answer, []byte(`"_index":"books"`), []byte(`"_index":"`+to+`"`), 1)
+	}})
+}
+
+// A write is not acknowledged if the index that only its answer tells cannot be kept.
+func TestJournalDownForgetsNothing(t *testing.T) {
+	g, down := accepting(t, false)
+	g.must("PUT", "/books/doc/1", `{"n":1}`)
+	down.Store(true)
+	g.must("PUT", "/books/doc/2", `{"n":1}`)
+	g.a.Faults(elsewhere("other"))
+	g.must("PUT", "/books/doc/1", `{"n":2}`)
+	if raw, err := os.ReadFile(g.cfg.OwedFile); err != nil || !strings.Contains(string(raw), `"other"`) {
+		t.Errorf("%s %v", raw, err)
+	}
+	g.r.owed.mu.Lock()
+	g.r.owed.file.Close() // as a full disk: it takes no more
+	g.r.owed.mu.Unlock()
+	g.must("PUT", "/books/doc/1", `{"n":3}`)
+	g.a.Faults(elsewhere("third"))
+	g.fails(503, "PUT", "/books/doc/1", `{"n":4}`)
+}
+
+// A forgetful journal takes records and does not say that they are durable.
+type forgetful struct {
+	journal.Journal
+	mute *atomic.Bool
+}
+
+func (f forgetful) Append(r journal.Record, done func(journal.Position, error)) error {
+	if f.mute.Load() {
+		go done(journal.Position{}, journal.ErrUnavailable)
+		return nil
+	}
+	return f.Journal.Append(r, done)
+}
+
+func (f forgetful) Ping(ctx context.Context) error {
+	if f.mute.Load() {
+		return journal.ErrUnavailable
+	}
+	return f.Journal.Ping(ctx)
+}
+
+// Also the index that only the answer tells is owed for a write whose intent is found
+// not to be durable when it was carried out.
+func TestUnprovenWriteIsOwedWhereItWent(t *testing.T) {
+	g, _ := accepting(t, true)
+	g.kill()
+	mute := new(atomic.Bool)
+	g.beforeOpen = func(c *Config) { c.Journal = forgetful{c.Journal, mute} }
+	g.start()
+	g.must("PUT", "/books/doc/1", `{"n":1}`)
+	g.a.Faults(elsewhere("other"))
+	mute.Store(true)
+	g.must("PUT", "/books/doc/1", `{"n":2}`)
+	raw, err := os.ReadFile(g.cfg.OwedFile)
+	for _, index := range []string{`"books"`, `"other"`} {
+		if err != nil || !strings.Contains(string(raw), index) {
+			t.Errorf("%s is missing: %s %v", index, raw, err)
+		}
 	}
 }
 

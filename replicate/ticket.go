@@ -23,8 +23,11 @@ type ticket struct {
 	intents []intentMark
 	records []*record   // of the intents
 	debts   []debt      // instead of intents, while the journal is down
+	reached []debt      // what its effects would have to be owed for, if writes are accepted
 	sent    bool        // to the master
 	ended   atomic.Bool // finish, nothing or abandon was called
+
+	forgotten error // why nothing remembers a part of what it has done
 
 	durable chan error // gets one value when all intents are durable, or cannot be said to be
 }
@@ -174,6 +177,9 @@ func (t *ticket) finish(ctx context.Context, effects []*record) {
 	if t.debts != nil {
 		t.settleOwed(effects, 0)
 		return
+	}
+	if t.r.cfg.AcceptDown {
+		t.reached = t.debtsOf(effects)
 	}
 	t.r.counters.effects.Add(int64(len(effects)))
 	landed := newStage(func(err error) {
