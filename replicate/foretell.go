@@ -33,6 +33,9 @@ func (r *Replicator) foretell(ctx context.Context, next roles) SwitchResult {
 			note("gateway %s on %s was not heard of for %.1f s: before writes are made to wait, its lease has to end", m.Instance, m.Host, m.HeardSeconds)
 		}
 	}
+	if j, ok, err := r.jobs.Job(ctx, JobBackfill); err == nil && ok && j.State == JobFailed && j.Epoch+1 == next.epoch {
+		note("the backfill of %s has failed: %s may not have all that %s has; resume it before: POST /esperanto/backfill/resume", next.master.Name(), next.master.Name(), next.follower.Name())
+	}
 	if n := r.applier.dead.count(); n > 0 {
 		note("%d dead letters: %s does not have these documents as %s has them; look at them before", n, next.master.Name(), next.follower.Name())
 	}

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/esperanto-es/esperanto/replicate/epoch"
 	"github.com/esperanto-es/esperanto/replicate/journal"
 )
 
@@ -67,6 +68,9 @@ var (
 	errJobCancelled = errors.New("cancelled")
 	errJobTaken     = errors.New("another gateway goes on with it")
 	errJobMoved     = errors.New("the master was moved")
+
+	errSwitching = &JobError{"a switchover is under way", []string{"try again in some seconds"}}
+	errMoving    = &JobError{"another gateway moves the master", []string{"try again in some seconds"}}
 )
 
 // A jobKind is how jobs of a kind are done. run returns when all is done, or
@@ -134,13 +138,13 @@ func (s *Jobs) Start(ctx context.Context, kind string, options any) (Job, error)
 		return Job{}, &JobError{"the journal does not tell yet who the master is", []string{"bring the journal back, then try again"}}
 	}
 	if !s.r.switching.TryLock() {
-		return Job{}, &JobError{"a switchover is under way", []string{"try again in some seconds"}}
+		return Job{}, errSwitching
 	}
 	defer s.r.switching.Unlock()
 	if state, _, err := s.r.control.read(ctx); err != nil {
 		return Job{}, err
 	} else if state.Closing() {
-		return Job{}, &JobError{"another gateway moves the master", []string{"try again in some seconds"}}
+		return Job{}, errMoving
 	}
 	s.starting.Lock()
 	defer s.starting.Unlock()
@@ -173,9 +177,47 @@ func (s *Jobs) Start(ctx context.Context, kind string, options any) (Job, error)
 			s.r.log.Warn("what an earlier job has kept cannot be dropped", "kind", kind, "id", last.ID, "reason", err)
 		}
 	}
+	if err := s.stay(ctx, j); err != nil {
+		return Job{}, err
+	}
 	s.spawn(j)
 	return j.shown(), nil
 }
+
+// stay withdraws a job that was kept while the master was being moved. Who moves it looks
+// at the jobs after it has had writes wait, and the job looks at who is moved after it is
+// kept: so one of the two sees the other, as each reads what the other wrote before.
+func (s *Jobs) stay(ctx context.Context, j Job) error {
+	if !s.kinds[j.Kind].bound {
+		return nil
+	}
+	err := catchUp(ctx, s.r.control.table)
+	if err == nil {
+		var state epoch.State
+		if state, _, err = s.r.control.read(ctx); err == nil && !state.Closing() && (state.Seq == 0 || state.Epoch == j.Epoch) {
+			return nil
+		}
+	}
+	if err == nil {
+		err = errMoving
+	}
+	now := s.r.cfg.Now()
+	mine := func(kept *Job) error {
+		if kept == nil || kept.ID != j.ID || kept.Gateway != j.Gateway || kept.State.Ended() {
+			return errJobTaken
+		}
+		return nil
+	}
+	j.State, j.Error, j.Ended = JobFailed, "the master was being moved", &now
+	if undone := s.keep(ctx, &j, mine); undone != nil && !errors.Is(undone, errJobTaken) {
+		err = errors.Join(err, undone)
+	}
+	return err
+}
+
+// catchUp returns when this process sees everything in a table that others had put there
+// before: it deletes what is not there.
+func catchUp(ctx context.Context, t journal.Table) error { return t.Delete(ctx, "catch-up") }
 
 // Job tells how the last job of a kind does; ok is false if there was none.
 func (s *Jobs) Job(ctx context.Context, kind string) (j Job, ok bool, err error) {
@@ -248,6 +290,10 @@ func (s *Jobs) tell(ctx context.Context, kind string, state JobState) (Job, erro
 
 // again goes on with a job that failed.
 func (s *Jobs) again(ctx context.Context, j Job) (Job, error) {
+	if !s.r.switching.TryLock() {
+		return j, errSwitching
+	}
+	defer s.r.switching.Unlock()
 	s.starting.Lock()
 	defer s.starting.Unlock()
 	if s.kinds[j.Kind].bound && s.r.gate.now().epoch != j.Epoch {
@@ -260,6 +306,9 @@ func (s *Jobs) again(ctx context.Context, j Job) (Job, error) {
 		}
 		return nil
 	})
+	if err == nil {
+		err = s.stay(ctx, j)
+	}
 	if err != nil {
 		return Job{}, err
 	}

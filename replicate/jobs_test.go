@@ -4,9 +4,16 @@ import (
 	"context"
 	"errors"
 	"strconv"
+	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/esperanto-es/esperanto/internal/esapi"
+	"github.com/esperanto-es/esperanto/internal/estest"
+	"github.com/esperanto-es/esperanto/replicate/epoch"
+	"github.com/esperanto-es/esperanto/replicate/journal"
 )
 
 // count is a job that counts to its option, and keeps how far it is.
@@ -219,14 +226,14 @@ func TestJobOfAnotherGateway(t *testing.T) {
 func anyJob(*Job) error { return nil }
 
 // countingFleet is gateways that do the same kind of job, and soon take it from one that is gone.
-func countingFleet(t *testing.T, n int) *fleet {
+func countingFleet(t *testing.T, n int, change ...func(*Config)) *fleet {
 	f := newFleet(t, 0)
 	f.beforeStart = func(r *Replicator) {
 		r.jobs.register(jobKind{"count", new(count).run, true})
 		r.jobs.lease, r.jobs.look = 5*time.Second, 20*time.Millisecond // longer than jobKeep
 	}
 	for range n {
-		f.start(idle)
+		f.start(change...)
 	}
 	return f
 }
@@ -234,7 +241,7 @@ func countingFleet(t *testing.T, n int) *fleet {
 // With a journal that is shared a job that another gateway has taken can be kept, cancelled
 // and started again, and whoever had it before leaves it and its successor alone.
 func TestFleetJobs(t *testing.T) {
-	f := countingFleet(t, 2)
+	f := countingFleet(t, 2, idle)
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
 	late, g := f.gates[0], f.gates[1]
@@ -300,4 +307,89 @@ func TestFleetJobs(t *testing.T) {
 			t.Errorf("%+v, %v", j, err)
 		}
 	}
+}
+
+// A job that another gateway has begun after the switchover looked at the jobs first is seen
+// before the master is moved.
+func TestFleetJobBeforeMove(t *testing.T) {
+	f := countingFleet(t, 2)
+	var once sync.Once
+	f.b.Faults(func(r *esapi.Request) estest.Fault {
+		if r.Path == "/_cluster/health" { // asked for after the jobs
+			once.Do(func() {
+				if _, err := f.gates[1].Jobs().Start(t.Context(), "count", 1_000_000); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		return estest.Fault{}
+	})
+	refused := new(SwitchError)
+	if _, err := f.gates[0].Switchover(t.Context(), SwitchRequest{Master: "b"}); !errors.As(err, &refused) || !strings.Contains(refused.Reason, "count") {
+		t.Errorf("%v", err)
+	}
+	if j, _, err := f.gates[1].Jobs().Job(t.Context(), "count"); err != nil || j.State != JobRunning {
+		t.Errorf("%+v, %v", j, err)
+	}
+}
+
+// A closingTable has another gateway begin to move the master before a job is kept.
+type closingTable struct {
+	journal.Table
+	close func()
+}
+
+func (c *closingTable) Swap(ctx context.Context, key string, before, after []byte) (bool, error) {
+	if f := c.close; f != nil && key == "count" {
+		c.close = nil
+		f()
+	}
+	return c.Table.Swap(ctx, key, before, after)
+}
+
+// A job is withdrawn that is kept while the master is being moved, also one that failed
+// and is gone on with.
+func TestJobIsWithdrawn(t *testing.T) {
+	g, c := counting(t)
+	ctx, jobs := t.Context(), g.r.jobs
+	c.fail.Store(true)
+	if _, err := jobs.Start(ctx, "count", 5); err != nil {
+		t.Fatal(err)
+	}
+	g.waitJob("count", JobFailed)
+	for jobs.running("count") != nil {
+		sleep(ctx, time.Millisecond)
+	}
+	g.r.switching.Lock()
+	refused := new(JobError)
+	if _, err := jobs.Resume(ctx, "count"); !errors.As(err, &refused) {
+		t.Errorf("during a switchover: %v", err)
+	}
+	g.r.switching.Unlock()
+
+	table := &closingTable{Table: jobs.table}
+	jobs.table = table
+	phase := func(change func(epoch.State) epoch.State) {
+		if _, err := g.r.control.change(ctx, func(s *epoch.State) error { *s = change(*s); return nil }); err != nil {
+			t.Error(err)
+		}
+	}
+	for name, begin := range map[string]func() (Job, error){
+		"resume": func() (Job, error) { return jobs.Resume(ctx, "count") },
+		"start":  func() (Job, error) { return jobs.Start(ctx, "count", 5) },
+	} {
+		table.close = func() { phase(func(s epoch.State) epoch.State { return s.Close("b", "another", time.Minute) }) }
+		if _, err := begin(); !errors.As(err, &refused) {
+			t.Errorf("%s: %v", name, err)
+		}
+		if j, _, err := jobs.Job(ctx, "count"); err != nil || j.State != JobFailed {
+			t.Errorf("%s: %+v, %v", name, j, err)
+		}
+		phase(epoch.State.GiveUp)
+	}
+	c.fail.Store(false)
+	if _, err := jobs.Start(ctx, "count", 5); err != nil {
+		t.Fatal(err)
+	}
+	g.waitJob("count", JobDone)
 }

@@ -125,10 +125,8 @@ func (r *Replicator) mayswitch(ctx context.Context, now roles) error {
 	if err := r.cfg.Journal.Ping(ctx); err != nil {
 		return &SwitchError{Reason: fmt.Sprintf("the journal does not work: %v", err), NextSteps: []string{"bring the journal back, then try again"}}
 	}
-	if kind, err := r.jobs.bound(ctx); err != nil {
-		return fmt.Errorf("reading the jobs: %w", err)
-	} else if kind != "" {
-		return &SwitchError{Reason: "there is a " + kind + " under way: the follower does not have what the master has", NextSteps: []string{"wait for or cancel the " + kind}}
+	if err := r.unbound(ctx); err != nil {
+		return err
 	}
 	if err := r.resynced(ctx); err != nil {
 		return err
@@ -142,6 +140,17 @@ func (r *Replicator) mayswitch(ctx context.Context, now roles) error {
 	}
 	if backlog > r.cfg.MaxBacklog {
 		return &SwitchError{Reason: fmt.Sprintf("backlog %d records: too many to be applied while writes wait", backlog), NextSteps: []string{"wait until the backlog is below " + strconv.FormatInt(r.cfg.MaxBacklog, 10) + " records, then try again"}}
+	}
+	return nil
+}
+
+// unbound refuses to move the master while there is a job about the master and the
+// follower of the moment.
+func (r *Replicator) unbound(ctx context.Context) error {
+	if kind, err := r.jobs.bound(ctx); err != nil {
+		return fmt.Errorf("reading the jobs: %w", err)
+	} else if kind != "" {
+		return &SwitchError{Reason: "there is a " + kind + " under way: the follower does not have what the master has", NextSteps: []string{"wait for or cancel the " + kind}}
 	}
 	return nil
 }
@@ -271,6 +280,12 @@ func (r *Replicator) handOver(ctx context.Context, closed epoch.State, next role
 	}
 	if err := r.drain(ctx, r.cfg.SwitchTimeout); err != nil {
 		return r.givenUp(ctx, "since the follower did not catch up", err)
+	}
+	if err := catchUp(ctx, r.jobs.table); err != nil {
+		return r.givenUp(ctx, "since it is not known what jobs there are", err)
+	}
+	if err := r.unbound(ctx); err != nil { // begun since it was looked at first
+		return err
 	}
 	if err := r.resynced(ctx); err != nil { // asked for since it was looked at first
 		return err
