@@ -300,19 +300,18 @@ func (p *pair) shortenMemory(ctx context.Context, index string) (restore func() 
 	if err := p.to.Failed(status, answer); err != nil {
 		return nothing, err
 	}
-	before := "null"
-	gjson.ParseBytes(answer).ForEach(func(_, o gjson.Result) bool {
-		if v := o.Get(`settings.index\.gc_deletes`); v.Exists() {
-			before = v.Raw
+	before := memoryOf(answer)
+	if before == forgetAtOnce { // another gateway has shortened it: it must not be kept so
+		if before, err = p.mastersMemory(ctx, index); err != nil {
+			return nothing, err
 		}
-		return true
-	})
+	}
 	table, key := p.a.r.control.table, gcKey(p.to.Name(), index)
 	kept, err := table.Get(ctx, key)
 	if err != nil {
 		return nothing, err
 	}
-	if kept != nil {
+	if kept != nil && string(kept) != forgetAtOnce {
 		before = string(kept) // it could not be restored the last time
 	} else if err := table.Put(ctx, key, []byte(before)); err != nil {
 		return nothing, err
@@ -328,6 +327,36 @@ func (p *pair) shortenMemory(ctx context.Context, index string) (restore func() 
 		}
 		return table.Delete(ctx, key)
 	}, nil
+}
+
+// memoryOf is the setting in an answer, null if it is not set.
+func memoryOf(settings []byte) string {
+	memory := "null"
+	gjson.ParseBytes(settings).ForEach(func(_, o gjson.Result) bool {
+		if v := o.Get(`settings.index\.gc_deletes`); v.Exists() {
+			memory = v.Raw
+		}
+		return true
+	})
+	return memory
+}
+
+// mastersMemory is the setting that the master has, which the follower is to have, or null.
+func (p *pair) mastersMemory(ctx context.Context, index string) (string, error) {
+	status, answer, err := p.from.Do(ctx, http.MethodGet, cluster.Path(index, "_settings")+"?flat_settings=true", nil)
+	if err != nil {
+		return "", err
+	}
+	if status == http.StatusNotFound {
+		return "null", nil
+	}
+	if err := p.from.Failed(status, answer); err != nil {
+		return "", err
+	}
+	if memory := memoryOf(answer); memory != forgetAtOnce {
+		return memory, nil
+	}
+	return "null", nil
 }
 
 // forgetAtOnce is the setting with which an index forgets deletions at once.

@@ -255,6 +255,39 @@ func TestMemoryIsRestored(t *testing.T) {
 	}
 }
 
+// Of two gateways that shorten the memory of an index at once, the second does not take
+// what the first has set for what was there before.
+func TestMemoryOfTwoGateways(t *testing.T) {
+	for name, want := range map[string]string{`"7m"`: `"7m"`, `null`: "", `"0s"`: ""} {
+		g := newRig(t, v717, v717)
+		p := g.r.applier.pairs["a"]
+		p.forcing.Lock()
+		for _, c := range []*estest.Cluster{g.a, g.b} {
+			c.Send(t.Context(), esapi.NewRequest("PUT", "/books", []byte(`{"settings":{"index.gc_deletes":`+name+`}}`)))
+		}
+		first, err := p.shortenMemory(t.Context(), "books")
+		if err != nil {
+			t.Fatal(err)
+		}
+		// The second has read the setting, and then the first has restored it and forgotten.
+		if err := g.r.control.table.Delete(t.Context(), gcKey("b", "books")); err != nil {
+			t.Fatal(err)
+		}
+		second, err := p.shortenMemory(t.Context(), "books")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := errors.Join(first(), second()); err != nil {
+			t.Fatal(err)
+		}
+		if s, err := settingsOf(t.Context(), g.r.cfg.Target, "books"); err != nil || string(s["gc_deletes"]) != want {
+			t.Errorf("%s: %v, %v", name, s, err)
+		}
+		p.forcing.Unlock()
+		g.kill()
+	}
+}
+
 // A body that is too large is said to be too large.
 func TestTooLongStream(t *testing.T) {
 	g := newRig(t, v717, v87)
