@@ -93,7 +93,8 @@ func createIndex(t *testing.T, g *gateway.Gateway, name string) {
 }
 
 func waitApplied(t *testing.T, g *gateway.Gateway) {
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	// Kafka gives the partitions of a killed gateway to another one after 30 s.
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer cancel()
 	if err := g.WaitApplied(ctx); err != nil {
 		t.Fatal(err)
