@@ -413,6 +413,10 @@ func splitPutMapping(x *Exchange, _ *Node) error {
 			if f == nil || f.PartOf != "" && slices.Contains(names, f.PartOf) {
 				continue
 			}
+			if !isOneIndex(part) && f.Type != "" && !f.HasType(t) && f.PartOf == "" {
+				return x.Refuse("a mapping of the type %s for an expression (%s) that finds indices without it, which would each need one more with types split; name the indices",
+					t, orElse(part, "_all"))
+			}
 			if !f.HasType(t) && f.PartOf == "" && gjson.ValidBytes(x.RequestBody) {
 				if added, ok, err := x.Facts.AddType(x.Context(), name, t, translate.SplitTypes); err != nil {
 					return err
