@@ -240,6 +240,20 @@ func (m *members) bury(ctx context.Context, instances []string) {
 	}
 }
 
+// silent reports whether nothing was heard of instances for longer than their leases:
+// their processes have ended, and are not about to, as with a reload.
+func (m *members) silent(instances []string) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, s := range m.roll.Members() {
+		lease := time.Duration(s.LeaseMS) * time.Millisecond
+		if slices.Contains(instances, s.Instance) && time.Since(s.At) <= lease+lease/10 {
+			return false
+		}
+	}
+	return true
+}
+
 // DropMember has a gateway not be waited for any more that has ended for good, and
 // that took writes without the journal.
 func (r *Replicator) DropMember(ctx context.Context, instance string) error {
@@ -259,11 +273,20 @@ func (m *members) leave(ctx context.Context) {
 		return
 	}
 	m.mu.Lock()
-	name := m.me.Name()
+	names := []string{m.me.Name()}
 	m.mu.Unlock()
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
-	if err := m.r.control.table.Delete(ctx, memberPrefix+name); err != nil {
+	all, err := m.read(ctx)
+	for _, one := range all { // those of former terms stay when the journal was away
+		if one.Instance == m.r.instance && !slices.Contains(names, one.Name()) {
+			names = append(names, one.Name())
+		}
+	}
+	for _, name := range names {
+		err = errors.Join(err, m.r.control.table.Delete(ctx, memberPrefix+name))
+	}
+	if err != nil {
 		m.r.log.Debug("the last heartbeat stays in the journal", "reason", err)
 	}
 }

@@ -46,7 +46,7 @@ type owed struct {
 	mu       sync.Mutex
 	file     *os.File // appended to; nil before the first debt and after the last
 	list     map[debt]*debtState
-	former   []string // instances that have written the file before
+	former   []string // instances that have written the file before, until they are buried
 	down     bool     // writes go without the journal
 	problem  string   // why the debts cannot be journaled yet
 	accepted int64
@@ -76,7 +76,9 @@ func openOwed(r *Replicator, path string) (*owed, error) {
 			continue // the last one, which was being written: its write was not sent
 		}
 		if line.Instance != "" {
-			o.former = append(o.former, line.Instance)
+			if r.members != nil && !slices.Contains(o.former, line.Instance) {
+				o.former = append(o.former, line.Instance)
+			}
 			continue
 		}
 		o.list[line.debt] = &debtState{at: r.cfg.Now().Add(r.cfg.Grace)}
@@ -92,6 +94,50 @@ func openOwed(r *Replicator, path string) (*owed, error) {
 type owedLine struct {
 	Instance string `json:"instance,omitempty"`
 	debt
+}
+
+// introduce makes the instance durable before the other gateways hear of it: they wait
+// for it until it says that it ends, or its next process does.
+func (o *owed) introduce() error {
+	if o == nil {
+		return nil
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.file != nil || !o.r.cfg.AcceptDown && len(o.list) == 0 {
+		return nil
+	}
+	if err := o.rewrite(); err != nil {
+		return fmt.Errorf("the file for what is written while the journal is down cannot be written; make room for it, or have journal_down refuse writes: %w", err)
+	}
+	return nil
+}
+
+// bury has the former processes not be waited for any more, as soon as they are silent.
+func (o *owed) bury(ctx context.Context) {
+	o.mu.Lock()
+	former := o.former
+	o.mu.Unlock()
+	m := o.r.members
+	if m == nil || len(former) == 0 {
+		return
+	}
+	for !m.silent(former) {
+		sleep(ctx, owedLook)
+		if ctx.Err() != nil {
+			return
+		}
+	}
+	m.bury(ctx, former)
+	if ctx.Err() != nil {
+		return
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.former = nil
+	if err := o.rewrite(); err != nil {
+		o.r.log.Debug("the former processes stay in the file", "reason", err)
+	}
 }
 
 // owe makes debts durable, before the write that they come of is sent.
@@ -162,7 +208,9 @@ func (o *owed) rewrite() error {
 		return err
 	}
 	var lines bytes.Buffer
-	o.line(&lines, owedLine{Instance: o.r.instance})
+	for _, instance := range append(slices.Clip(o.former), o.r.instance) {
+		o.line(&lines, owedLine{Instance: instance})
+	}
 	for d := range o.list {
 		o.line(&lines, owedLine{debt: d})
 	}
@@ -248,12 +296,7 @@ func (o *owed) count() (n int, accepted int64, problem string) {
 // run journals the debts when the journal is back, until ctx ends.
 func (o *owed) run(ctx context.Context) {
 	defer o.close()
-	o.mu.Lock()
-	former := o.former
-	o.mu.Unlock()
-	if m := o.r.members; m != nil && len(former) > 0 {
-		m.bury(ctx, former)
-	}
+	o.r.run(func() { o.bury(ctx) })
 	for ctx.Err() == nil {
 		if n, _, _ := o.count(); n == 0 && !o.isDown() {
 			select {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -15,6 +16,7 @@ import (
 
 	"github.com/esperanto-es/esperanto/internal/esapi"
 	"github.com/esperanto-es/esperanto/internal/estest"
+	"github.com/esperanto-es/esperanto/replicate/epoch"
 	"github.com/esperanto-es/esperanto/replicate/journal"
 )
 
@@ -326,4 +328,39 @@ func TestAcceptingGatewayIsWaitedFor(t *testing.T) {
 	if err := f.gates[0].DropMember(t.Context(), cut.instance); err != nil {
 		t.Error(err)
 	}
+}
+
+// A gateway that was killed while it owed nothing is not waited for when its next
+// process is there, and one that ends leaves nothing behind.
+func TestKilledAcceptingGatewayIsBuried(t *testing.T) {
+	f := newFleet(t, 1, idle)
+	file := filepath.Join(t.TempDir(), "owed.jsonl")
+	accept := func(c *Config) { c.AcceptDown, c.OwedFile = true, file }
+	killed := f.start(idle, accept)
+	killed.end()
+	next := f.start(idle, accept)
+	if raw, err := os.ReadFile(file); err != nil || !strings.Contains(string(raw), killed.instance) || !strings.Contains(string(raw), next.instance) {
+		t.Errorf("%s %v", raw, err)
+	}
+	heard := func(instance string) bool {
+		all, err := f.gates[0].members.read(t.Context())
+		return err != nil || slices.ContainsFunc(all, func(m epoch.Member) bool { return m.Instance == instance })
+	}
+	wait(t, func() bool { return !heard(killed.instance) })
+	wait(t, func() bool {
+		raw, err := os.ReadFile(file)
+		return err == nil && !strings.Contains(string(raw), killed.instance) && strings.Contains(string(raw), next.instance)
+	})
+	former := fmt.Sprintf(`{"instance":%q,"accepts":true}`, next.instance)
+	if err := next.control.table.Put(t.Context(), memberPrefix+next.instance+".0", []byte(former)); err != nil {
+		t.Fatal(err)
+	}
+	wait(t, func() bool {
+		all, err := next.members.read(t.Context())
+		return err == nil && slices.ContainsFunc(all, func(m epoch.Member) bool { return m.Instance == next.instance && m.Term == 0 })
+	})
+	if err := next.Close(t.Context()); err != nil {
+		t.Error(err)
+	}
+	wait(t, func() bool { return !heard(next.instance) })
 }

@@ -178,6 +178,9 @@ func (r *Replicator) readControl(ctx context.Context) (epoch.State, error) {
 		return state, fmt.Errorf("reading the dead letters: %w", err)
 	}
 	if r.members != nil {
+		if err := r.owed.introduce(); err != nil {
+			return state, err
+		}
 		if err := r.members.heartbeat(ctx); err != nil {
 			return state, fmt.Errorf("telling the other gateways of this one: %w", err)
 		}
