@@ -11,9 +11,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -27,27 +25,9 @@ import (
 //	go run ./tests/harness/cmd/clusters exec -- go test ./tests/backfill -run Everything -documents 1000000 -timeout 60m -v
 var documents = flag.Int("documents", 6000, "documents that are there before")
 
-// folder keeps the binary while the tests run.
-var folder string
-
 func TestMain(m *testing.M) {
-	code := m.Run()
-	if folder != "" {
-		_ = os.RemoveAll(folder)
-	}
-	os.Exit(code)
+	os.Exit(gateway.Main(m))
 }
-
-var build = sync.OnceValues(func() (path string, err error) {
-	if folder, err = os.MkdirTemp("", "esperanto-backfill-"); err != nil {
-		return "", err
-	}
-	root, err := filepath.Abs("../..")
-	if err != nil {
-		return "", err
-	}
-	return gateway.Build(context.Background(), root, folder)
-})
 
 // A rig is two real clusters, and a gateway in front of them once start is
 // called. Requests through it are in the source's dialect.
@@ -68,11 +48,8 @@ func newRig(t *testing.T, source, target string) *rig {
 
 // start runs the gateway.
 func (r *rig) start() {
-	binary, err := build()
-	if err != nil {
-		r.t.Fatal(err)
-	}
-	r.g, err = gateway.Start(r.t.Context(), gateway.Options{Binary: binary, Block: fmt.Sprintf(
+	var err error
+	r.g, err = gateway.Start(r.t.Context(), gateway.Options{Binary: gateway.Built(r.t), Block: fmt.Sprintf(
 		"cluster source {\nto %s\n}\ncluster target {\nto %s\n}\nsource source\ntarget target\nmaster source\ngrace 1s", r.a.URL(), r.b.URL())})
 	if err != nil {
 		r.t.Fatal(err)
@@ -214,10 +191,7 @@ func (r *rig) command(args ...string) (f filled) {
 	r.t.Helper()
 	ctx, cancel := context.WithTimeout(r.t.Context(), 50*time.Minute)
 	defer cancel()
-	binary, err := build()
-	if err != nil {
-		r.t.Fatal(err)
-	}
+	binary := gateway.Built(r.t)
 	out, err := exec.CommandContext(ctx, binary, append([]string{"backfill", "--address", r.g.Admin()}, args...)...).Output()
 	ended := new(exec.ExitError)
 	switch {

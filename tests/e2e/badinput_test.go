@@ -95,7 +95,7 @@ func TestJournalInUse(t *testing.T) {
 	harness.Real(t)
 	es5, es8 := harness.Elasticsearch(t, "5.6.16"), harness.Elasticsearch(t, "8.7.1")
 	folder := filepath.Join(t.TempDir(), "journal")
-	o := gateway.Options{Binary: binary(t), Block: block(es5, es8, source), Global: "esperanto {\njournal {\npath " + folder + "\n}\n}"}
+	o := gateway.Options{Binary: gateway.Built(t), Block: block(es5, es8, source), Global: "esperanto {\njournal {\npath " + folder + "\n}\n}"}
 	start(t, o)
 	second, err := gateway.Start(testContext(t), o)
 	if err == nil {

@@ -5,8 +5,6 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"path/filepath"
-	"sync"
 	"testing"
 	"time"
 
@@ -23,35 +21,8 @@ func testContext(t *testing.T) context.Context {
 	return ctx
 }
 
-// folder keeps the binary while the tests run.
-var folder string
-
 func TestMain(m *testing.M) {
-	code := m.Run()
-	if folder != "" {
-		_ = os.RemoveAll(folder)
-	}
-	os.Exit(code)
-}
-
-var build = sync.OnceValues(func() (path string, err error) {
-	if folder, err = os.MkdirTemp("", "esperanto-e2e-"); err != nil {
-		return "", err
-	}
-	root, err := filepath.Abs("../..")
-	if err != nil {
-		return "", err
-	}
-	return gateway.Build(context.Background(), root, folder)
-})
-
-// binary builds the gateway, once.
-func binary(t *testing.T) string {
-	path, err := build()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return path
+	os.Exit(gateway.Main(m))
 }
 
 const (
@@ -67,7 +38,7 @@ func block(a, b *harness.Cluster, master string) string {
 
 // start runs a gateway for the test and shows its log if the test fails.
 func start(t *testing.T, o gateway.Options) *gateway.Gateway {
-	o.Binary = binary(t)
+	o.Binary = gateway.Built(t)
 	g, err := gateway.Start(testContext(t), o)
 	if err != nil {
 		t.Fatal(err)

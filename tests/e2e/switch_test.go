@@ -46,7 +46,7 @@ func TestTenSwitchesUnderLoad(t *testing.T) {
 		return err
 	}
 	byReload := func(to string) error {
-		if err := g.Configure(gateway.Options{Binary: binary(t), Block: block(es5, es8, to)}); err != nil {
+		if err := g.Configure(gateway.Options{Binary: gateway.Built(t), Block: block(es5, es8, to)}); err != nil {
 			return err
 		}
 		out, err := g.Reload(ctx)

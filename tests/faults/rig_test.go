@@ -8,7 +8,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -17,32 +16,14 @@ import (
 	"github.com/esperanto-es/esperanto/tests/harness"
 )
 
-// folder keeps the binary while the tests run.
-var folder string
-
 func TestMain(m *testing.M) {
 	flag.Parse()
 	_ = flag.Set("test.parallel", "4") // those that are parallel mostly wait for Kafka to give up killed gateways
-	code := m.Run()
-	if folder != "" {
-		_ = os.RemoveAll(folder)
-	}
-	os.Exit(code)
+	os.Exit(gateway.Main(m))
 }
 
 // given is the gateway that is tested; without it one is built.
 var given = flag.String("gateway", "", "path of the esperanto binary; if empty, one is built")
-
-var build = sync.OnceValues(func() (path string, err error) {
-	if folder, err = os.MkdirTemp("", "esperanto-faults-"); err != nil {
-		return "", err
-	}
-	root, err := filepath.Abs("../..")
-	if err != nil {
-		return "", err
-	}
-	return gateway.Build(context.Background(), root, folder)
-})
 
 // binary builds the gateway, once.
 func binary(t *testing.T) string {
@@ -50,11 +31,7 @@ func binary(t *testing.T) string {
 	if *given != "" {
 		return *given
 	}
-	path, err := build()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return path
+	return gateway.Built(t)
 }
 
 // rounds is how often each fault is made, or that many times its few.

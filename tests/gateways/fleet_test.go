@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"net/http"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -24,26 +23,9 @@ import (
 	"github.com/esperanto-es/esperanto/tests/harness"
 )
 
-var folder string
-
 func TestMain(m *testing.M) {
-	code := m.Run()
-	if folder != "" {
-		_ = os.RemoveAll(folder)
-	}
-	os.Exit(code)
+	os.Exit(gateway.Main(m))
 }
-
-var build = sync.OnceValues(func() (path string, err error) {
-	if folder, err = os.MkdirTemp("", "esperanto-gateways-"); err != nil {
-		return "", err
-	}
-	root, err := filepath.Abs("../..")
-	if err != nil {
-		return "", err
-	}
-	return gateway.Build(context.Background(), root, folder)
-})
 
 // A fleet is several processes of the gateway.
 type fleet struct {
@@ -59,15 +41,11 @@ const leaseTime = 2 * time.Second
 
 func newFleet(t *testing.T, n int, from, to string) *fleet {
 	harness.Real(t)
-	binary, err := build()
-	if err != nil {
-		t.Fatal(err)
-	}
 	kafka := harness.Kafka(t)
 	f := &fleet{t: t, a: harness.Elasticsearch(t, from), b: harness.Elasticsearch(t, to)}
 	f.index = f.a.Prefix(t) + "books"
 	f.b.Prefix(t)
-	options := gateway.Options{Binary: binary,
+	options := gateway.Options{Binary: gateway.Built(t),
 		Global: fmt.Sprintf("esperanto {\njournal {\nbrokers %s\ntopic %sjournal\npartitions 4\nsingle_replica\n}\n}", strings.Join(kafka.Addrs(), " "), kafka.Prefix(t)),
 		Block: fmt.Sprintf("cluster a {\nto %s\n}\ncluster b {\nto %s\n}\nsource a\ntarget b\nmaster a\ngrace 500ms\nwrite_timeout 3s\njournal_timeout 3s\nmaster_lease %s",
 			f.a.URL(), f.b.URL(), leaseTime),

@@ -9,10 +9,8 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -21,27 +19,9 @@ import (
 	"github.com/esperanto-es/esperanto/tests/harness"
 )
 
-// folder keeps the binary while the tests run.
-var folder string
-
 func TestMain(m *testing.M) {
-	code := m.Run()
-	if folder != "" {
-		_ = os.RemoveAll(folder)
-	}
-	os.Exit(code)
+	os.Exit(gateway.Main(m))
 }
-
-var build = sync.OnceValues(func() (path string, err error) {
-	if folder, err = os.MkdirTemp("", "esperanto-verify-"); err != nil {
-		return "", err
-	}
-	root, err := filepath.Abs("../..")
-	if err != nil {
-		return "", err
-	}
-	return gateway.Build(context.Background(), root, folder)
-})
 
 // A rig is a gateway in front of two real clusters. Requests through it are in
 // the source's dialect.
@@ -68,11 +48,8 @@ func newRig(t *testing.T, source, target string) *rig {
 	r := &rig{t: t, a: server(t, source), b: server(t, target)}
 	r.prefix = r.a.Prefix(t)
 	t.Cleanup(r.clear)
-	binary, err := build()
-	if err != nil {
-		t.Fatal(err)
-	}
-	r.g, err = gateway.Start(t.Context(), gateway.Options{Binary: binary, Block: fmt.Sprintf(
+	var err error
+	r.g, err = gateway.Start(t.Context(), gateway.Options{Binary: gateway.Built(t), Block: fmt.Sprintf(
 		"cluster source {\nto %s\n}\ncluster target {\nto %s\n}\nsource source\ntarget target\nmaster source\ngrace 1s", r.a.URL(), r.b.URL())})
 	if err != nil {
 		t.Fatal(err)
@@ -181,10 +158,7 @@ func (r *rig) command(args ...string) verified {
 	r.t.Helper()
 	ctx, cancel := context.WithTimeout(r.t.Context(), 10*time.Minute)
 	defer cancel()
-	binary, err := build()
-	if err != nil {
-		r.t.Fatal(err)
-	}
+	binary := gateway.Built(r.t)
 	args = append([]string{"verify", "--json", "--address", r.g.Admin()}, args...)
 	began := time.Now()
 	out, err := exec.CommandContext(ctx, binary, args...).Output()

@@ -1,0 +1,44 @@
+package gateway
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"sync"
+	"testing"
+)
+
+// folder keeps the binary while the tests of a package run.
+var folder string
+
+// Main runs the tests of a package and throws away what Built has built. It is
+// for TestMain, and returns the exit status.
+func Main(m *testing.M) int {
+	code := m.Run()
+	if folder != "" {
+		_ = os.RemoveAll(folder)
+	}
+	return code
+}
+
+var build = sync.OnceValues(func() (path string, err error) {
+	if folder, err = os.MkdirTemp("", "esperanto-binary-"); err != nil {
+		return "", err
+	}
+	root, err := filepath.Abs("../..")
+	if err != nil {
+		return "", err
+	}
+	return Build(context.Background(), root, folder)
+})
+
+// Built is the gateway's binary, built once for the tests of a package in a
+// folder below tests.
+func Built(t *testing.T) string {
+	t.Helper()
+	path, err := build()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
