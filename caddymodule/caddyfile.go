@@ -46,6 +46,7 @@ func parseApp(d *caddyfile.Dispenser, _ any) (any, error) {
 //	        partitions  <number>
 //	        replication <number>
 //	        single_replica
+//	        session_timeout <duration>
 //	        tls {
 //	            ca          <file>
 //	            client_cert <file> <key file>

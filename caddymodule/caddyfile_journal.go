@@ -18,7 +18,7 @@ func (j *Journal) unmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	for nesting := d.Nesting(); d.NextBlock(nesting); {
 		option := d.Val()
 		if read := journalOptions[option]; read == nil {
-			return d.Errf("journal: unknown option %s; the options are: path, max_size, brokers, topic, partitions, replication, single_replica, tls, sasl, intent", option)
+			return d.Errf("journal: unknown option %s; the options are: path, max_size, brokers, topic, partitions, replication, single_replica, session_timeout, tls, sasl, intent", option)
 		} else if err := read(j, d); err != nil {
 			return err
 		}
@@ -57,6 +57,13 @@ var journalOptions = map[string]func(j *Journal, d *caddyfile.Dispenser) error{
 	"single_replica": func(j *Journal, d *caddyfile.Dispenser) error {
 		j.SingleReplica = true
 		return none(d)
+	},
+	"session_timeout": func(j *Journal, d *caddyfile.Dispenser) error {
+		value := ""
+		if err := one(d, &value); err != nil {
+			return err
+		}
+		return duration(d, "journal: session_timeout", value, &j.SessionTimeout)
 	},
 	"intent": func(j *Journal, d *caddyfile.Dispenser) error { return one(d, &j.Intent) },
 	"tls": func(j *Journal, d *caddyfile.Dispenser) error {

@@ -50,6 +50,10 @@ type Journal struct {
 	// that were acknowledged. For trying out only.
 	SingleReplica bool `json:"single_replica,omitempty"`
 
+	// How long a gateway may be silent before the others on the same topic
+	// apply its partitions. Default: 10s.
+	SessionTimeout caddy.Duration `json:"session_timeout,omitempty"`
+
 	// How the connections to the brokers are encrypted. Default: not at all.
 	TLS *KafkaTLS `json:"tls,omitempty"`
 
@@ -99,14 +103,16 @@ func (j *Journal) check() error {
 		return fmt.Errorf("journal: intent %s: write first or beside", j.Intent)
 	case len(j.Brokers) > 0 && (j.Path != "" || j.MaxSize != 0):
 		return errors.New("journal: path and max_size belong to the embedded journal; with brokers the journal is in Kafka")
-	case len(j.Brokers) == 0 && (j.Topic != "" || j.Partitions != 0 || j.Replication != 0 || j.SingleReplica || j.TLS != nil || j.SASL != nil):
-		return errors.New("journal: topic, partitions, replication, single_replica, tls and sasl belong to Kafka; add brokers <host:port>")
+	case len(j.Brokers) == 0 && (j.Topic != "" || j.Partitions != 0 || j.Replication != 0 || j.SingleReplica || j.SessionTimeout != 0 || j.TLS != nil || j.SASL != nil):
+		return errors.New("journal: topic, partitions, replication, single_replica, session_timeout, tls and sasl belong to Kafka; add brokers <host:port>")
 	case j.Topic != "" && !kafkaName.MatchString(j.Topic):
 		return fmt.Errorf("journal: topic %s: Kafka allows letters, digits, dots, underscores and hyphens", j.Topic)
 	case j.Partitions < 0:
 		return errors.New("journal: partitions must be positive")
 	case j.Replication < 0:
 		return errors.New("journal: replication must be positive")
+	case j.SessionTimeout < 0:
+		return errors.New("journal: session_timeout must be positive")
 	case j.Replication == 1 && !j.SingleReplica:
 		return errors.New("journal: replication 1 loses acknowledged writes when a broker crashes; write 3, or add single_replica for trying out")
 	case j.SASL != nil && !slices.Contains([]string{"plain", "scram-sha-256", "scram-sha-512"}, j.SASL.Mechanism):
@@ -178,6 +184,7 @@ func (j *Journal) openKafka(gateway string, timeout time.Duration, log *slog.Log
 		Partitions:         j.Partitions,
 		ReplicationFactor:  j.Replication,
 		AllowSingleReplica: j.SingleReplica,
+		SessionTimeout:     time.Duration(j.SessionTimeout),
 		Logf:               logf(log),
 	}
 	if timeout > 0 {

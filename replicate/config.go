@@ -105,7 +105,7 @@ func (c Config) withDefaults() Config {
 	c.SwitchTimeout = cmp.Or(c.SwitchTimeout, 5*time.Second)
 	c.MasterLease = cmp.Or(c.MasterLease, 5*time.Second)
 	if c.SharedJournal {
-		c.DrainTimeout = cmp.Or(c.DrainTimeout, time.Minute) // Kafka gives the partitions of a dead gateway to others after 30 s
+		c.DrainTimeout = cmp.Or(c.DrainTimeout, time.Minute) // Kafka gives the partitions of a dead gateway to others only after a while
 	}
 	c.DrainTimeout = cmp.Or(c.DrainTimeout, 30*time.Second)
 	c.MaxBacklog = cmp.Or(c.MaxBacklog, 50_000)

@@ -82,7 +82,7 @@ type KafkaOptions struct {
 	Linger time.Duration
 
 	// SessionTimeout is after which silence of a process its partitions are
-	// given to others. If zero, 30 s. Brokers may restrict it.
+	// given to others. If zero, 10 s. Brokers allow 6 s and more, if not set otherwise.
 	SessionTimeout time.Duration
 
 	// TrimInterval is how often records that have been applied are deleted from
@@ -130,7 +130,7 @@ func (o *KafkaOptions) setDefaults() {
 	setDefault(&o.MaxTableBytes, 64<<20)
 	setDefault(&o.Linger, time.Millisecond)
 	o.Linger = max(0, o.Linger)
-	setDefault(&o.SessionTimeout, 30*time.Second)
+	setDefault(&o.SessionTimeout, 10*time.Second)
 	setDefault(&o.TrimInterval, time.Minute)
 	if o.Logf == nil {
 		o.Logf = func(string, ...any) {}

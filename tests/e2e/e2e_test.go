@@ -64,7 +64,7 @@ func createIndex(t *testing.T, g *gateway.Gateway, name string) {
 }
 
 func waitApplied(t *testing.T, g *gateway.Gateway) {
-	// Kafka gives the partitions of a killed gateway to another one after 30 s.
+	// Kafka gives the partitions of a killed gateway to another one after 10 s.
 	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer cancel()
 	if err := g.WaitApplied(ctx); err != nil {
