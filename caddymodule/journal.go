@@ -131,7 +131,9 @@ func (j *Journal) check() error {
 // identity is where a gateway's journal is.
 func (j *Journal) identity(gateway string) string {
 	if len(j.Brokers) > 0 {
-		return strings.Join(j.Brokers, ",") + "/" + j.topic(gateway)
+		brokers := slices.Clone(j.Brokers)
+		slices.Sort(brokers)
+		return strings.Join(slices.Compact(brokers), ",") + "/" + j.topic(gateway)
 	}
 	path := j.Path
 	if path == "" {

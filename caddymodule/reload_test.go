@@ -249,6 +249,39 @@ func TestJournalInKafka(t *testing.T) {
 	}
 }
 
+// Another order of the brokers is the same journal. With another list the gateway that
+// takes writes without it would be another one beside itself.
+func TestReloadChangesBrokers(t *testing.T) {
+	kafka, err := kfake.NewCluster(kfake.NumBrokers(2))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer kafka.Close()
+	a, b := newElasticsearch(t, 7, 17), newElasticsearch(t, 7, 17)
+	p := newProcess(t)
+	journal := func(brokers ...string) string {
+		return "journal {\nbrokers " + strings.Join(brokers, " ") + "\nreplication 1\nsingle_replica\npartitions 2\n}"
+	}
+	addresses := kafka.ListenAddrs()
+	p.mustLoad(two(a, b, "journal_down accept"), journal(addresses...))
+	gateway := func() string {
+		_, answer := p.tell("GET", "/esperanto/status", "")
+		return gjson.Get(answer, "members.0.instance").String()
+	}
+	before := gateway()
+	p.mustLoad(two(a, b, "journal_down accept"), journal(addresses[1], addresses[0]))
+	if now := gateway(); now != before || now == "" {
+		t.Errorf("it is %s, not %s", now, before)
+	}
+	err = p.load(two(a, b, "journal_down accept"), journal(addresses[0]))
+	if err == nil || !strings.Contains(err.Error(), "restart the process") {
+		t.Errorf("%v", err)
+	}
+	if code, answer := p.ask("PUT", "/i/_doc/1", `{"n":1}`); code != 201 || gateway() != before {
+		t.Errorf("%d %s", code, answer)
+	}
+}
+
 // Several gateways in one process have names, journals and masters of their own.
 func TestSeveralGateways(t *testing.T) {
 	a, b := newElasticsearch(t, 7, 17), newElasticsearch(t, 7, 17)

@@ -8,12 +8,15 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/esperanto-es/esperanto/replicate/journal"
 )
 
 // With Config.AcceptFile writes go through while the journal is down. What they touch is
@@ -43,8 +46,11 @@ type owed struct {
 	path string
 	kick chan struct{} // there are some; capacity 1
 
+	syncDir func(path string) error
+
 	mu       sync.Mutex
-	file     *os.File // appended to; nil before the first debt and after the last
+	lock     io.Closer // the file is nobody else's; nil if it is not needed, and after the last
+	file     *os.File  // appended to; nil before the first debt and after the last
 	list     map[debt]*debtState
 	former   []string // instances that have written the file before, until they are buried
 	down     bool     // writes go without the journal
@@ -58,15 +64,63 @@ const maxOwed = 10_000
 // errOwedFull is why a write is refused.
 var errOwedFull = errors.New("more indices were written to while the journal is down than are remembered")
 
-// openOwed reads what a former process has left.
+// openOwed reads what a former process has left. The file belongs to one gateway at a
+// time: two would strike off each other's debts.
 func openOwed(r *Replicator, path string) (*owed, error) {
-	o := &owed{r: r, path: path, kick: make(chan struct{}, 1), list: map[debt]*debtState{}}
-	raw, err := os.ReadFile(path)
-	if errors.Is(err, fs.ErrNotExist) {
+	o := &owed{r: r, path: path, kick: make(chan struct{}, 1), list: map[debt]*debtState{}, syncDir: syncDir}
+	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) && !r.cfg.AcceptDown {
 		return o, nil
 	}
+	locked := o.take()
+	if locked != nil && (r.cfg.AcceptDown || !errors.Is(locked, journal.ErrLocked)) {
+		return nil, locked
+	}
+	if err := o.load(); err != nil {
+		return nil, errors.Join(err, o.free())
+	}
+	if locked != nil && len(o.list) > 0 {
+		return nil, locked
+	}
+	if locked != nil {
+		o.former = nil // they are the other gateway's
+	}
+	return o, nil
+}
+
+// take locks the file. It is called with the lock held, or before anyone else knows o.
+func (o *owed) take() error {
+	if o.lock != nil {
+		return nil
+	}
+	if err := os.MkdirAll(filepath.Dir(o.path), 0o700); err != nil {
+		return err
+	}
+	lock, err := journal.Lock(o.path + ".lock")
+	if errors.Is(err, journal.ErrLocked) {
+		return fmt.Errorf("%s is %w: restart the process instead of reloading it with other clusters or another journal, or give each process a data folder of its own", o.path, err)
+	}
+	o.lock = lock
+	return err
+}
+
+// free undoes take.
+func (o *owed) free() error {
+	if o.lock == nil {
+		return nil
+	}
+	lock := o.lock
+	o.lock = nil
+	return lock.Close()
+}
+
+func (o *owed) load() error {
+	r, path := o.r, o.path
+	raw, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
 	if err != nil {
-		return nil, err
+		return err
 	}
 	lines := bufio.NewScanner(bytes.NewReader(raw))
 	lines.Buffer(nil, 1<<20)
@@ -84,9 +138,9 @@ func openOwed(r *Replicator, path string) (*owed, error) {
 		o.list[line.debt] = &debtState{at: r.cfg.Now().Add(r.cfg.Grace)}
 	}
 	if err := lines.Err(); err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
+		return fmt.Errorf("%s: %w", path, err)
 	}
-	return o, nil
+	return nil
 }
 
 // An owedLine is a line of the file: a debt, or the instance that has written the
@@ -204,7 +258,7 @@ func (o *owed) line(to *bytes.Buffer, l owedLine) {
 
 // rewrite makes the file what the list is. It is called with the lock held.
 func (o *owed) rewrite() error {
-	if err := os.MkdirAll(filepath.Dir(o.path), 0o700); err != nil {
+	if err := o.take(); err != nil {
 		return err
 	}
 	var lines bytes.Buffer
@@ -219,17 +273,18 @@ func (o *owed) rewrite() error {
 		return err
 	}
 	_, err = f.Write(lines.Bytes())
-	if err = errors.Join(err, f.Sync()); err == nil {
-		err = os.Rename(o.path+".new", o.path)
+	if err = errors.Join(err, f.Sync()); err != nil {
+		return errors.Join(err, f.Close())
 	}
-	if err == nil {
-		err = syncDir(filepath.Dir(o.path))
+	if o.file != nil { // the name is about to be that of another file
+		o.file.Close()
+		o.file = nil
+	}
+	if err = os.Rename(o.path+".new", o.path); err == nil {
+		err = o.syncDir(filepath.Dir(o.path))
 	}
 	if err != nil {
 		return errors.Join(err, f.Close())
-	}
-	if o.file != nil {
-		o.file.Close()
 	}
 	o.file = f
 	return nil
@@ -318,11 +373,17 @@ func (o *owed) run(ctx context.Context) {
 
 // close gives the file free; a write that comes later opens it again.
 func (o *owed) close() {
+	if o == nil {
+		return
+	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.file != nil {
 		o.file.Close()
 		o.file = nil
+	}
+	if err := o.free(); err != nil {
+		o.r.log.Warn("the file for what is written while the journal is down stays locked", "reason", err)
 	}
 }
 

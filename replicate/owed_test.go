@@ -254,6 +254,60 @@ func TestJournalDownForgetsNothing(t *testing.T) {
 	g.fails(503, "PUT", "/books/doc/1", `{"n":4}`)
 }
 
+// What is owed is found by the next process also if the folder could not be synced when
+// the file was replaced: the file that was written to before has no name any more.
+func TestOwedFileIsTheOneWithTheName(t *testing.T) {
+	g, down := accepting(t, false)
+	g.must("PUT", "/books/doc/1", `{"n":1}`)
+	down.Store(true)
+	g.must("PUT", "/books/doc/2", `{"n":1}`)
+	o, failing := g.r.owed, new(atomic.Bool)
+	o.mu.Lock()
+	o.syncDir = func(path string) error {
+		if failing.Load() {
+			return errors.New("no space left on device")
+		}
+		return syncDir(path)
+	}
+	failing.Store(true)
+	if err := o.rewrite(); err == nil {
+		t.Error("no error")
+	}
+	o.mu.Unlock()
+	g.fails(503, "PUT", "/other/doc/1", `{"n":1}`)
+	failing.Store(false)
+	g.must("PUT", "/other/doc/1", `{"n":1}`)
+	raw, err := os.ReadFile(g.cfg.OwedFile)
+	if err != nil || !strings.Contains(string(raw), "other") || !strings.Contains(string(raw), "books") {
+		t.Errorf("%s %v", raw, err)
+	}
+}
+
+// Two gateways do not share the file: each would take the other one for a former process.
+func TestOwedFileBelongsToOne(t *testing.T) {
+	g, down := accepting(t, false)
+	g.must("PUT", "/books/doc/1", `{"n":1}`)
+	another := g.r.cfg
+	if _, err := New(another); err == nil || !strings.Contains(err.Error(), "in use by another") {
+		t.Errorf("%v", err)
+	}
+	another.AcceptDown = false
+	r, err := New(another)
+	if err != nil || r.owed.rewrite() == nil {
+		t.Errorf("%v: a file of another gateway is written", err)
+	}
+	down.Store(true)
+	g.must("PUT", "/books/doc/1", `{"n":2}`)
+	if _, err := New(another); err == nil || !strings.Contains(err.Error(), "in use by another") {
+		t.Errorf("%v", err)
+	}
+	g.kill()
+	if r, err = New(another); err != nil || len(r.owed.list) != 1 {
+		t.Errorf("%v", err)
+	}
+	r.owed.close()
+}
+
 // A forgetful journal takes records and does not say that they are durable.
 type forgetful struct {
 	journal.Journal

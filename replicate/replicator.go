@@ -132,6 +132,7 @@ func (r *Replicator) Start(ctx context.Context) error {
 	state, err := r.readControl(ctx)
 	if err != nil && !r.cfg.SharedJournal {
 		stop()
+		r.owed.close()
 		return err
 	}
 	if err != nil {
@@ -144,9 +145,11 @@ func (r *Replicator) Start(ctx context.Context) error {
 					r.log.Warn("writes still wait until the journal tells who the master is", "reason", err)
 				}
 			}
-			if err == nil {
-				r.begin(background, state)
+			if err != nil {
+				r.owed.close()
+				return
 			}
+			r.begin(background, state)
 		})
 		return nil
 	}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
-	"strings"
 	"sync/atomic"
 	"syscall"
 
@@ -49,7 +48,7 @@ const (
 func openStore(dir string, fs vfs.FS, logf func(string, ...any), fail func(error)) (*store, error) {
 	lock, err := pebble.LockDirectory(dir, vfs.Default)
 	if err != nil {
-		if errors.Is(err, syscall.EAGAIN) || errors.Is(err, syscall.EACCES) || strings.Contains(err.Error(), "held by current process") {
+		if heldByAnother(err) {
 			return nil, fmt.Errorf("%w: %s; stop the other process or give each its own folder", ErrInUse, dir)
 		}
 		return nil, fmt.Errorf("locking the embedded journal in %s: %w", dir, err)
