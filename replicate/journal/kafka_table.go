@@ -26,6 +26,7 @@ type kafkaTable struct {
 	trials map[string]*trial   // of this process, under way
 	target int64               // the end of the topic when it was opened, -1 before
 	next   int64               // all before this is in values
+	seen   int64               // the highest that next was
 	err    error               // why the copy is not kept up, or nil
 	moved  chan struct{}
 }
@@ -81,9 +82,15 @@ func (t *kafkaTable) wait(ctx context.Context, ok func() bool) error {
 		case <-moved:
 		case <-t.k.down.Done():
 		case <-ctx.Done():
-			return fmt.Errorf("waiting for table %s: %w", t.name, context.Cause(ctx))
+			return fmt.Errorf("waiting for table %s, which is read up to record %d: %w", t.name, t.upTo(), context.Cause(ctx))
 		}
 	}
+}
+
+func (t *kafkaTable) upTo() int64 {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.next
 }
 
 // set changes the state and wakes who waits.
@@ -156,7 +163,8 @@ func (t *kafkaTable) read() error {
 		return err
 	}
 	defer cl.Close()
-	t.set(func() { t.err, t.target = nil, end })
+	// A broker that was deposed may tell an older end: nobody is shown less than before.
+	t.set(func() { t.err, t.target = nil, max(end, t.seen) })
 	for {
 		fetches := cl.PollFetches(t.k.down)
 		if t.k.down.Err() != nil {
@@ -177,6 +185,7 @@ func (t *kafkaTable) apply(r *kgo.Record) {
 		t.keep(key, r.Value)
 	}
 	t.next = r.Offset + 1
+	t.seen = max(t.seen, t.next)
 }
 
 // keep changes the copy; nil is no value.

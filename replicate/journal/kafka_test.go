@@ -10,10 +10,12 @@ import (
 	"net/http/httptest"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -488,5 +490,78 @@ func TestKafkaTLSAndSASL(t *testing.T) {
 			t.Log(err)
 			closeSoon(t, k)
 		})
+	}
+}
+
+// A table that is read anew after an error shows no older state than it had shown, also
+// if a broker that was deposed says where the topic ends.
+func TestKafkaTableDoesNotGoBack(t *testing.T) {
+	t.Parallel()
+	cluster := fakeKafka(t)
+	ctx := within(t, 30*time.Second)
+	k := openKafka(t, journal.KafkaOptions{Brokers: cluster.ListenAddrs(), AllowSingleReplica: true})
+	defer closeSoon(t, k)
+	table := k.Table("state")
+	if err := table.Put(ctx, "k", []byte("new")); err != nil {
+		t.Fatal(err)
+	}
+	topics, err := admin(t, cluster.ListenAddrs()).ListTopics(ctx, "esperanto.state")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var failing, deposed atomic.Bool
+	cluster.ControlKey(int16(kmsg.Fetch), func(r kmsg.Request) (kmsg.Response, error, bool) {
+		cluster.KeepControl()
+		if !failing.Load() && !deposed.Load() {
+			return nil, nil, false
+		}
+		time.Sleep(10 * time.Millisecond)
+		res := r.ResponseKind().(*kmsg.FetchResponse)
+		if failing.Load() {
+			partition := kmsg.NewFetchResponseTopicPartition()
+			partition.ErrorCode = kerr.OffsetOutOfRange.Code
+			topic := kmsg.NewFetchResponseTopic()
+			topic.Topic, topic.TopicID, topic.Partitions = "esperanto.state", topics["esperanto.state"].ID, []kmsg.FetchResponseTopicPartition{partition}
+			res.Topics = []kmsg.FetchResponseTopic{topic}
+		}
+		return res, nil, true
+	})
+	cluster.ControlKey(int16(kmsg.ListOffsets), func(r kmsg.Request) (kmsg.Response, error, bool) {
+		cluster.KeepControl()
+		if !deposed.Load() {
+			return nil, nil, false
+		}
+		res := r.ResponseKind().(*kmsg.ListOffsetsResponse)
+		for _, asked := range r.(*kmsg.ListOffsetsRequest).Topics {
+			topic := kmsg.NewListOffsetsResponseTopic()
+			topic.Topic = asked.Topic
+			for _, p := range asked.Partitions {
+				partition := kmsg.NewListOffsetsResponseTopicPartition()
+				partition.Partition, partition.Offset, partition.LeaderEpoch = p.Partition, 0, p.CurrentLeaderEpoch
+				topic.Partitions = append(topic.Partitions, partition)
+			}
+			res.Topics = append(res.Topics, topic)
+		}
+		return res, nil, true
+	})
+	failing.Store(true)
+	eventually(t, "the table fails", func() error {
+		if _, err := table.Get(ctx, "k"); err == nil {
+			return errors.New("it does not")
+		}
+		return nil
+	})
+	deposed.Store(true)
+	failing.Store(false)
+	for end := time.Now().Add(2500 * time.Millisecond); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+		short, cancel := context.WithTimeout(ctx, 20*time.Millisecond)
+		if v, err := table.Get(short, "k"); err == nil && string(v) != "new" {
+			t.Fatalf("it shows %q", v)
+		}
+		cancel()
+	}
+	deposed.Store(false)
+	if v, err := table.Get(ctx, "k"); err != nil || string(v) != "new" {
+		t.Errorf("%q %v", v, err)
 	}
 }
