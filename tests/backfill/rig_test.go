@@ -9,6 +9,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"net/http"
 	"os"
 	"os/exec"
 	"strings"
@@ -42,42 +43,14 @@ func newRig(t *testing.T, source, target string) *rig {
 	harness.Real(t)
 	r := &rig{t: t, a: harness.Elasticsearch(t, source), b: harness.Elasticsearch(t, target)}
 	r.prefix = r.a.Prefix(t)
-	t.Cleanup(r.clear)
+	r.b.CleanPrefix(t, r.prefix)
 	return r
 }
 
 // start runs the gateway.
 func (r *rig) start() {
-	var err error
-	r.g, err = gateway.Start(r.t.Context(), gateway.Options{Binary: gateway.Built(r.t), Block: fmt.Sprintf(
+	r.g = gateway.Run(r.t, gateway.Options{Block: fmt.Sprintf(
 		"cluster source {\nto %s\n}\ncluster target {\nto %s\n}\nsource source\ntarget target\nmaster source\ngrace 1s", r.a.URL(), r.b.URL())})
-	if err != nil {
-		r.t.Fatal(err)
-	}
-	r.t.Cleanup(func() {
-		if r.t.Failed() {
-			r.t.Logf("the gateway's log:\n%s", r.g.Log())
-		}
-		if err := r.g.Close(); err != nil {
-			r.t.Error(err)
-		}
-	})
-}
-
-// clear deletes what the test has made on the follower.
-func (r *rig) clear() {
-	_, list, err := r.b.Request(context.Background(), "GET", "/_cat/indices?h=index", "")
-	if err != nil {
-		r.t.Error(err)
-	}
-	for _, name := range strings.Fields(string(list)) {
-		if strings.HasPrefix(name, r.prefix) {
-			if _, _, err := r.b.Request(context.Background(), "DELETE", "/"+name, ""); err != nil {
-				r.t.Error(err)
-			}
-		}
-	}
-	_, _, _ = r.b.Request(context.Background(), "DELETE", "/_template/"+r.prefix+"template", "")
 }
 
 func typeAt(c *harness.Cluster) string {
@@ -111,6 +84,10 @@ func (r *rig) doc(index, id string) string {
 func (r *rig) send(c *harness.Cluster, method, path, body string) []byte {
 	r.t.Helper()
 	status, answer, err := c.Request(r.t.Context(), method, path, body)
+	for err == nil && status == http.StatusTooManyRequests { // nothing of it was carried out; the cluster is small
+		time.Sleep(time.Second)
+		status, answer, err = c.Request(r.t.Context(), method, path, body)
+	}
 	if err != nil || status >= 300 {
 		r.t.Fatalf("%s %s: %d %s %v", method, path, status, answer, err)
 	}

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/http"
 	"os"
 	"os/exec"
 	"slices"
@@ -47,37 +48,10 @@ func newRig(t *testing.T, source, target string) *rig {
 	harness.Real(t)
 	r := &rig{t: t, a: server(t, source), b: server(t, target)}
 	r.prefix = r.a.Prefix(t)
-	t.Cleanup(r.clear)
-	var err error
-	r.g, err = gateway.Start(t.Context(), gateway.Options{Binary: gateway.Built(t), Block: fmt.Sprintf(
+	r.b.CleanPrefix(t, r.prefix)
+	r.g = gateway.Run(t, gateway.Options{Block: fmt.Sprintf(
 		"cluster source {\nto %s\n}\ncluster target {\nto %s\n}\nsource source\ntarget target\nmaster source\ngrace 1s", r.a.URL(), r.b.URL())})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if t.Failed() {
-			t.Logf("the gateway's log:\n%s", r.g.Log())
-		}
-		if err := r.g.Close(); err != nil {
-			t.Error(err)
-		}
-	})
 	return r
-}
-
-// clear deletes what the test has made on the follower.
-func (r *rig) clear() {
-	_, list, err := r.b.Request(context.Background(), "GET", "/_cat/indices?h=index", "")
-	if err != nil {
-		r.t.Error(err)
-	}
-	for _, name := range strings.Fields(string(list)) {
-		if strings.HasPrefix(name, r.prefix) {
-			if _, _, err := r.b.Request(context.Background(), "DELETE", "/"+name, ""); err != nil {
-				r.t.Error(err)
-			}
-		}
-	}
 }
 
 func typeAt(c *harness.Cluster) string {
@@ -106,6 +80,10 @@ func (r *rig) send(c *harness.Cluster, method, path, body string) []byte {
 		send = c.Request
 	}
 	status, answer, err := send(r.t.Context(), method, path, body)
+	for err == nil && status == http.StatusTooManyRequests { // nothing of it was carried out; the cluster is small
+		time.Sleep(time.Second)
+		status, answer, err = send(r.t.Context(), method, path, body)
+	}
 	if err != nil || status >= 300 {
 		r.t.Fatalf("%s %s: %d %s %v", method, path, status, answer, err)
 	}
