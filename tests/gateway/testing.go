@@ -42,3 +42,25 @@ func Built(t *testing.T) string {
 	}
 	return path
 }
+
+// Run starts a gateway that ends with the test; its log is shown if the test
+// fails. Without a Binary it is the one of Built.
+func Run(t *testing.T, o Options) *Gateway {
+	t.Helper()
+	if o.Binary == "" {
+		o.Binary = Built(t)
+	}
+	g, err := Start(t.Context(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("the gateway's log:\n%s", g.Log())
+		}
+		if err := g.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return g
+}

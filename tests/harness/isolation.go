@@ -34,8 +34,14 @@ func (c *Cluster) Do(t testing.TB, method, path, body string) (status int, answe
 func (c *Cluster) Prefix(t testing.TB) string {
 	t.Helper()
 	prefix := uniquePrefix(t)
-	t.Cleanup(func() { c.clean(t, prefix) })
+	c.CleanPrefix(t, prefix)
 	return prefix
+}
+
+// CleanPrefix deletes what begins with prefix after the test: for a cluster to which
+// another one's names are carried over.
+func (c *Cluster) CleanPrefix(t testing.TB, prefix string) {
+	t.Cleanup(func() { c.clean(t, prefix) })
 }
 
 // Clean empties the cluster: indices, templates, pipelines, stored scripts,
