@@ -35,7 +35,7 @@ func init() {
 //	     /esperanto/verify               see jobRoutes
 //	     /esperanto/backfill             see jobRoutes
 //	     /esperanto/resync               {"indices":["<name or pattern>"]}; see jobRoutes
-//	POST /esperanto/members/drop         {"instance":"<as the status shows it>"}
+//	POST /esperanto/members/drop         {"instance":"<as the status shows it>","force":false}
 type adminAPI struct{}
 
 // CaddyModule returns the Caddy module information.

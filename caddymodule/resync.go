@@ -52,11 +52,12 @@ func adminResync(r *http.Request, on *running) (any, error) {
 func adminDropMember(r *http.Request, on *running) (any, error) {
 	var req struct {
 		Instance string `json:"instance"`
+		Force    bool   `json:"force,omitempty"`
 	}
 	if err := readJSON(r, &req); err != nil {
 		return nil, err
 	}
-	if err := on.replication.replicator.DropMember(r.Context(), req.Instance); err != nil {
+	if err := on.replication.replicator.DropMember(r.Context(), req.Instance, req.Force); err != nil {
 		return nil, err
 	}
 	return req, nil

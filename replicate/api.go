@@ -13,6 +13,7 @@ type Status struct {
 	Switching  bool            `json:"switching,omitempty"`
 	Phase      string          `json:"phase,omitempty"`   // "closing": writes wait at all gateways, since the master is being moved
 	Members    []MemberStatus  `json:"members,omitempty"` // the gateways that share the journal
+	Roles      Roles           `json:"roles"`             // of the process that was asked
 	Clusters   []ClusterStatus `json:"clusters"`
 
 	Partitions []PartitionStatus `json:"partitions,omitempty"`
@@ -46,14 +47,16 @@ type ClusterStatus struct {
 
 // A MemberStatus tells how one of the gateways does that share the journal.
 type MemberStatus struct {
-	Instance       string  `json:"instance"`
-	Host           string  `json:"host,omitempty"`
-	This           bool    `json:"this,omitempty"` // it is the one that was asked
+	Instance string `json:"instance"`
+	Host     string `json:"host,omitempty"`
+	This     bool   `json:"this,omitempty"` // it is the one that was asked
+	Roles
 	Epoch          uint64  `json:"epoch"`
 	HeardSeconds   float64 `json:"heard_seconds"` // since its last heartbeat
 	WritesInFlight int     `json:"writes_in_flight"`
 	Quiet          bool    `json:"quiet,omitempty"`   // its writes wait, and none is under way
 	CutOff         bool    `json:"cut_off,omitempty"` // it has stopped taking writes: nothing was heard of it for longer than its lease
+	Accepts        bool    `json:"accepts,omitempty"` // it takes writes also without the journal, or has: it is waited for however long it is silent
 }
 
 // A PartitionStatus tells how far the applier is in one partition.
@@ -67,7 +70,7 @@ type PartitionStatus struct {
 
 // Applier tells what the applier does.
 type Applier struct {
-	State  string     `json:"state"`             // "running" or "paused"
+	State  string     `json:"state"`             // "running", "paused", or "off" if others apply and this process does not
 	Reason string     `json:"reason,omitempty"`  // why it does not get on, "" if it does
 	Error  string     `json:"error,omitempty"`   // the last error, also when it is over
 	Since  *time.Time `json:"since,omitempty"`   // of the last error

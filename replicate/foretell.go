@@ -27,6 +27,8 @@ func (r *Replicator) foretell(ctx context.Context, next roles) SwitchResult {
 		switch {
 		case m.CutOff:
 			note("gateway %s on %s was not heard of for %.0f s: it takes no writes, and is not waited for", m.Instance, m.Host, m.HeardSeconds)
+		case m.Accepts && m.HeardSeconds > r.cfg.MasterLease.Seconds()/2:
+			note("%s: the master is not moved before it is back", silentAccepting(m))
 		case m.HeardSeconds > r.cfg.MasterLease.Seconds()/2:
 			wait := max(0, r.cfg.MasterLease+r.cfg.MasterLease/10-time.Duration(m.HeardSeconds*float64(time.Second)))
 			result.ExpectedSeconds += wait.Seconds()
@@ -36,8 +38,16 @@ func (r *Replicator) foretell(ctx context.Context, next roles) SwitchResult {
 	if j, ok, err := r.jobs.Job(ctx, JobBackfill); err == nil && ok && j.State == JobFailed && j.Epoch+1 == next.epoch {
 		note("the backfill of %s has failed: %s may not have all that %s has; resume it before: POST /esperanto/backfill/resume", next.master.Name(), next.master.Name(), next.follower.Name())
 	}
+	_ = r.refreshDead(ctx) // then those that this process knows of
 	if n := r.applier.dead.count(); n > 0 {
 		note("%d dead letters: %s does not have these documents as %s has them; look at them before", n, next.master.Name(), next.follower.Name())
 	}
 	return result
+}
+
+// silentAccepting says what is to be done about a gateway that takes writes without
+// the journal and of which nothing is heard.
+func silentAccepting(m MemberStatus) string {
+	return fmt.Sprintf(`gateway %s on %s was not heard of for %.0f s, and takes writes all the same (journal_down accept); bring it back to the journal, or, if it has ended for good, POST /esperanto/members/drop {"instance":"%s"}`,
+		m.Instance, m.Host, m.HeardSeconds, m.Instance)
 }

@@ -79,6 +79,7 @@ func (m *members) beatOnce(ctx context.Context) error {
 	me := m.r.gate.beat()
 	m.beat++
 	me.Instance, me.Beat, me.Host, me.Time = m.r.instance, m.beat, m.host, m.r.cfg.Now()
+	me.NoCapture, me.NoApply, me.Applier = m.r.cfg.NoCapture, m.r.cfg.NoApply, m.r.applier.account()
 	m.mu.Lock()
 	m.voted = me.Quiet
 	m.mu.Unlock()
@@ -155,8 +156,14 @@ func (m *members) run(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		}
-		if m.heartbeat(ctx) == nil && n%100 == 0 {
+		if m.heartbeat(ctx) != nil {
+			continue
+		}
+		if n%100 == 0 {
 			m.forget(ctx)
+		}
+		if n%beatsPerLease == 0 {
+			_ = m.r.refreshDead(ctx) // later, then
 		}
 	}
 }
@@ -255,15 +262,40 @@ func (m *members) silent(instances []string) bool {
 }
 
 // DropMember has a gateway not be waited for any more that has ended for good, and
-// that took writes without the journal.
-func (r *Replicator) DropMember(ctx context.Context, instance string) error {
+// that took writes without the journal. One that was heard of lately is not dropped,
+// unless it is forced: it would take writes for a master that was moved.
+func (r *Replicator) DropMember(ctx context.Context, instance string, force bool) error {
+	unknown := &JobError{"there is no other gateway " + instance, []string{"name one of those that GET /esperanto/status shows"}}
 	if r.members == nil || instance == "" || instance == r.instance {
-		return &JobError{"there is no other gateway " + instance, []string{"name one of those that GET /esperanto/status shows"}}
+		return unknown
 	}
 	ctx, cancel := context.WithTimeout(ctx, r.cfg.JournalTimeout)
 	defer cancel()
+	if err := r.members.heartbeat(ctx); err != nil { // what is known of the others is new then
+		return fmt.Errorf("the journal does not tell which gateways there are: %w", err)
+	}
+	other, ok := r.members.sighting(instance)
+	if !ok {
+		return unknown
+	}
+	if !force && !r.members.silent([]string{instance}) {
+		return &JobError{fmt.Sprintf("gateway %s on %s was heard of %.1f s ago: it runs, and takes writes", instance, other.Host, time.Since(other.At).Seconds()),
+			[]string{"stop it; it is dropped by itself if it owes nothing", fmt.Sprintf("or try again when nothing was heard of it for %.0f s", 1.1*float64(other.LeaseMS)/1000),
+				`or, if it takes no writes for sure: {"instance":"` + instance + `","force":true}`}}
+	}
 	r.members.bury(ctx, []string{instance})
 	return ctx.Err()
+}
+
+func (m *members) sighting(instance string) (epoch.Sighting, bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, s := range m.roll.Members() {
+		if s.Instance == instance {
+			return s, true
+		}
+	}
+	return epoch.Sighting{}, false
 }
 
 // leave says that this gateway takes no writes any more. Its gate is closed and no
@@ -358,7 +390,7 @@ func (m *members) status() (list []MemberStatus) {
 	closed := m.r.gate.state()
 	for _, s := range m.roll.Members() {
 		list = append(list, MemberStatus{Instance: s.Instance, Host: s.Host, This: s.Instance == m.r.instance, Epoch: s.Epoch, HeardSeconds: now.Sub(s.At).Seconds(),
-			WritesInFlight: s.InFlight, Quiet: closed.Closing() && s.Quiet == closed.Seq, CutOff: m.roll.CutOff(s)})
+			Roles: Roles{Capture: !s.NoCapture, Apply: !s.NoApply}, WritesInFlight: s.InFlight, Quiet: closed.Closing() && s.Quiet == closed.Seq, CutOff: m.roll.CutOff(s), Accepts: s.Accepts})
 	}
 	return list
 }

@@ -365,10 +365,21 @@ func TestAcceptingGatewayIsWaitedFor(t *testing.T) {
 	if err := write("1"); err != nil {
 		t.Fatal(err)
 	}
+	alive := new(JobError)
+	if err := f.gates[0].DropMember(t.Context(), cut.instance, false); !errors.As(err, &alive) || !strings.Contains(alive.Reason, "it runs") {
+		t.Errorf("%v", err)
+	}
+	if err := f.gates[0].DropMember(t.Context(), "another", true); !errors.As(err, &alive) {
+		t.Errorf("%v", err)
+	}
 	cut.wire.cut()
 	time.Sleep(2 * cut.cfg.MasterLease)
 	if err := write("2"); err != nil {
 		t.Fatal(err)
+	}
+	dry, err := f.gates[0].Switchover(t.Context(), SwitchRequest{Master: "b", DryRun: true})
+	if steps := strings.Join(dry.NextSteps, "; "); err != nil || !strings.Contains(steps, cut.instance) || !strings.Contains(steps, "takes writes all the same") {
+		t.Errorf("%q %v", steps, err)
 	}
 	if _, err := f.gates[0].Switchover(t.Context(), SwitchRequest{Master: "b"}); err == nil {
 		t.Error("the master was moved while a gateway takes writes for the old one")
@@ -379,7 +390,7 @@ func TestAcceptingGatewayIsWaitedFor(t *testing.T) {
 	if n, _, _ := cut.owed.count(); n == 0 {
 		t.Error("nothing is owed")
 	}
-	if err := f.gates[0].DropMember(t.Context(), cut.instance); err != nil {
+	if err := f.gates[0].DropMember(t.Context(), cut.instance, false); err != nil {
 		t.Error(err)
 	}
 }

@@ -19,7 +19,7 @@ func (r *Replicator) Status(ctx context.Context) Status {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
 	now := r.gate.now()
-	s := Status{Master: now.master.Name(), Configured: r.cfg.Master, Epoch: now.epoch, Counters: r.Counts(), NextSteps: []string{}}
+	s := Status{Master: now.master.Name(), Configured: r.cfg.Master, Epoch: now.epoch, Counters: r.Counts(), Roles: r.roleOf(), NextSteps: []string{}}
 	inflight, waiting := r.gate.counts()
 	s.WritesInFlight, s.WritesWaiting = int64(inflight), int64(waiting)
 	s.Clusters = r.clusterStates(ctx, now)
@@ -45,9 +45,13 @@ func (r *Replicator) Status(ctx context.Context) Status {
 	} else {
 		s.Switching = true
 	}
+	if err := r.refreshDead(ctx); err != nil {
+		r.log.Debug("the dead letters of other gateways are not known", "reason", err)
+	}
 	s.DeadLetters = int64(r.applier.dead.count())
 	s.Applier = r.applierStatus()
 	r.partitionStates(ctx, &s)
+	r.elsewhere(&s)
 	r.backfillState(ctx, &s)
 	r.resyncState(ctx, &s)
 	r.owedState(&s)
@@ -103,6 +107,7 @@ func (r *Replicator) applierStatus() Applier {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	s := Applier{State: "running", Reason: a.reason, Error: a.lastErr, Rate: a.rate.rate(r.cfg.Now())}
+	r.appliersElsewhere(&s)
 	if a.paused {
 		s.State, s.Reason = "paused", "paused by the operator"
 	}
@@ -156,6 +161,7 @@ func (r *Replicator) backlog(ctx context.Context) (records int64, lag time.Durat
 		records += b.Next - b.Committed
 	}
 	r.partitionStates(ctx, &s)
+	r.elsewhere(&s)
 	return records, time.Duration(s.LagSeconds * float64(time.Second)), nil
 }
 
@@ -172,6 +178,9 @@ func (r *Replicator) nextSteps(s *Status) []string {
 	} else if s.Applier.Reason != "" {
 		steps = append(steps, "the applier waits: "+s.Applier.Reason)
 	}
+	if r.nobodyApplies() {
+		steps = append(steps, errNobodyApplies+": "+startApplying)
+	}
 	if s.DeadLetters > 0 {
 		steps = append(steps, fmt.Sprintf("look at %d dead letters, mend their reason, and retry or drop them", s.DeadLetters))
 	}
@@ -179,6 +188,9 @@ func (r *Replicator) nextSteps(s *Status) []string {
 		steps = append(steps, "the master is not the configured one yet: "+s.ConfiguredReason)
 	}
 	for _, m := range s.Members {
+		if m.Accepts && m.HeardSeconds > 2*r.cfg.MasterLease.Seconds() {
+			steps = append(steps, silentAccepting(m))
+		}
 		if m.CutOff {
 			steps = append(steps, fmt.Sprintf("gateway %s on %s was not heard of for %.0f s and has stopped taking writes; look whether it reaches the journal", m.Instance, m.Host, m.HeardSeconds))
 		}
