@@ -18,6 +18,10 @@ type Cluster struct {
 	version versionState
 	facts   *Facts
 
+	// Of one that is Renamed: what it is in truth, and its names.
+	real  *Cluster
+	names Names
+
 	// What runs in the background is bound to ctx and counted in running.
 	ctx     context.Context
 	stop    context.CancelFunc

@@ -70,7 +70,7 @@ func (c *Cluster) MGet(ctx context.Context, ids []DocID, source bool) ([]Doc, er
 			return nil, err
 		}
 		body = append(body, `{"_index":`...)
-		body = appendString(body, id.Index)
+		body = appendString(body, c.there(id.Index))
 		if typ != "" {
 			body = append(body, `,"_type":`...)
 			body = appendString(body, typ)
@@ -143,7 +143,7 @@ func (c *Cluster) readDocs(ids []DocID, answer []byte) ([]Doc, error) {
 			doc.Version = d.Get("_version").Int()
 			doc.Source = []byte(d.Get("_source").Raw)
 			if index := d.Get("_index").String(); index != "" {
-				doc.Index = index
+				doc.Index = c.here(index)
 			}
 			if r := d.Get("_routing"); r.Exists() || d.Get("_source").Exists() {
 				doc.Routing = r.String() // it may have another one than it was asked for with
@@ -251,7 +251,7 @@ func (c *Cluster) writeBulk(ctx context.Context, v esapi.Version, docs []Doc) ([
 		if err != nil {
 			return nil, err
 		}
-		body = appendAction(body, v, &docs[i], typ)
+		body = appendAction(body, v, c.there(docs[i].Index), &docs[i], typ)
 	}
 	target := "/_bulk"
 	if v.AtLeast(noPipeline) {
@@ -299,13 +299,13 @@ func (c *Cluster) readResults(docs []Doc, answer []byte) ([]Result, error) {
 }
 
 // appendAction appends the lines of one document.
-func appendAction(b []byte, v esapi.Version, d *Doc, typ string) []byte {
+func appendAction(b []byte, v esapi.Version, index string, d *Doc, typ string) []byte {
 	if d.Found {
 		b = append(b, `{"index":{"_index":`...)
 	} else {
 		b = append(b, `{"delete":{"_index":`...)
 	}
-	b = appendString(b, d.Index)
+	b = appendString(b, index)
 	if typ != "" {
 		b = append(b, `,"_type":`...)
 		b = appendString(b, typ)

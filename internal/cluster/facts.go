@@ -35,6 +35,9 @@ type Index struct {
 	Closed  bool
 	Aliases map[string]Alias
 
+	// Leader is the index whose documents this one has got under a name of its own.
+	Leader string
+
 	// Pipeline says that an ingest pipeline of the index's settings may change
 	// documents on their way in.
 	Pipeline bool
@@ -238,6 +241,9 @@ func (i *Index) readMapping(m gjson.Result) {
 	if t := m.Get("_meta.esperanto.type").String(); t != "" {
 		i.Type = t
 	}
+	if leader := m.Get("_meta.esperanto.leader_index").String(); leader != "" {
+		i.Leader = leader
+	}
 	i.readOwnFields(m.Get("properties"))
 	readFields(i.Fields, "", m.Get("properties"), 0)
 }
@@ -305,6 +311,9 @@ func readFields(into map[string]translate.Field, prefix string, properties gjson
 
 // Expand implements translate.Facts. Closed indices are included.
 func (f *Facts) Expand(ctx context.Context, expression string) ([]string, error) {
+	if f.c.real != nil {
+		return f.c.expand(ctx, expression)
+	}
 	if expression == "" {
 		expression = "_all"
 	}

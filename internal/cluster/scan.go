@@ -124,7 +124,9 @@ func (c *Cluster) scanPage(ctx context.Context, target string, body []byte, limi
 		return p, fmt.Errorf("%s: a page of a scan: the answer has no hits", c.name)
 	}
 	hits.ForEach(func(_, h gjson.Result) bool {
-		p.docs = append(p.docs, readHit(h))
+		d := readHit(h)
+		d.Index = c.here(d.Index)
+		p.docs = append(p.docs, d)
 		return true
 	})
 	return p, nil

@@ -44,6 +44,9 @@ func (s *versionState) doubt() {
 // is an answer the version that was known stands. The error says why it is not
 // known.
 func (c *Cluster) Version(ctx context.Context) (esapi.Version, error) {
+	if c.real != nil {
+		return c.real.Version(ctx)
+	}
 	s := &c.version
 	if !s.fixed.IsZero() {
 		return s.fixed, nil
