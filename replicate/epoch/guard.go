@@ -70,6 +70,7 @@ const (
 	Unknown     = "the journal does not tell yet who the master is"
 	Moving      = "the master is being moved"
 	Unconfirmed = "the journal does not confirm who the master is"
+	Rejoining   = "the former master has to be made equal to the new one first, when it answers"
 )
 
 // Admit lets a write in, or says why not.
@@ -116,6 +117,8 @@ func (g *Guard) Apply(now time.Time) string {
 		return Moving
 	case !g.Held(now):
 		return Unconfirmed
+	case g.state.Rejoin != "":
+		return Rejoining
 	}
 	return ""
 }

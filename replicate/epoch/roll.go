@@ -9,16 +9,34 @@ import (
 
 // A Member is a gateway as its last heartbeat tells.
 type Member struct {
-	Instance string    `json:"instance"`
-	Term     uint64    `json:"term"` // see Guard.Beat
-	Beat     uint64    `json:"beat"` // counts its heartbeats
-	Host     string    `json:"host,omitempty"`
-	Epoch    uint64    `json:"epoch"`           // that it takes writes under
-	Quiet    uint64    `json:"quiet,omitempty"` // see Guard.Vote
-	InFlight int       `json:"in_flight"`
-	LeaseMS  int64     `json:"lease_ms"`
-	Accepts  bool      `json:"accepts,omitempty"` // it takes writes also when its lease has ended
-	Time     time.Time `json:"time"`              // by its clock, for people
+	Instance string `json:"instance"`
+	Term     uint64 `json:"term"` // see Guard.Beat
+	Beat     uint64 `json:"beat"` // counts its heartbeats
+	Host     string `json:"host,omitempty"`
+	Epoch    uint64 `json:"epoch"`           // that it takes writes under
+	Quiet    uint64 `json:"quiet,omitempty"` // see Guard.Vote
+	InFlight int    `json:"in_flight"`
+	LeaseMS  int64  `json:"lease_ms"`
+	Accepts  bool   `json:"accepts,omitempty"` // it takes writes also when its lease has ended
+
+	DownMS     int64 `json:"down_ms,omitempty"`     // for how long it has found the master of its epoch down; 0: it is alive
+	FailoverMS int64 `json:"failover_ms,omitempty"` // after how long it would have the follower take over; 0: it does not ask whether the master is alive
+
+	NoCapture bool    `json:"no_capture,omitempty"` // it takes no writes
+	NoApply   bool    `json:"no_apply,omitempty"`   // it applies nothing
+	Applier   Applier `json:"applier,omitzero"`     // how its part of the applier does
+
+	Time time.Time `json:"time"` // by its clock, for people
+}
+
+// An Applier is how the applier of one gateway does, for the status of the others.
+type Applier struct {
+	Lag      float64 `json:"lag_s,omitempty"` // age of the oldest record in work, in seconds
+	Open     int64   `json:"open,omitempty"`  // intents
+	Oldest   float64 `json:"oldest_s,omitempty"`
+	Rate     float64 `json:"rate,omitempty"`     // documents per second
+	Waits    string  `json:"waits,omitempty"`    // why it does not get on
+	Throttle string  `json:"throttle,omitempty"` // why it is slower than it could be
 }
 
 // A Roll is what one gateway knows of all: when it first saw the last heartbeat of

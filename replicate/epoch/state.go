@@ -10,6 +10,7 @@ type State struct {
 	Epoch      uint64 `json:"epoch"`
 	Configured string `json:"configured"`        // the master in the configuration when it was last followed
 	Applier    string `json:"applier,omitempty"` // "paused", or "" for running
+	Applied    bool   `json:"applied,omitempty"` // a gateway was there that applies: its configuration does not pause the applier any more
 
 	// While the master is being moved.
 	Phase  string `json:"phase,omitempty"` // "closing": writes wait; "closed": applying, too
@@ -17,6 +18,9 @@ type State struct {
 	By     string `json:"by,omitempty"`       // instance of the gateway that does it
 	Within int64  `json:"limit_ms,omitempty"` // how long it may take
 	Brake  int64  `json:"brake_ms,omitempty"` // how long each write is held before that, so that the applier gets near
+
+	Failover bool   `json:"failover,omitempty"` // the master is moved since it is down
+	Rejoin   string `json:"rejoin,omitempty"`   // the master before a failover, until it is as the new one is
 }
 
 const (
@@ -39,12 +43,18 @@ func (s State) Close(to, by string, limit time.Duration) State {
 // Rest has the appliers wait everywhere, too: who does not know yet that the master was
 // moved must not make its follower of before, which is the master, equal to anything.
 func (s State) Rest() State {
-	s.Phase, s.Within = closed, time.Second.Milliseconds()
+	s.Phase = closed
+	if !s.Failover {
+		s.Within = time.Second.Milliseconds()
+	}
 	return s
 }
 
 // Move ends Close and Rest with the new master.
 func (s State) Move() State {
+	if s.Failover {
+		s.Rejoin = s.Master
+	}
 	s.Master, s.Epoch = s.To, s.Epoch+1
 	return s.GiveUp()
 }
@@ -52,7 +62,7 @@ func (s State) Move() State {
 // GiveUp ends them with the master that was. The epoch stays the same: what was
 // written under it is as good as before.
 func (s State) GiveUp() State {
-	s.Phase, s.To, s.By, s.Within, s.Brake = "", "", "", 0, 0
+	s.Phase, s.To, s.By, s.Within, s.Brake, s.Failover = "", "", "", 0, 0, false
 	return s
 }
 
