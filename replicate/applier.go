@@ -35,7 +35,7 @@ func newApplier(r *Replicator) *applier {
 		progress: make(chan struct{}),
 		resumed:  make(chan struct{}),
 	}
-	a.dead.table = r.cfg.Journal.Table("dead")
+	a.dead.table, a.dead.keys = r.cfg.Journal.Table("dead"), map[string]bool{}
 	s, t := r.cfg.Source, r.cfg.Target
 	a.pairs = map[string]*pair{
 		s.Name(): newPair(a, s, t),

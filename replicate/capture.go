@@ -26,7 +26,11 @@ func (c *capture) Send(ctx context.Context, req *esapi.Request) (*esapi.Response
 		return nil, unavailable("%v", err)
 	}
 	e := esapi.ParseEndpoint(req.Method, req.Path, v)
-	switch classes[e.API] {
+	class := classes[e.API]
+	if class != classRead && c.r.cfg.NoCapture {
+		return nil, errNoCapture
+	}
+	switch class {
 	case classDocument:
 		return c.document(ctx, req, e, v)
 	case classBulk:

@@ -46,6 +46,11 @@ type Config struct {
 	AcceptDown bool
 	OwedFile   string
 
+	// NoCapture is a process that takes no writes, NoApply one that applies nothing:
+	// others that share the journal do. BeginPaused has the applier begin paused if
+	// none has been there before.
+	NoCapture, NoApply, BeginPaused bool
+
 	// WriteTimeout bounds a write at the master, also when its client is gone.
 	// If zero, 1 minute.
 	WriteTimeout time.Duration
@@ -141,6 +146,9 @@ func (c Config) validate() error {
 	}
 	if c.Journal == nil {
 		return errors.New("replicate: no journal")
+	}
+	if err := c.validateRoles(); err != nil {
+		return err
 	}
 	if c.AcceptDown && c.OwedFile == "" {
 		return errors.New("replicate: no file for what is written while the journal is down")

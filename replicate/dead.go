@@ -17,8 +17,9 @@ import (
 type deadLetters struct {
 	table journal.Table
 
-	mu   sync.Mutex
-	keys map[string]bool
+	mu      sync.Mutex
+	keys    map[string]bool
+	changes int // of keys
 }
 
 // key says what a dead letter is about: one document or thing has one letter.
@@ -33,14 +34,52 @@ func (d *DeadLetter) key() string {
 	return strings.Join(parts, "/")
 }
 
+// load reads which letters there are. Where they change all the time it leaves it at those
+// that this process knows of.
 func (l *deadLetters) load(ctx context.Context) error {
+	for range 5 {
+		l.mu.Lock()
+		began := l.changes
+		l.mu.Unlock()
+		keys := map[string]bool{}
+		err := l.table.Scan(ctx, func(key string, _ []byte) bool {
+			keys[key] = true
+			return true
+		})
+		if err != nil {
+			return err
+		}
+		l.mu.Lock()
+		same := l.changes == began
+		if same {
+			l.keys = keys
+		}
+		l.mu.Unlock()
+		if same {
+			return nil
+		}
+	}
+	return nil
+}
+
+// set notes that there is a letter, or that there is none any more.
+func (l *deadLetters) set(key string, there bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.keys = map[string]bool{}
-	return l.table.Scan(ctx, func(key string, _ []byte) bool {
+	l.changes++
+	if there {
 		l.keys[key] = true
-		return true
-	})
+	} else {
+		delete(l.keys, key)
+	}
+}
+
+// refreshDead takes notice of the letters of other processes.
+func (r *Replicator) refreshDead(ctx context.Context) error {
+	if !r.cfg.SharedJournal || !r.known.Load() {
+		return nil
+	}
+	return r.applier.dead.load(ctx)
 }
 
 func (l *deadLetters) count() int {
@@ -64,9 +103,7 @@ func (l *deadLetters) put(ctx context.Context, d DeadLetter) error {
 	if err := l.table.Put(ctx, d.Key, raw); err != nil {
 		return err
 	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.keys[d.Key] = true
+	l.set(d.Key, true)
 	return nil
 }
 
@@ -74,9 +111,7 @@ func (l *deadLetters) drop(ctx context.Context, key string) error {
 	if err := l.table.Delete(ctx, key); err != nil {
 		return err
 	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	delete(l.keys, key)
+	l.set(key, false)
 	return nil
 }
 
@@ -154,6 +189,9 @@ func (r *Replicator) DeadLetters(ctx context.Context, after string, limit int) (
 	if limit <= 0 || limit > MaxDeadList {
 		limit = MaxDeadList
 	}
+	if err := r.refreshDead(ctx); err != nil {
+		return letters, err
+	}
 	for _, key := range r.applier.dead.list(after, limit) {
 		d, ok, err := r.applier.dead.get(ctx, key)
 		if err != nil {
@@ -173,6 +211,9 @@ func (r *Replicator) DeadLetters(ctx context.Context, after string, limit int) (
 func (r *Replicator) RetryDeadLetters(ctx context.Context, keys ...string) (done, left int, err error) {
 	if !r.replicating() {
 		return 0, 0, nil
+	}
+	if err := r.refreshDead(ctx); err != nil {
+		return 0, 0, err
 	}
 	dead := &r.applier.dead
 	if len(keys) == 0 {
@@ -205,7 +246,7 @@ func (a *applier) retry(ctx context.Context, d DeadLetter) (gone bool, err error
 	if p == nil || d.What == "record" || d.What == "intent" {
 		return false, nil
 	}
-	lease, err := a.r.Enter(ctx, true) // the master stays where it is
+	lease, err := a.r.enter(ctx, true) // the master stays where it is
 	if err != nil {
 		return false, err
 	}
@@ -237,6 +278,9 @@ func (a *applier) retry(ctx context.Context, d DeadLetter) (gone bool, err error
 func (r *Replicator) DropDeadLetters(ctx context.Context, keys ...string) (dropped int, err error) {
 	if !r.replicating() {
 		return 0, nil
+	}
+	if err := r.refreshDead(ctx); err != nil {
+		return 0, err
 	}
 	dead := &r.applier.dead
 	if len(keys) == 0 {

@@ -23,8 +23,17 @@ type Lease struct {
 
 // Enter lets a request in. A write waits while the master is being moved, at
 // most Config.GateWait; then the error is an *esapi.Error with status 503. The
-// caller calls Exit when the request has ended.
+// caller calls Exit when the request has ended. A process that captures nothing refuses
+// writes with status 403.
 func (r *Replicator) Enter(ctx context.Context, write bool) (*Lease, error) {
+	if write && r.cfg.NoCapture {
+		return nil, errNoCapture
+	}
+	return r.enter(ctx, write)
+}
+
+// enter is Enter for what the process itself does.
+func (r *Replicator) enter(ctx context.Context, write bool) (*Lease, error) {
 	write = write && r.replicating()
 	roles, pass, err := r.gate.enter(ctx, write)
 	if err != nil {

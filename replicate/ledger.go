@@ -11,6 +11,8 @@ import (
 type ledger struct {
 	mu   sync.Mutex
 	open map[string]ledgerEntry
+
+	pruned time.Time
 }
 
 type ledgerEntry struct {
@@ -62,11 +64,18 @@ func (l *ledger) state(id string) (intentState, time.Time) {
 	return e.state, e.readAt
 }
 
+// pruneEvery bounds how often all intents are looked at.
+const pruneEvery = time.Second
+
 // prune forgets what no applier of this process has asked for: another process
 // applies.
 func (l *ledger) prune(now time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if now.Sub(l.pruned) < pruneEvery {
+		return
+	}
+	l.pruned = now
 	for id, e := range l.open {
 		if e.state != intentUnderway && now.After(e.until) {
 			delete(l.open, id)

@@ -161,12 +161,15 @@ func (r *Replicator) Start(ctx context.Context) error {
 // shared journal the other gateways are told that there is one more.
 func (r *Replicator) readControl(ctx context.Context) (epoch.State, error) {
 	state, err := r.control.change(ctx, func(s *epoch.State) error {
+		before := *s
 		switch {
 		case s.Master == "":
 			*s = epoch.State{Master: r.cfg.Master, Epoch: 1, Configured: r.cfg.Master}
 		case s.Closing() && !r.cfg.SharedJournal:
 			*s = s.GiveUp() // the process ended within a switchover
-		default:
+		}
+		r.beginApplying(s)
+		if *s == before {
 			return errAsItIs
 		}
 		return nil
@@ -199,9 +202,11 @@ func (r *Replicator) begin(ctx context.Context, state epoch.State) {
 		r.run(func() { r.members.run(ctx) })
 	}
 	r.run(func() { r.applier.restoreMemory(ctx) })
-	r.run(func() { r.applier.run(ctx) })
-	r.run(func() { r.jobs.goOn(ctx) })
-	r.run(func() { r.resyncs.run(ctx) })
+	if !r.cfg.NoApply {
+		r.run(func() { r.applier.run(ctx) })
+		r.run(func() { r.jobs.goOn(ctx) })
+		r.run(func() { r.resyncs.run(ctx) })
+	}
 	if r.owed != nil {
 		r.run(func() { r.owed.run(ctx) })
 	}

@@ -372,7 +372,7 @@ func (r *Replicator) Resync(ctx context.Context, expressions []string) (names []
 	}
 	ctx, cancel := context.WithTimeout(ctx, r.cfg.JournalTimeout)
 	defer cancel()
-	lease, err := r.Enter(ctx, true)
+	lease, err := r.enter(ctx, true)
 	if err != nil {
 		return nil, err
 	}

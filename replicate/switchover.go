@@ -120,6 +120,9 @@ func (r *Replicator) mayswitch(ctx context.Context, now roles) error {
 	if r.applier.isPaused() {
 		return &SwitchError{Reason: "the applier is paused: the follower does not have what the master has", NextSteps: []string{"resume the applier"}}
 	}
+	if r.nobodyApplies() {
+		return &SwitchError{Reason: errNobodyApplies, NextSteps: []string{startApplying}}
+	}
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
 	if err := r.cfg.Journal.Ping(ctx); err != nil {
@@ -186,10 +189,7 @@ func (r *Replicator) givenUp(ctx context.Context, when string, cause error) erro
 	defer cancel()
 	backlog, lag, _ := r.backlog(ctx)
 	e := &SwitchError{Reason: fmt.Sprintf("given up %s: %v; backlog %d records, lag %.1f s", when, cause, backlog, lag.Seconds())}
-	r.applier.mu.Lock()
-	reason := r.applier.reason
-	r.applier.mu.Unlock()
-	if reason != "" {
+	if reason := r.applierStatus().Reason; reason != "" {
 		e.Reason += "; the applier waits: " + reason
 		e.NextSteps = append(e.NextSteps, "look at why the applier waits")
 	}
@@ -426,12 +426,15 @@ func (r *Replicator) passThrough(ctx context.Context) error {
 		}
 		select {
 		case <-progressed:
-		case <-time.After(50 * time.Millisecond): // another process may apply
+		case <-time.After(appliedLook): // another process may apply
 		case <-ctx.Done():
 			return errNotDrained
 		}
 	}
 }
+
+// appliedLook is how often it is looked at how far the appliers of other processes are.
+const appliedLook = 25 * time.Millisecond
 
 var errNotDrained = errors.New("the applier did not get to the journal's end in time")
 

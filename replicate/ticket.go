@@ -208,7 +208,10 @@ func (t *ticket) nothing() {
 		t.settleOwed(nil, 0)
 		return
 	}
-	landed := newStage(func(error) { t.r.gate.leave() })
+	landed := newStage(func(error) {
+		t.r.ledger.prune(t.r.cfg.Now())
+		t.r.gate.leave()
+	})
 	for _, in := range t.intents {
 		done := func(err error) {
 			if err != nil {

@@ -348,7 +348,7 @@ func (v *verification) still(ctx context.Context, f func() error) error {
 
 // holding calls f while the master stays where it is.
 func (v *verification) holding(ctx context.Context, f func() error) error {
-	lease, err := v.r.Enter(ctx, true)
+	lease, err := v.r.enter(ctx, true)
 	if err != nil {
 		return err
 	}
