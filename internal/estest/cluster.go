@@ -369,7 +369,7 @@ func (c *Cluster) newIndex(name, typ string) *index {
 	c.uuids++
 	c.state++
 	i := &index{name: name, uuid: fmt.Sprintf("uuid%d", c.uuids), docs: map[string]*document{}, aliases: map[string]alias{},
-		fields: map[string]string{}, settings: map[string]json.RawMessage{}, gc: time.Minute}
+		fields: map[string]string{}, settings: map[string]json.RawMessage{}, gc: time.Minute, created: c.now()}
 	if c.Version.Major < 7 {
 		i.typ = typ
 	}

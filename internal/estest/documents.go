@@ -91,7 +91,7 @@ func (c *Cluster) current(i *index, k string) (d *document, version int64) {
 func (c *Cluster) write(i *index, o op) (outcome, *failure) {
 	k := key(o.id, o.routing)
 	d, current := c.current(i, k)
-	conflict := &failure{409, "version_conflict_engine_exception", fmt.Sprintf("[%s]: version conflict, current version [%d], provided [%d]", o.id, current, o.version)}
+	conflict := &failure{409, "version_conflict_engine_exception", fmt.Sprintf("[%s]: version conflict, current version [%d] is higher or equal to the one provided [%d]", o.id, current, o.version)}
 	if o.verb == "create" && d != nil {
 		return outcome{}, conflict
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -19,6 +20,7 @@ type index struct {
 	typ        string // mapping type, before 7.0
 	closed     bool
 	gc         time.Duration
+	created    time.Time
 	meta       json.RawMessage
 	fields     map[string]string // top-level field → type
 	settings   map[string]json.RawMessage
@@ -72,7 +74,7 @@ func (c *Cluster) show(e esapi.Endpoint, r *esapi.Request) (int, any, *failure) 
 			o["aliases"] = i.aliases
 		}
 		if e.API == "indices.get" || e.API == "indices.get_settings" {
-			settings := map[string]any{"uuid": i.uuid, "number_of_shards": "1", "provided_name": i.name, "creation_date": "1"}
+			settings := map[string]any{"uuid": i.uuid, "number_of_shards": "1", "provided_name": i.name, "creation_date": strconv.FormatInt(i.created.UnixMilli(), 10)}
 			for k, v := range i.settings {
 				settings[k] = v
 			}
