@@ -1,6 +1,6 @@
 # Everything that is downloaded comes through Go modules and Maven; clusters for
 # tests and demo are started by tests/harness.
-.PHONY: build demo test fast conformance bench model clean
+.PHONY: build demo test fast conformance bench figures model clean
 
 CLUSTERS = go run ./tests/harness/cmd/clusters exec --
 
@@ -25,6 +25,11 @@ fast:
 # Ratios to what is measured in the same run.
 bench:
 	go test -run XXX -bench . ./tests/bench
+
+# What replication costs and how fast it is, on real clusters; docs/performance.md
+# says how to read the table. FIGURES=... passes flags on, such as -out $(CURDIR)/figures.json.
+figures:
+	$(CLUSTERS) go test -timeout 60m ./tests/bench/replication -run TestFigures -v -figures $(FIGURES)
 
 # Random operations through the gateway while the master moves and the gateway is
 # killed, on all pairs of versions in turn.

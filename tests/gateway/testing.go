@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"context"
+	"errors"
 	"os"
 	"path/filepath"
 	"sync"
@@ -25,12 +26,27 @@ var build = sync.OnceValues(func() (path string, err error) {
 	if folder, err = os.MkdirTemp("", "esperanto-binary-"); err != nil {
 		return "", err
 	}
-	root, err := filepath.Abs("../..")
+	root, err := moduleRoot()
 	if err != nil {
 		return "", err
 	}
 	return Build(context.Background(), root, folder)
 })
+
+// moduleRoot is the nearest folder above the test's that has a go.mod.
+func moduleRoot() (string, error) {
+	dir, err := os.Getwd()
+	for err == nil {
+		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
+			return dir, nil
+		}
+		if dir == filepath.Dir(dir) {
+			return "", errors.New("no folder above has a go.mod: run the tests inside the module")
+		}
+		dir = filepath.Dir(dir)
+	}
+	return "", err
+}
 
 // Built is the gateway's binary, built once for the tests of a package in a
 // folder below tests.
