@@ -134,7 +134,7 @@ func (r *rig) verifyAll(args ...string) verified {
 // command runs the command and reads the last line that it prints.
 func (r *rig) command(args ...string) verified {
 	r.t.Helper()
-	ctx, cancel := context.WithTimeout(r.t.Context(), 10*time.Minute)
+	ctx, cancel := context.WithTimeout(r.t.Context(), 50*time.Minute)
 	defer cancel()
 	binary := gateway.Built(r.t)
 	args = append([]string{"verify", "--json", "--address", r.g.Admin()}, args...)
