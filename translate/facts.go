@@ -72,6 +72,12 @@ type IndexFacts struct {
 	Apart  []string
 	PartOf string
 
+	// AliasOf are the indices that the alias stands for by which the index was asked
+	// for, sorted, if those that the application knows are several; WriteIndex says
+	// that this one is the alias's.
+	AliasOf    []string
+	WriteIndex bool
+
 	// Routing is that which the alias gives to documents by which the index was
 	// asked for.
 	Routing string

@@ -3,6 +3,7 @@ package cluster
 import (
 	"cmp"
 	"context"
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -181,24 +182,53 @@ func (f *Facts) ask(ctx context.Context, name string) (Index, bool, error) {
 }
 
 // choose takes the write index, else the first by name, out of an answer to
-// GET /{name}.
+// GET /{name}. An index of a further type counts as part of the one that the
+// application knows, and comes behind it.
 func choose(v esapi.Version, name string, answer []byte) (Index, bool) {
 	var chosen gjson.Result
-	concrete := ""
+	concrete, isPart, writes := "", false, false
+	owners := map[string]bool{}
 	gjson.ParseBytes(answer).ForEach(func(key, value gjson.Result) bool {
 		if !value.IsObject() {
 			return true
 		}
-		write := value.Get("aliases." + gjson.Escape(name) + ".is_write_index").Bool()
-		if concrete == "" || write || (key.Str < concrete && !chosen.Get("aliases."+gjson.Escape(name)+".is_write_index").Bool()) {
-			concrete, chosen = key.Str, value
+		owner := ownerOf(v, key.Str, value)
+		owners[cmp.Or(owner, key.Str)] = true
+		write, part := value.Get("aliases."+gjson.Escape(name)+".is_write_index").Bool(), owner != ""
+		better := part == isPart && key.Str < concrete || isPart && !part
+		if concrete == "" || write || better && !writes {
+			concrete, chosen, isPart, writes = key.Str, value, part, write
 		}
 		return true
 	})
 	if concrete == "" {
 		return Index{}, false
 	}
-	return readIndex(v, concrete, chosen), true
+	index := readIndex(v, concrete, chosen)
+	if len(owners) > 1 {
+		index.AliasOf, index.WriteIndex = slices.Sorted(maps.Keys(owners)), writes
+	}
+	return index, true
+}
+
+// ownerOf is the index that the application knows, if this is one of a further
+// type of it.
+func ownerOf(v esapi.Version, name string, o gjson.Result) (owner string) {
+	mappings := o.Get("mappings")
+	if !strings.Contains(mappings.Raw, translate.PartOfField) {
+		return ""
+	}
+	if v.Major >= 8 {
+		owner, _ = partOf(name, mappings.Get("properties"))
+		return owner
+	}
+	mappings.ForEach(func(_, m gjson.Result) bool {
+		if m.IsObject() {
+			owner, _ = partOf(name, m.Get("properties"))
+		}
+		return owner == ""
+	})
+	return owner
 }
 
 // readIndex makes an Index of one member of an answer to GET /{name}.
@@ -261,14 +291,9 @@ func (i *Index) readOwnFields(properties gjson.Result) {
 		return true
 	})
 	slices.Sort(i.Apart)
-	properties.Get(translate.PartOfField).Get("properties").ForEach(func(index, types gjson.Result) bool {
-		i.PartOf = translate.UnescapeType(index.String())
-		types.Get("properties").ForEach(func(name, _ gjson.Result) bool {
-			i.Type = translate.UnescapeType(name.String())
-			return false
-		})
-		return false
-	})
+	if owner, mappingType := partOf(i.Name, properties); owner != "" {
+		i.PartOf, i.Type = owner, mappingType
+	}
 	properties.Get(translate.AllField).Get("properties").ForEach(func(path, entry gjson.Result) bool {
 		if i.InAll == nil {
 			i.InAll = map[string]bool{}
@@ -285,6 +310,19 @@ func (i *Index) readOwnFields(properties gjson.Result) {
 		}
 		return true
 	})
+}
+
+// partOf reads which index this one of a further type belongs to.
+func partOf(name string, properties gjson.Result) (owner, mappingType string) {
+	properties.Get(translate.PartOfField).Get("properties").ForEach(func(index, types gjson.Result) bool {
+		owner = translate.UnescapeType(index.String())
+		types.Get("properties").ForEach(func(name, _ gjson.Result) bool {
+			mappingType = translate.UnescapeType(name.String())
+			return false
+		})
+		return false
+	})
+	return owner, mappingType
 }
 
 // readFields flattens properties and multi-fields. The depth is bounded, as the

@@ -238,3 +238,38 @@ func TestOldIndexOfAType(t *testing.T) {
 		c.Close()
 	}
 }
+
+// TestAliasOfSeveral: an alias stands for several indices if the application knows
+// several: those of further types do not count.
+func TestAliasOfSeveral(t *testing.T) {
+	part := func(index, mappingType string) string {
+		return `{` + translate.PartOfProperty(index, mappingType) + `}`
+	}
+	member := func(alias, properties string) string {
+		return `{"aliases":{"all":` + alias + `},"mappings":{"properties":` + properties + `},"settings":{"index":{}}}`
+	}
+	for answer, want := range map[string]string{
+		`{"shop":` + member(`{}`, `{}`) + `,"shop-order":` + member(`{}`, part("shop", "order")) + `}`:                                    "shop []",
+		`{"shop-order":` + member(`{}`, part("shop", "order")) + `,"shop":` + member(`{}`, `{}`) + `}`:                                    "shop []",
+		`{"b":` + member(`{}`, `{}`) + `,"a":` + member(`{}`, `{}`) + `}`:                                                                 "a [a b]",
+		`{"a-x":` + member(`{}`, part("a", "x")) + `,"c":` + member(`{}`, `{}`) + `,"a":` + member(`{}`, `{}`) + `}`:                      "a [a c]",
+		`{"a":` + member(`{}`, `{}`) + `,"c":` + member(`{"is_write_index":true}`, `{}`) + `,"b":` + member(`{}`, `{}`) + `}`:             "c [a b c] written",
+		`{"c":` + member(`{"is_write_index":true}`, `{}`) + `,"c-x":` + member(`{}`, part("c", "x")) + `,"b":` + member(`{}`, `{}`) + `}`: "c [b c] written",
+	} {
+		c := cluster.New("c", sender(func(r *esapi.Request) (int, string, error) {
+			if r.Path == "/" {
+				return 200, `{"version":{"number":"8.7.1"}}`, nil
+			}
+			return 200, answer, nil
+		}), cluster.Options{})
+		f, _, err := c.Facts().Index(t.Context(), "all")
+		got := fmt.Sprint(f.Name, " ", f.AliasOf)
+		if f.WriteIndex {
+			got += " written"
+		}
+		if err != nil || got != want {
+			t.Errorf("%s: %s, %v; wanted %s", answer, got, err, want)
+		}
+		c.Close()
+	}
+}

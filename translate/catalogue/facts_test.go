@@ -1,6 +1,7 @@
 package catalogue_test
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"path"
@@ -70,10 +71,17 @@ func (f *fakeFacts) addApart(index, mappingType string) {
 }
 
 func (f *fakeFacts) Index(_ context.Context, name string) (translate.IndexFacts, bool, error) {
-	if a := f.aliases[name]; len(a) == 1 || len(a) > 1 && strings.HasPrefix(a[1], a[0]+"-") {
-		name = a[0]
+	var of []string
+	for _, member := range f.aliases[name] {
+		of = append(of, cmp.Or(f.indices[member].PartOf, member))
+	}
+	if slices.Sort(of); of != nil {
+		name = of[0]
 	}
 	index, ok := f.indices[name]
+	if of = slices.Compact(of); len(of) > 1 {
+		index.AliasOf = of
+	}
 	return index, ok, nil
 }
 

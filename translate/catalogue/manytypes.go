@@ -183,6 +183,17 @@ func place(x *Exchange, index, t, id, routing, parent string, writes bool) (*pla
 	return p, nil
 }
 
+// oneOfAlias refuses a document by an alias of several indices, as the client's
+// version does. One that has a write index, on a newer version, is written by.
+func oneOfAlias(x *Exchange, index string, writes bool) error {
+	f, err := sharedFacts(x, index)
+	if err != nil || f == nil || f.AliasOf == nil || writes && f.WriteIndex {
+		return err
+	}
+	return esapi.IllegalArgument("Alias [" + index + "] has more than one indices associated with it [[" + strings.Join(f.AliasOf, ", ") +
+		"]], can't execute a single index op")
+}
+
 // clusterType is the type that the document has in its index on the cluster.
 func (p *placed) clusterType() string {
 	if len(p.Apart) > 0 {
@@ -212,6 +223,9 @@ func shareDocument(x *Exchange, _ *Node) error {
 		return nil
 	}
 	writes := slices.Contains(writeAPIs, x.Asked.API)
+	if err := oneOfAlias(x, x.Endpoint.Index, writes || x.Asked.API == "delete"); err != nil {
+		return err
+	}
 	p, err := place(x, x.Endpoint.Index, x.Endpoint.Type, x.Endpoint.ID, x.Params.Get("routing"), x.Params.Get("parent"), writes)
 	if err == nil && p == nil {
 		x.Endpoint.Index, err = withoutAlias(x, x.Endpoint.Index)
@@ -354,6 +368,9 @@ func shareBulkItem(x *Exchange, n *Node) error {
 	t := orElse(n.Get("_type").String(), x.Asked.Type)
 	index, id := itemIndex(x, n), n.Get("_id").String()
 	routing, parent := firstOf(n, "routing", "_routing"), firstOf(n, "parent", "_parent")
+	if err := oneOfAlias(x, index, true); err != nil {
+		return err // 5.x refuses the whole bulk
+	}
 	p, err := place(x, index, t, id, orElse(routing, x.Params.Get("routing")), parent, n.Name() != "delete")
 	if failure, ok := err.(*esapi.Error); ok {
 		if f, _ := sharedFacts(x, index); f != nil {
@@ -419,7 +436,7 @@ func setRouting(n *Node, routing string) {
 func shareIDs(x *Exchange, n *Node) error {
 	ids := n.Get("ids")
 	f, err := sharedFacts(x, x.Endpoint.Index)
-	if err != nil || f == nil || !several(f) || !ids.IsArray() {
+	if err != nil || f == nil || !several(f) || f.AliasOf != nil || !ids.IsArray() {
 		return err
 	}
 	types := []string{x.Asked.Type}
@@ -466,7 +483,11 @@ func shareMgetItem(x *Exchange, n *Node) error {
 	}
 	t := orElse(n.Get("_type").String(), x.Asked.Type)
 	index, id := itemIndex(x, n), n.Get("_id").String()
-	p, err := place(x, index, t, id, orElse(firstOf(n, "routing", "_routing"), x.Params.Get("routing")), firstOf(n, "parent", "_parent"), false)
+	var p *placed
+	err := oneOfAlias(x, index, false)
+	if err == nil {
+		p, err = place(x, index, t, id, orElse(firstOf(n, "routing", "_routing"), x.Params.Get("routing")), firstOf(n, "parent", "_parent"), false)
+	}
 	if failure, ok := err.(*esapi.Error); ok {
 		mgetItemsOf(x).answer(`{"_index":` + translate.Quote(index) + `,"_type":` + translate.Quote(t) + `,"_id":` + translate.Quote(id) +
 			`,"error":` + gjson.Get(errorBody(failure.Status, "illegal_argument_exception", failure.Reason), "error").Raw + `}`)
@@ -498,7 +519,17 @@ func sharePointer(indexKey, typeKey, idKey string) func(*Exchange, *Node) error 
 		if x.Types() == translate.RefuseTypes || !n.IsObject() || t == "" || !n.Has(idKey) {
 			return nil
 		}
-		p, err := place(x, orElse(n.Get(indexKey).String(), x.Searched()), t, n.Get(idKey).String(), firstOf(n, "routing", "_routing"),
+		index := n.Get(indexKey).String()
+		if err := oneOfAlias(x, index, false); err != nil {
+			return err
+		}
+		if index == "" {
+			index = x.Searched()
+			if f, err := sharedFacts(x, index); err != nil || f != nil && f.AliasOf != nil {
+				return err // it is the document of each index
+			}
+		}
+		p, err := place(x, index, t, n.Get(idKey).String(), firstOf(n, "routing", "_routing"),
 			firstOf(n, "parent", "_parent"), false)
 		if err != nil || p == nil || p.asked == p.Type {
 			return err
