@@ -26,11 +26,13 @@ const (
 // Fields of our own in the mapping of an index that holds several types. They are
 // no _meta, which an application replaces as a whole when it writes its own.
 const (
-	// ApartField is an object in the mapping alone: it has a member for each type
-	// that has an index of its own.
+	// ApartField is an object in the mapping alone: it has a member for the index,
+	// and that one for each type that has an index of its own. A copy of the index
+	// by another name has no part in these.
 	ApartField = "esperanto_split"
 	// PartOfField is one in the mapping of such an index: it has a member for the
-	// index that the application knows, and that one for the type.
+	// index that the application knows, and that one for the type. A copy by another
+	// name is no part of that index.
 	PartOfField = "esperanto_split_of"
 
 	// TypeField is a keyword that documents of further types have.
@@ -208,15 +210,15 @@ func OwnProperties(further []string, parents map[string]string) string {
 
 // ApartProperty is the member of a mapping's properties that says that a type of
 // the index has one of its own.
-func ApartProperty(mappingType string) string {
-	return Quote(ApartField) + `:{"properties":{` + Quote(EscapeType(mappingType)) + `:{"type":"object"}}}`
+func ApartProperty(index, mappingType string) string { return markOf(ApartField, index, mappingType) }
+
+func markOf(field, index, mappingType string) string {
+	return Quote(field) + `:{"properties":{` + Quote(EscapeType(index)) + `:{"properties":{` + Quote(EscapeType(mappingType)) + `:{"type":"object"}}}}}`
 }
 
 // PartOfProperty is the member of the properties of a type's own index that says
 // whose it is.
-func PartOfProperty(index, mappingType string) string {
-	return Quote(PartOfField) + `:{"properties":{` + Quote(EscapeType(index)) + `:{"properties":{` + Quote(EscapeType(mappingType)) + `:{"type":"object"}}}}}`
-}
+func PartOfProperty(index, mappingType string) string { return markOf(PartOfField, index, mappingType) }
 
 // EscapeType writes a type's name as a field's, in which a dot would part.
 func EscapeType(mappingType string) string {

@@ -286,7 +286,8 @@ func (i *Index) readOwnFields(properties gjson.Result) {
 		return true
 	})
 	slices.Sort(i.Further)
-	properties.Get(translate.ApartField).Get("properties").ForEach(func(name, _ gjson.Result) bool {
+	marks := properties.Get(translate.ApartField).Get("properties")
+	marks.Get(gjson.Escape(translate.EscapeType(i.Name))).Get("properties").ForEach(func(name, _ gjson.Result) bool {
 		i.Apart = append(i.Apart, translate.UnescapeType(name.String()))
 		return true
 	})
@@ -312,7 +313,8 @@ func (i *Index) readOwnFields(properties gjson.Result) {
 	})
 }
 
-// partOf reads which index this one of a further type belongs to.
+// partOf reads which index this one of a further type belongs to. A copy by
+// another name, such as a snapshot that was restored beside it, belongs to none.
 func partOf(name string, properties gjson.Result) (owner, mappingType string) {
 	properties.Get(translate.PartOfField).Get("properties").ForEach(func(index, types gjson.Result) bool {
 		owner = translate.UnescapeType(index.String())
@@ -322,6 +324,9 @@ func partOf(name string, properties gjson.Result) (owner, mappingType string) {
 		})
 		return false
 	})
+	if name != translate.ApartIndex(owner, mappingType) {
+		return "", ""
+	}
 	return owner, mappingType
 }
 

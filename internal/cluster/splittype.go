@@ -44,7 +44,7 @@ func (f *Facts) splitType(ctx context.Context, known Index, mappingType string) 
 			return err
 		}
 	}
-	return f.putOwn(ctx, known, translate.ApartProperty(mappingType))
+	return f.putOwn(ctx, known, translate.ApartProperty(known.Name, mappingType))
 }
 
 // checkLeftOver refuses a type's own index that has documents though the index that

@@ -273,3 +273,36 @@ func TestAliasOfSeveral(t *testing.T) {
 		c.Close()
 	}
 }
+
+// TestCopiesAreNoParts: what is copied with its mapping under another name is an
+// index of one type, neither a part nor a whole.
+func TestCopiesAreNoParts(t *testing.T) {
+	behind := &someIndices{version: "8.7.1", indices: map[string]string{
+		"shop":    `{"aliases":{},"mappings":{"_meta":{"esperanto":{"type":"book"}}},"settings":{"index":{}}}`,
+		"shop.v1": `{"aliases":{},"mappings":{"_meta":{"esperanto":{"type":"book"}}},"settings":{"index":{}}}`,
+	}}
+	c := cluster.New("c", sender(behind.answer), cluster.Options{})
+	defer c.Close()
+	for _, index := range []string{"shop", "shop.v1"} {
+		if _, _, err := c.Facts().AddType(t.Context(), index, "order", translate.SplitTypes); err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range []string{index, index + "-order"} {
+			behind.indices["old_"+name] = behind.indices[name]
+		}
+	}
+	for name, want := range map[string]string{
+		"shop": "book [order] ", "shop-order": "order [] shop", "shop.v1": "book [order] ", "shop.v1-order": "order [] shop.v1",
+		"old_shop": "book [] ", "old_shop-order": "order [] ", "old_shop.v1": "book [] ", "old_shop.v1-order": "order [] ",
+	} {
+		f, _, err := c.Facts().Index(t.Context(), name)
+		if got := fmt.Sprint(f.Type, " ", f.Apart, " ", f.PartOf); err != nil || got != want {
+			t.Errorf("%s is %q, %v; wanted %q", name, got, err, want)
+		}
+	}
+	_, _, err := c.Facts().AddType(t.Context(), "old_shop", "order", translate.SplitTypes)
+	var refused *esapi.Error
+	if !errors.As(err, &refused) || !strings.Contains(refused.Reason, "holds something else") {
+		t.Errorf("a type of the copy: %v", err)
+	}
+}
