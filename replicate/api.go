@@ -139,5 +139,6 @@ type DeadLetter struct {
 	Routing string    `json:"routing,omitempty"`
 	Version int64     `json:"version,omitempty"`
 	Reason  string    `json:"reason"`
+	Closed  bool      `json:"closed,omitempty"` // the master's index is: it is retried by itself when it is open
 	Time    time.Time `json:"time"`
 }

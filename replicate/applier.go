@@ -22,6 +22,7 @@ type applier struct {
 	paused   bool
 	resumed  chan struct{} // closed when paused ends
 	progress chan struct{} // closed and exchanged at each commit
+	opened   chan struct{} // an index may have been opened; capacity 1
 	reason   string        // why it does not get on
 	lastErr  string
 	errTime  time.Time
@@ -34,6 +35,7 @@ func newApplier(r *Replicator) *applier {
 		workers:  map[int32]*worker{},
 		progress: make(chan struct{}),
 		resumed:  make(chan struct{}),
+		opened:   make(chan struct{}, 1),
 	}
 	a.dead.table, a.dead.keys = r.cfg.Journal.Table("dead"), map[string]bool{}
 	s, t := r.cfg.Source, r.cfg.Target

@@ -233,7 +233,9 @@ func (p *pair) judge(ctx context.Context, rejected []rejection) (dead int, err e
 		for i, m := range masters {
 			reason := rejected[start+i].reason
 			if m.Unreadable != "" {
-				if err := p.a.bury(ctx, p.letter(rejected[start+i].doc, reason+"; "+m.Unreadable)); err != nil {
+				letter := p.letter(rejected[start+i].doc, reason+"; "+m.Unreadable)
+				letter.Closed = m.Closed
+				if err := p.a.bury(ctx, letter); err != nil {
 					return dead, err
 				}
 				dead++
@@ -275,7 +277,7 @@ func (p *pair) judge(ctx context.Context, rejected []rejection) (dead int, err e
 // letter makes a dead letter of a document.
 func (p *pair) letter(d cluster.Doc, reason string) DeadLetter {
 	return DeadLetter{Cluster: p.to.Name(), From: p.from.Name(), Index: d.Index, Type: d.Type, ID: d.ID, Routing: d.Routing,
-		Version: d.Version, Reason: reason}
+		Version: d.Version, Reason: reason, Closed: d.Closed}
 }
 
 func indicesOf(docs []cluster.Doc) []string {

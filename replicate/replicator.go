@@ -204,6 +204,7 @@ func (r *Replicator) begin(ctx context.Context, state epoch.State) {
 	r.run(func() { r.applier.restoreMemory(ctx) })
 	if !r.cfg.NoApply {
 		r.run(func() { r.applier.run(ctx) })
+		r.run(func() { r.applier.retryOpened(ctx) })
 		r.run(func() { r.jobs.goOn(ctx) })
 		r.run(func() { r.resyncs.run(ctx) })
 	}

@@ -112,7 +112,9 @@ func (p *pair) applyIndex(ctx context.Context, name string, deleted bool) (probl
 	if problem, err = p.applyAliases(ctx, []string{name}); problem != nil || err != nil {
 		return problem, err
 	}
-	return p.applyOpen(ctx, name, false)
+	problem, err = p.applyOpen(ctx, name, false)
+	p.a.indexOpened()
+	return problem, err
 }
 
 // deleteIndex deletes an index of the follower, and the dead letters of its

@@ -2,12 +2,14 @@ package replicate
 
 import (
 	"context"
+	"errors"
 	"sync/atomic"
 	"testing"
 
 	"github.com/tidwall/gjson"
 
 	"github.com/esperanto-es/esperanto/internal/esapi"
+	"github.com/esperanto-es/esperanto/internal/estest"
 )
 
 // A template that a 5.x or 6.x application puts while the master has no types
@@ -77,3 +79,30 @@ func (g *rig) moveTo(name string) {
 type sends func(context.Context, *esapi.Request) (*esapi.Response, error)
 
 func (f sends) Send(ctx context.Context, r *esapi.Request) (*esapi.Response, error) { return f(ctx, r) }
+
+// What has to be read back of an index that is closed at the master is retried when it
+// is opened.
+func TestClosedIndexIsReadBackWhenItIsOpen(t *testing.T) {
+	g := newRig(t, v717, v87)
+	g.must("PUT", "/books/_doc/1", `{"n":1}`)
+	g.equal()
+	g.a.Faults(only("PUT", "/books/_doc/1", estest.Fault{After: errors.New("lost")}))
+	g.send("PUT", "/books/_doc/1", `{"n":2}`)
+	g.a.Faults(nil)
+	closed := func() bool {
+		letters, err := g.r.DeadLetters(context.Background(), "", 0)
+		return err == nil && len(letters) == 1 && letters[0].Closed
+	}
+	g.must("POST", "/books/_close", "")
+	wait(t, closed)
+	g.restart()
+	g.r.applier.indexOpened()
+	g.must("PUT", "/orders/_doc/1", `{"n":2}`)
+	g.drained()
+	if !closed() {
+		t.Error("it was retried too early")
+	}
+	g.must("POST", "/books/_open", "")
+	wait(t, func() bool { return g.r.applier.dead.count() == 0 })
+	g.equal()
+}

@@ -33,6 +33,7 @@ type Doc struct {
 	// is well: its index is closed, or it is not JSON. Nothing else is known of
 	// it then.
 	Unreadable string
+	Closed     bool // its index is
 
 	// Again lets WriteExternal overwrite the same version (external_gte).
 	Again bool
@@ -131,7 +132,7 @@ func (c *Cluster) readDocs(ids []DocID, answer []byte) ([]Doc, error) {
 			case "index_not_found_exception", "type_missing_exception":
 			case "routing_missing_exception": // nothing can have been written without it
 			case "index_closed_exception":
-				docs = append(docs, Doc{DocID: want, Unreadable: c.name + ": " + typ + ": " + text})
+				docs = append(docs, Doc{DocID: want, Unreadable: c.name + ": " + typ + ": " + text, Closed: true})
 				return true
 			default:
 				err = fmt.Errorf("%s: _mget of %s/%s: %s: %s", c.name, want.Index, want.ID, typ, text)

@@ -410,6 +410,9 @@ func (c *Cluster) read(name, id, routing string, source bool) []byte {
 		return encode(map[string]any{"_index": name, "_id": id, "error": failure{404, "index_not_found_exception", "no such index [" + name + "]"}.object()})
 	}
 	i := found[0]
+	if i.closed {
+		return encode(map[string]any{"_index": i.name, "_id": id, "error": failure{400, "index_closed_exception", "closed"}.object()})
+	}
 	if r := i.aliases[name].IndexRouting; r != "" {
 		routing = r
 	}
