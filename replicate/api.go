@@ -33,6 +33,11 @@ type Status struct {
 	Counters         Counts  `json:"counters"`
 	ConfiguredReason string  `json:"configured_master_pending,omitempty"` // why the master is not the configured one yet
 
+	// BothWays is the cluster whose document counts of two of one version, and Remembered
+	// how many documents wait until the follower forgets that they were deleted.
+	BothWays   string `json:"both_ways,omitempty"`
+	Remembered int64  `json:"documents_waiting,omitempty"`
+
 	NextSteps []string `json:"next_steps"`
 }
 

@@ -16,6 +16,7 @@ type applier struct {
 	r     *Replicator
 	pairs map[string]*pair // by the name of the cluster that effects come from
 	dead  deadLetters
+	waits *waits // with both_ways
 
 	mu       sync.Mutex
 	workers  map[int32]*worker
@@ -38,6 +39,9 @@ func newApplier(r *Replicator) *applier {
 		opened:   make(chan struct{}, 1),
 	}
 	a.dead.table, a.dead.keys = r.cfg.Journal.Table("dead"), map[string]bool{}
+	if r.bothWays() {
+		a.waits = newWaits(a)
+	}
 	s, t := r.cfg.Source, r.cfg.Target
 	a.pairs = map[string]*pair{
 		s.Name(): newPair(a, s, t),

@@ -240,15 +240,20 @@ func (b *backfill) memory(ctx context.Context, name string) (time.Duration, erro
 		if err != nil {
 			return 0, err
 		}
-		gc := defaultGC
-		if raw, ok := settings["gc_deletes"]; ok {
-			gc = timeValue(gjson.Parse(raw).String())
-		}
+		gc := gcDeletes(settings)
 		if least < 0 || gc < least {
 			least = gc
 		}
 	}
 	return least, nil
+}
+
+// gcDeletes is how long an index of such settings remembers deletions.
+func gcDeletes(settings map[string]string) time.Duration {
+	if raw, ok := settings["gc_deletes"]; ok {
+		return timeValue(gjson.Parse(raw).String())
+	}
+	return defaultGC
 }
 
 // timeValue reads a time as Elasticsearch writes it; what is none is no time.

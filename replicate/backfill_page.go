@@ -197,6 +197,9 @@ func (b *backfill) lookAgain(ctx context.Context, t *batch) error {
 		}
 	}
 	b.count(t.t, BackfillTally{Again: int64(len(masters))})
+	if b.p.bothWays() {
+		return b.p.settleCopied(ctx, differ, t.doubt)
+	}
 	return b.p.equalise(ctx, differ)
 }
 

@@ -29,6 +29,9 @@ func (c *capture) bulk(ctx context.Context, req *esapi.Request, e esapi.Endpoint
 	if len(writes) == 0 {
 		return c.next.Send(ctx, req) // the cluster says what is wrong with it
 	}
+	if err := c.bothWaysVersions(writes...); err != nil {
+		return nil, err
+	}
 	docs := make([]recordDoc, len(writes))
 	for i := range writes {
 		docs[i] = writes[i].doc

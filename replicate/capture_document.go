@@ -45,6 +45,9 @@ func (c *capture) document(ctx context.Context, req *esapi.Request, e esapi.Endp
 	}
 	w.versionType(req.Params.Get("version_type"))
 	w.follow()
+	if err := c.bothWaysVersions(w); err != nil {
+		return nil, err
+	}
 	if w.op == "update" {
 		askForSource(req, &w)
 	}

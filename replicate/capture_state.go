@@ -55,6 +55,7 @@ func (c *capture) state(ctx context.Context, req *esapi.Request, e esapi.Endpoin
 	if len(things) == 0 {
 		return c.next.Send(ctx, req) // nothing is touched; the cluster words the answer
 	}
+	c.meet(ctx, things)
 	refs := make([]asked, len(things))
 	for i := range things {
 		refs[i] = asked{things[i].stateRef, things[i].uuid}

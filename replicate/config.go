@@ -51,6 +51,11 @@ type Config struct {
 	// none has been there before.
 	NoCapture, NoApply, BeginPaused bool
 
+	// BothWays says that the other cluster is written too, by another gateway that
+	// replicates to this one's master, and names the cluster whose document counts
+	// if both have written the same version of it. "": nobody else writes there.
+	BothWays string
+
 	// WriteTimeout bounds a write at the master, also when its client is gone.
 	// If zero, 1 minute.
 	WriteTimeout time.Duration
@@ -148,6 +153,9 @@ func (c Config) validate() error {
 		return errors.New("replicate: no journal")
 	}
 	if err := c.validateRoles(); err != nil {
+		return err
+	}
+	if err := c.validateBothWays(); err != nil {
 		return err
 	}
 	if c.AcceptDown && c.OwedFile == "" {

@@ -74,6 +74,16 @@ func (a *applier) applyStateOf(ctx context.Context, rec *record) error {
 	p, late := a.course(rec.From, rec.Epoch)
 	// An index that was deleted late at a former master is still the master's.
 	deleted := rec.Deleted && !late
+	if deleted && rec.What == whatIndex && p.bothWays() {
+		err := a.persist(ctx, func() error {
+			kept, err := p.survives(ctx, rec.Name, rec.at)
+			deleted = !kept
+			return err
+		})
+		if err != nil {
+			return err
+		}
+	}
 	if err := a.applyState(ctx, p.from.Name(), stateRef{rec.What, rec.Name}, deleted); err != nil || !late || !rec.Deleted || rec.What != whatIndex {
 		return err
 	}

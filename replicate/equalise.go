@@ -19,6 +19,9 @@ import (
 // are made equal, and those that are another document of the same version: the
 // follower has that if it was the master of a document that was rejected here.
 func (p *pair) compare(ctx context.Context, docs []cluster.Doc) error {
+	if p.bothWays() {
+		return p.refused(ctx, docs)
+	}
 	for start := 0; start < len(docs); start += p.a.r.cfg.BatchDocs {
 		wrote := docs[start:min(start+p.a.r.cfg.BatchDocs, len(docs))]
 		chunk := make([]cluster.DocID, len(wrote))
@@ -56,6 +59,9 @@ func (p *pair) compare(ctx context.Context, docs []cluster.Doc) error {
 // equalise reads documents from both clusters and makes the follower's what the
 // master's are.
 func (p *pair) equalise(ctx context.Context, ids []cluster.DocID) error {
+	if p.bothWays() {
+		return p.settle(ctx, ids)
+	}
 	for start := 0; start < len(ids); start += readChunk {
 		if err := p.equaliseChunk(ctx, ids[start:min(start+readChunk, len(ids))]); err != nil {
 			return err
@@ -144,6 +150,9 @@ const forceWait = 10 * time.Second
 
 // equaliseOne makes one document equal whatever it takes.
 func (p *pair) equaliseOne(ctx context.Context, id cluster.DocID) error {
+	if p.bothWays() {
+		return p.settle(ctx, []cluster.DocID{id})
+	}
 	return p.force(ctx, []cluster.DocID{id})
 }
 

@@ -222,6 +222,9 @@ func (x *indices) carryIndex(ctx context.Context, index indexState) (problem, er
 		return nil, err
 	}
 	if !exists {
+		if err := x.a.pairs[x.from.Name()].unmeet(ctx, stateRef{whatIndex, index.name}); err != nil {
+			return nil, err
+		}
 		problem, err = s.createIndex(ctx, index)
 		if err != nil || !isAlreadyExists(problem) {
 			return problem, err

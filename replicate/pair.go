@@ -19,7 +19,8 @@ type pair struct {
 	from, to *cluster.Cluster
 	indices  *indices
 
-	memory memory
+	memory   memory
+	memories memories // with both_ways
 
 	// forcing orders what takes more than one request to one document, so that
 	// no two workers do it to the same one.
@@ -38,6 +39,9 @@ const readChunk = 100
 // again; then the error says why. Changes that the follower rejects for good
 // become dead letters.
 func (p *pair) apply(ctx context.Context, changes []change) (left []change, err error) {
+	if p.bothWays() {
+		return p.applyBothWays(ctx, changes)
+	}
 	changes, err = p.readBack(ctx, changes)
 	if err != nil {
 		return changes, err
@@ -140,6 +144,11 @@ type written struct {
 func (p *pair) write(ctx context.Context, docs []cluster.Doc) (w written, err error) {
 	if err := p.a.r.mayApply(p.to); err != nil {
 		return written{}, err
+	}
+	if p.bothWays() {
+		for i := range docs {
+			docs[i].Again = p.counts()
+		}
 	}
 	results, err := p.to.WriteExternal(ctx, docs)
 	if err != nil {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"time"
 
 	"github.com/tidwall/gjson"
 
@@ -58,6 +59,8 @@ type record struct {
 	// Source is the document, raw. It stands last in the record and is not run
 	// through encoding/json, which would change its bytes.
 	Source []byte `json:"-"`
+
+	at time.Time // when it was journaled, once it was read back
 }
 
 // A recordDoc says which document an intent is about. Index is the name as

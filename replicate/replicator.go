@@ -180,6 +180,9 @@ func (r *Replicator) readControl(ctx context.Context) (epoch.State, error) {
 	if r.clusterNamed(state.Master) == nil {
 		return state, foreignMaster(r, state)
 	}
+	if err := r.stays(state.Master); err != nil {
+		return state, err
+	}
 	if err := r.applier.load(ctx, state.Applier == "paused"); err != nil {
 		return state, fmt.Errorf("reading the dead letters: %w", err)
 	}
@@ -206,6 +209,9 @@ func (r *Replicator) begin(ctx context.Context, state epoch.State) {
 		r.run(func() { r.applier.run(ctx) })
 		r.run(func() { r.applier.retryOpened(ctx) })
 		r.run(func() { r.jobs.goOn(ctx) })
+		if r.bothWays() {
+			r.run(func() { r.applier.waits.run(ctx) })
+		}
 		r.run(func() { r.resyncs.run(ctx) })
 	}
 	if r.owed != nil {

@@ -351,7 +351,7 @@ func (s *resync) removeExtra(ctx context.Context, index string) error {
 				extra = append(extra, ids[i])
 			}
 		}
-		if err := s.p.equalise(ctx, extra); err != nil {
+		if err := s.p.equalise(ctx, extra); err != nil || s.p.bothWays() { // then only what the master remembers to have deleted
 			return err
 		}
 		s.mu.Lock()

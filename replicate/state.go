@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/tidwall/gjson"
 	"github.com/tidwall/sjson"
@@ -86,6 +87,11 @@ func (p *pair) applyState(ctx context.Context, ref stateRef, deleted bool) (prob
 // the master's may be another one of that name by now.
 func (p *pair) applyIndex(ctx context.Context, name string, deleted bool) (problem, err error) {
 	if deleted {
+		if kept, err := p.survives(ctx, name, p.a.r.cfg.Now()); err != nil {
+			return nil, err
+		} else if kept {
+			return p.applyIndex(ctx, name, false)
+		}
 		if problem, err = p.deleteIndex(ctx, name); problem != nil || err != nil {
 			return problem, err
 		}
@@ -96,6 +102,8 @@ func (p *pair) applyIndex(ctx context.Context, name string, deleted bool) (probl
 	}
 	problem = problems[name]
 	switch {
+	case errors.Is(problem, errNoIndex) && p.bothWays():
+		return nil, nil // what has deleted it at the master deletes it here
 	case errors.Is(problem, errNoIndex) && !deleted:
 		return p.deleteIndex(ctx, name)
 	case errors.Is(problem, errNoIndex):
@@ -139,6 +147,9 @@ func (p *pair) deleteIndex(ctx context.Context, name string) (problem, err error
 		}
 		return nil, failed
 	}
+	if err := p.unmeet(ctx, stateRef{whatIndex, name}); err != nil {
+		return nil, err
+	}
 	return nil, p.a.dead.dropIndex(ctx, p.to.Name(), name)
 }
 
@@ -163,7 +174,10 @@ func (p *pair) applyOpen(ctx context.Context, name string, first bool) (problem,
 		return nil, err
 	}
 	have, err := openState(ctx, p.to, name)
-	if err != nil || want == have || want == "" {
+	if err != nil || want == "" || have == "" {
+		return nil, err
+	}
+	if want, err = p.ownOpen(ctx, name, want, have); err != nil || want == have {
 		return nil, err
 	}
 	action := "_close"
@@ -181,7 +195,10 @@ func (p *pair) applyOpen(ctx context.Context, name string, first bool) (problem,
 	if failed != nil && !permanent(status, "") {
 		return nil, failed
 	}
-	return failed, nil
+	if failed == nil {
+		err = p.metOpen(ctx, name, want, want)
+	}
+	return failed, err
 }
 
 // resettable are the groups of settings that an application may take back, so
@@ -198,6 +215,10 @@ func (p *pair) applySettings(ctx context.Context, name string) (problem, err err
 	}
 	have, err := settingsOf(ctx, p.to, name)
 	if err != nil {
+		return nil, err
+	}
+	mine := want
+	if want, err = p.own(ctx, partSettings, name, mine, have); err != nil {
 		return nil, err
 	}
 	s, err := newScribe(ctx, p.a.r.cfg, p.from, p.to, "")
@@ -226,7 +247,7 @@ func (p *pair) applySettings(ctx context.Context, name string) (problem, err err
 			}
 		}
 	}
-	return nil, nil
+	return nil, p.metSettings(ctx, name, mine)
 }
 
 func hasAnyPrefix(s string, prefixes []string) bool {
@@ -278,6 +299,10 @@ func (p *pair) applyAliases(ctx context.Context, names []string) (problem, err e
 	if err != nil {
 		return nil, err
 	}
+	mine := want
+	if want, err = p.ownAliases(ctx, there, mine, have); err != nil {
+		return nil, err
+	}
 	if more, err := p.sharing(ctx, there, want, have); err != nil {
 		return nil, err
 	} else if len(more) > 0 {
@@ -285,7 +310,7 @@ func (p *pair) applyAliases(ctx context.Context, names []string) (problem, err e
 	}
 	actions := aliasChanges(there, want, have)
 	if len(actions) == 0 {
-		return nil, nil
+		return nil, p.metAliases(ctx, there, mine)
 	}
 	s, err := newScribe(ctx, p.a.r.cfg, p.from, p.to, "")
 	if err != nil {
@@ -299,6 +324,9 @@ func (p *pair) applyAliases(ctx context.Context, names []string) (problem, err e
 		_, _, _, err = s.do(ctx, http.MethodPost, "/_aliases", []byte(`{"actions":[`+strings.Join(actions, ",")+`]}`))
 	}
 	p.to.Facts().Forget(there...)
+	if problem == nil && err == nil {
+		err = p.metAliases(ctx, there, mine)
+	}
 	return problem, err
 }
 
@@ -395,6 +423,10 @@ func (p *pair) applyNamed(ctx context.Context, ref stateRef) (problem, err error
 	if ref.What == whatTemplate {
 		typ = gjson.Get(body, "mappings._meta.esperanto.type").String()
 	}
+	may, carried, err := p.ownNamed(ctx, ref, body)
+	if err != nil || !may {
+		return nil, err
+	}
 	s, err := newScribe(ctx, p.a.r.cfg, p.from, p.to, typ)
 	if err != nil {
 		return nil, err
@@ -404,6 +436,9 @@ func (p *pair) applyNamed(ctx context.Context, ref stateRef) (problem, err error
 		if status == http.StatusNotFound {
 			problem = nil
 		}
+		if problem == nil && err == nil {
+			err = carried()
+		}
 		return problem, err
 	}
 	target := statePath(ref.What, ref.Name)
@@ -411,7 +446,9 @@ func (p *pair) applyNamed(ctx context.Context, ref stateRef) (problem, err error
 		body, _ = sjson.SetRaw(body, "mappings", s.mappings(indexState{mappings: gjson.Get(body, "mappings")}))
 		target += s.typeParam()
 	}
-	_, _, problem, err = s.do(ctx, http.MethodPut, target, []byte(body))
+	if _, _, problem, err = s.do(ctx, http.MethodPut, target, []byte(body)); problem == nil && err == nil {
+		err = carried()
+	}
 	return problem, err
 }
 
@@ -459,7 +496,7 @@ func (a *applier) resolve(ctx context.Context, intents []*record) error {
 			if late {
 				ref.UUID = "" // it is of another cluster
 			}
-			if err := a.resolveState(ctx, p, ref, in.ID+"/"+strconv.Itoa(i)); err != nil {
+			if err := a.resolveState(ctx, p, ref, in.ID+"/"+strconv.Itoa(i), in.at); err != nil {
 				return err
 			}
 		}
@@ -492,22 +529,27 @@ func (a *applier) resolve(ctx context.Context, intents []*record) error {
 
 // resolveState carries over what a write with an unknown outcome may have changed of
 // the state. key is where a wish is kept that comes of it.
-func (a *applier) resolveState(ctx context.Context, p *pair, ref asked, key string) error {
+func (a *applier) resolveState(ctx context.Context, p *pair, ref asked, key string, at time.Time) error {
 	if ref.What == whatResync {
 		return a.resyncWanted(ctx, p.from.Name(), key, ref.Name)
 	}
-	another := false
+	another, deleted := false, false
 	if ref.UUID != "" {
 		err := a.persist(ctx, func() error {
 			uuid, err := uuidOf(ctx, p.from, ref.Name)
 			another = uuid != "" && uuid != ref.UUID
+			if deleted = another; err == nil && uuid == "" && p.bothWays() {
+				var kept bool
+				kept, err = p.survives(ctx, ref.Name, at)
+				deleted = !kept
+			}
 			return err
 		})
 		if err != nil {
 			return err
 		}
 	}
-	if err := a.applyState(ctx, p.from.Name(), ref.stateRef, another); err != nil || !another {
+	if err := a.applyState(ctx, p.from.Name(), ref.stateRef, deleted); err != nil || !another {
 		return err
 	}
 	// It was deleted and made again, and documents of the new one may have been

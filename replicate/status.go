@@ -50,6 +50,7 @@ func (r *Replicator) Status(ctx context.Context) Status {
 	}
 	s.DeadLetters = int64(r.applier.dead.count())
 	s.Applier = r.applierStatus()
+	s.BothWays, s.Remembered = r.cfg.BothWays, r.applier.waits.count()
 	r.partitionStates(ctx, &s)
 	r.elsewhere(&s)
 	r.backfillState(ctx, &s)

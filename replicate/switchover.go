@@ -64,6 +64,9 @@ func (r *Replicator) switchover(ctx context.Context, req SwitchRequest, also fun
 		}
 		return SwitchResult{Master: req.Master, Epoch: now.epoch}, nil
 	}
+	if r.bothWays() {
+		return SwitchResult{}, errBothWays
+	}
 	if err := r.mayswitch(ctx, now); err != nil {
 		return SwitchResult{}, err
 	}

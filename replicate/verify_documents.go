@@ -251,12 +251,13 @@ func (v *verification) judge(l *look) *Mismatch {
 	case !master.Found:
 		return nil // judgeExtra tells
 	case !f.Found:
-		m.Kind, m.Why = KindMissing, fmt.Sprintf("the master has version %d", master.Version)
+		m.Kind, m.Why = KindMissing, fmt.Sprintf("the master has version %d", master.Version)+v.p.otherWay(l)
 	default:
 		m.Kind, m.Why = KindDifferent, difference(master, f)
 		if m.Why == "" {
 			return nil
 		}
+		m.Why += v.p.otherWay(l)
 	}
 	return m
 }
@@ -273,7 +274,7 @@ func (v *verification) judgeExtra(l *look) *Mismatch {
 		return nil // judge tells
 	}
 	m := mismatchOf(l.id)
-	m.Kind, m.Why = KindExtra, fmt.Sprintf("the master does not have it, the follower has version %d", f.Version)
+	m.Kind, m.Why = KindExtra, fmt.Sprintf("the master does not have it, the follower has version %d", f.Version)+v.p.otherWay(l)
 	return m
 }
 

@@ -68,6 +68,9 @@ func (v *verification) state(ctx context.Context, name string) error {
 					return nil // it is not deleted: it may belong to somebody else
 				}
 			}
+			if err := v.p.unmeet(ctx, stateRef{whatIndex, name}); err != nil {
+				return err
+			}
 			problem, err := v.p.applyState(ctx, stateRef{whatIndex, name}, false)
 			v.r.log.Info("the state of an index was repaired", "index", name, "cluster", v.p.to.Name(), "problem", problem)
 			return err
@@ -449,6 +452,9 @@ func (v *verification) definitions(ctx context.Context) error {
 		err := v.sureOf(ctx,
 			func() ([]Mismatch, error) { return v.definition(ctx, ref, expected) },
 			func([]Mismatch) error {
+				if err := v.p.unmeet(ctx, ref); err != nil {
+					return err
+				}
 				_, err := v.p.applyState(ctx, ref, false)
 				return err
 			})

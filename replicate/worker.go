@@ -54,7 +54,8 @@ type openIntent struct {
 // A change is an effect on its way to the follower.
 type change struct {
 	cluster.Doc
-	read bool // what it is has to be read from the master
+	read bool      // what it is has to be read from the master
+	at   time.Time // when it was journaled, for both_ways
 }
 
 const (
@@ -135,6 +136,7 @@ func (w *worker) handle(e *journal.Entry) error {
 		w.next = e.Offset + 1
 		return err
 	}
+	rec.at = e.Time
 	switch rec.Kind {
 	case kindIntent:
 		o := &openIntent{rec: rec, offset: e.Offset, time: e.Time, seen: w.a.r.cfg.Now()}
@@ -180,6 +182,7 @@ func (w *worker) add(rec *record, size int, at time.Time) error {
 	w.batch = append(w.batch, change{
 		Doc:  cluster.Doc{DocID: rec.docID(), Found: !rec.Deleted, Version: rec.Version, Source: rec.Source, Again: rec.Again},
 		read: rec.Read || w.afterDeletion(rec.Index, at),
+		at:   at,
 	})
 	return nil
 }
