@@ -22,7 +22,9 @@ type Facts interface {
 	// types (6 and later) holds documents of a type, beside those of others: the
 	// first type of an index is its Type, others are its Further or, if types are
 	// split, its Apart. An index that is missing is created. ok is false if that was
-	// not possible; the cluster then says why to whoever writes to it.
+	// not possible; the cluster then says why to whoever writes to it. What it has to
+	// change is done in the name of the client, see ClientHeader; that a client may
+	// not add a further type is an error.
 	AddType(ctx context.Context, index, mappingType string, how TypesSetting) (f IndexFacts, ok bool, err error)
 }
 

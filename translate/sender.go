@@ -117,6 +117,27 @@ func refusal(err error) string {
 // clientHeaders say who asks.
 var clientHeaders = []string{"Authorization", "Es-Secondary-Authorization", "Es-Security-Runas-User", "X-Opaque-Id"}
 
+type clientKey struct{}
+
+// AddType is Facts.AddType in the client's name.
+func (x *Exchange) AddType(ctx context.Context, index, mappingType string, how TypesSetting) (IndexFacts, bool, error) {
+	client := http.Header{}
+	for _, name := range clientHeaders {
+		if values := x.Header[name]; values != nil {
+			client[name] = values
+		}
+	}
+	return x.Facts.AddType(context.WithValue(ctx, clientKey{}, client), index, mappingType, how)
+}
+
+// ClientHeader is the header that says who asks for a type to be added; it may be
+// nil. What changes the cluster has to be sent with it: else a client could
+// create what it may not.
+func ClientHeader(ctx context.Context) http.Header {
+	h, _ := ctx.Value(clientKey{}).(http.Header)
+	return h
+}
+
 // asClient sends what steps ask by themselves in the client's name: without that
 // it would be refused, or done with the gateway's own credentials.
 type asClient struct {

@@ -2,8 +2,10 @@ package cluster
 
 import (
 	"context"
+	"errors"
 	"net/http"
 
+	"github.com/esperanto-es/esperanto/internal/esapi"
 	"github.com/esperanto-es/esperanto/translate"
 )
 
@@ -37,7 +39,9 @@ func (f *Facts) AddType(ctx context.Context, index, mappingType string, how tran
 }
 
 // addType does it once. That the cluster refuses it is no error: it may be done
-// already, and whoever writes gets the cluster's own words.
+// already, and whoever writes gets the cluster's own words. Only a further type
+// that the client may not add is: the write would be taken for one that the
+// gateway refuses.
 func (f *Facts) addType(ctx context.Context, index string, known Index, exists bool, mappingType string, how translate.TypesSetting) error {
 	v, err := f.c.Version(ctx)
 	if err != nil {
@@ -45,11 +49,11 @@ func (f *Facts) addType(ctx context.Context, index string, known Index, exists b
 	}
 	switch {
 	case !exists:
-		return f.put(ctx, Path(index), `{}`) // a template may say which types it has
+		return unlessForbidden(f.put(ctx, Path(index), `{}`)) // a template may say which types it has
 	case known.Type == "" && v.Major >= 7:
-		return f.c.rememberType(ctx, index, mappingType)
+		return unlessForbidden(f.c.rememberType(ctx, index, mappingType))
 	case known.Type == "":
-		return f.put(ctx, Path(known.Name, "_mapping", mappingType), `{}`)
+		return unlessForbidden(f.put(ctx, Path(known.Name, "_mapping", mappingType), `{}`))
 	case how == translate.SplitTypes:
 		return f.splitType(ctx, known, mappingType)
 	}
@@ -69,13 +73,43 @@ func (f *Facts) putOwn(ctx context.Context, known Index, properties string) erro
 	return f.put(ctx, target, `{"properties":{`+properties+`}}`)
 }
 
+// put changes the cluster in the name of the client.
 func (f *Facts) put(ctx context.Context, target, body string) error {
-	status, answer, err := f.c.Do(ctx, http.MethodPut, target, []byte(body))
+	status, answer, err := f.c.putAsClient(ctx, target, []byte(body))
 	if err != nil {
+		return err
+	}
+	if err := forbidden(status, answer); err != nil {
 		return err
 	}
 	if status >= http.StatusInternalServerError || status == http.StatusTooManyRequests {
 		return f.c.Failed(status, answer)
 	}
 	return nil
+}
+
+func (c *Cluster) putAsClient(ctx context.Context, target string, body []byte) (status int, answer []byte, err error) {
+	return c.doWith(ctx, http.MethodPut, target, body, maxAnswer, translate.ClientHeader(ctx))
+}
+
+// forbidden is the answer of a cluster that says that the client may not do
+// something.
+func forbidden(status int, answer []byte) error {
+	if !isForbidden(status) {
+		return nil
+	}
+	return esapi.ParseError(status, answer)
+}
+
+func isForbidden(status int) bool {
+	return status == http.StatusUnauthorized || status == http.StatusForbidden
+}
+
+// unlessForbidden leaves it to the cluster whether the client may write, too.
+func unlessForbidden(err error) error {
+	var e *esapi.Error
+	if errors.As(err, &e) && isForbidden(e.Status) {
+		return nil
+	}
+	return err
 }

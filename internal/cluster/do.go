@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/url"
 	"strings"
@@ -30,7 +31,13 @@ func (c *Cluster) Do(ctx context.Context, method, target string, body []byte) (s
 
 // do is Do with a bound on the answer, in bytes.
 func (c *Cluster) do(ctx context.Context, method, target string, body []byte, limit int64) (status int, answer []byte, err error) {
+	return c.doWith(ctx, method, target, body, limit, nil)
+}
+
+// doWith is do with a header that says who asks.
+func (c *Cluster) doWith(ctx context.Context, method, target string, body []byte, limit int64, client http.Header) (status int, answer []byte, err error) {
 	r := esapi.NewRequest(method, target, body)
+	maps.Copy(r.Header, client)
 	if strings.HasSuffix(r.Path, "/_bulk") {
 		r.Header["Content-Type"] = []string{"application/x-ndjson"}
 	}

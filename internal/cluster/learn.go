@@ -135,7 +135,10 @@ func (c *Cluster) rememberType(ctx context.Context, index, typ string) error {
 	if err != nil {
 		return fmt.Errorf("the _meta of index %s: %w", index, err)
 	}
-	status, answer, err = c.Do(ctx, http.MethodPut, Path(concrete, "_mapping"), []byte(`{"_meta":`+meta+`}`))
+	status, answer, err = c.putAsClient(ctx, Path(concrete, "_mapping"), []byte(`{"_meta":`+meta+`}`))
+	if err == nil {
+		err = forbidden(status, answer)
+	}
 	if err != nil {
 		return err
 	}

@@ -123,7 +123,10 @@ func (f *Facts) createFor(ctx context.Context, index, own, mappingType string) e
 		mapping = `{"_meta":{"esperanto":{"type":` + translate.Quote(mappingType) + `}},` + strings.TrimPrefix(mapping, "{")
 	}
 	body := `{"settings":` + settingsOf(model) + `,"aliases":` + aliasesOf(model) + `,"mappings":` + mapping + `}`
-	status, answer, err = f.c.Do(ctx, http.MethodPut, Path(own), []byte(body))
+	status, answer, err = f.c.putAsClient(ctx, Path(own), []byte(body))
+	if err == nil {
+		err = forbidden(status, answer)
+	}
 	switch {
 	case err != nil:
 		return err

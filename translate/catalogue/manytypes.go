@@ -147,7 +147,7 @@ func place(x *Exchange, index, t, id, routing, parent string, writes bool) (*pla
 		return nil, err
 	}
 	if writes && x.Types() != translate.RefuseTypes && x.Facts != nil && (f == nil || !f.HasType(t)) && esapi.ValidTypeName(t, x.Client) {
-		added, ok, err := x.Facts.AddType(x.Context(), index, t, x.Types())
+		added, ok, err := x.AddType(x.Context(), index, t, x.Types())
 		if err != nil || !ok {
 			return nil, err
 		}

@@ -162,7 +162,7 @@ func shareMappingBody(x *Exchange, n *Node) error {
 		return err
 	}
 	if f.Type == "" {
-		added, ok, err := x.Facts.AddType(x.Context(), x.Endpoint.Index, orElse(parent, t), x.Types())
+		added, ok, err := x.AddType(x.Context(), x.Endpoint.Index, orElse(parent, t), x.Types())
 		if err != nil || !ok {
 			return err
 		}

@@ -352,7 +352,7 @@ func splitMappings(x *Exchange, n *Node) error {
 // createType gives an index that has just been created a further type. What it
 // answers says why that failed.
 func createType(ctx context.Context, x *Exchange, t, mapping string, next esapi.Sender) (*esapi.Response, error) {
-	f, ok, err := x.Facts.AddType(ctx, x.Endpoint.Index, t, translate.SplitTypes)
+	f, ok, err := x.AddType(ctx, x.Endpoint.Index, t, translate.SplitTypes)
 	if err != nil {
 		return nil, err
 	}
@@ -418,7 +418,7 @@ func splitPutMapping(x *Exchange, _ *Node) error {
 					t, orElse(part, "_all"))
 			}
 			if !f.HasType(t) && f.PartOf == "" && gjson.ValidBytes(x.RequestBody) {
-				if added, ok, err := x.Facts.AddType(x.Context(), name, t, translate.SplitTypes); err != nil {
+				if added, ok, err := x.AddType(x.Context(), name, t, translate.SplitTypes); err != nil {
 					return err
 				} else if ok {
 					f = &added
