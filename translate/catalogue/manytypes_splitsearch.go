@@ -1,6 +1,7 @@
 package catalogue
 
 import (
+	"maps"
 	"slices"
 	"strings"
 
@@ -109,21 +110,36 @@ func idsOfTypes(x *Exchange, n *Node) error {
 	if err != nil || len(split) == 0 {
 		return err
 	}
-	for _, f := range split {
+	// A list of ids stands once, beside all indices in which it counts.
+	add := func(values, names []string) {
+		if len(values) > 0 && len(names) > 0 {
+			parts = append(parts, `{"bool":{"filter":[{"ids":{"values":[`+strings.Join(values, ",")+`]}},`+inIndices(x, names)+`]}}`)
+		}
+	}
+	holding := func(types ...string) (names []string) {
+		for _, f := range split {
+			if slices.Contains(types, f.Type) {
+				names = append(names, f.Name)
+			}
+		}
+		return names
+	}
+	if types[0] != "" {
 		var values []string
-		for _, uid := range uids {
-			if t, id, ok := strings.Cut(uid.String(), "#"); ok && (t == f.Type || f.Type == "") {
-				values = append(values, translate.Quote(id))
-			}
+		for _, id := range ids.Get("values").Array() {
+			values = append(values, id.Raw)
 		}
-		if slices.Contains(types, f.Type) || f.Type == "" {
-			for _, id := range ids.Get("values").Array() {
-				values = append(values, id.Raw)
-			}
+		add(values, holding(append(types, "")...))
+	}
+	ofType := map[string][]string{}
+	for _, uid := range uids {
+		if t, id, ok := strings.Cut(uid.String(), "#"); ok {
+			ofType[t] = append(ofType[t], translate.Quote(id))
+			ofType[""] = append(ofType[""], translate.Quote(id)) // for indices without documents
 		}
-		if len(values) > 0 {
-			parts = append(parts, `{"bool":{"filter":[{"ids":{"values":[`+strings.Join(values, ",")+`]}},`+inIndices(x, []string{f.Name})+`]}}`)
-		}
+	}
+	for _, t := range slices.Sorted(maps.Keys(ofType)) {
+		add(ofType[t], holding(t))
 	}
 	query, options := matchNone, translate.NewNode(orElse(ids.Raw, "{}"))
 	if len(parts) > 0 {
