@@ -125,7 +125,8 @@ func withNoops(ctx context.Context, x *Exchange, r *esapi.Request, body []byte, 
 			head, _, rest = cutItem(rest)
 			gjson.ParseBytes(head).ForEach(func(_, meta gjson.Result) bool {
 				index := meta.Get("_index").String()
-				note(item.Get("update"), i, orElse(index, x.Endpoint.Index), meta.Get("routing").String())
+				routing := orElse(orElse(meta.Get("routing").String(), meta.Get("_routing").String()), r.Params.Get("routing"))
+				note(item.Get("update"), i, orElse(index, x.Endpoint.Index), routing)
 				return false
 			})
 		}
