@@ -18,7 +18,7 @@ func init() {
 	translate.Register(&Change{
 		ID: "TYPE-09", Name: "IDsAreNotSorted", Since: V(8, 0),
 		Doc: "Hits are sorted by _id only if the cluster's setting indices.id_field_data.enabled says so. The gateway sorts by _id alone what has up to 10,000 hits.",
-		OldClient: Direction{Fidelity: translate.Lossy, Loses: "sorts by _id of more than 10,000 hits, behind other fields, and with search_after: the cluster's error is shown",
+		OldClient: Direction{Fidelity: translate.Lossy, Loses: "sorts by _id of more than 10,000 hits, behind other fields, with collapse and with search_after: the cluster's error is shown",
 			Request: []Rule{at(translate.SearchBody, func(x *Exchange, n *Node) error {
 				if x.Asked.API == "search" && isSearchRoot(n) && !x.Params.Has("scroll") && idOrder(n.Get("sort")) != 0 {
 					x.Via(sortByID)
@@ -48,7 +48,7 @@ func sortByID(ctx context.Context, r *esapi.Request, next esapi.Sender) (*esapi.
 	refused := withBody(a, failure)
 	search := translate.NewNode(string(r.Body))
 	order := idOrder(search.Get("sort"))
-	if !bytes.Contains(failure, []byte(idsDisallowed)) || order == 0 || search.Has("search_after") || r.Params.Has("sort") {
+	if !bytes.Contains(failure, []byte(idsDisallowed)) || order == 0 || search.Has("search_after") || search.Has("collapse") || r.Params.Has("sort") {
 		return refused, nil
 	}
 	from, size := numberIn(r, search, "from", 0), numberIn(r, search, "size", 10)
