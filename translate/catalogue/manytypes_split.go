@@ -447,7 +447,7 @@ func joinAnswer(x *Exchange, _ *Node) error {
 	case "indices.stats":
 		x.AtEnd(func(body []byte) []byte {
 			n := translate.NewNode(string(body))
-			edit(n, "indices", func(indices *Node) { joinIndices(x, indices, joinStatistics) })
+			edit(n, "indices", func(indices *Node) { joinIndices(x, indices, joinAllStatistics) })
 			return []byte(n.Raw())
 		})
 	}
@@ -456,7 +456,7 @@ func joinAnswer(x *Exchange, _ *Node) error {
 
 // joinIndices makes members of n that stand for indices of types one with that
 // of the index that the application knows.
-func joinIndices(x *Exchange, n *Node, join func(whole, part string) string) {
+func joinIndices(x *Exchange, n *Node, join func(whole string, parts []string) string) {
 	keys := n.Keys()
 	if !n.IsObject() || !slices.ContainsFunc(keys, func(k string) bool { return strings.Contains(k, "-") }) {
 		return
@@ -464,34 +464,61 @@ func joinIndices(x *Exchange, n *Node, join func(whole, part string) string) {
 	if _, err := indicesOf(x, orElse(x.Endpoint.Index, "_all")); err != nil {
 		return // the answer is there; it is shown as it is
 	}
+	var known []string             // indices, in order
+	parts := map[string][]string{} // of each, the one that it is called by first
+	joins := false
 	for _, key := range keys {
-		if !strings.Contains(key, "-") {
-			continue
+		index := key
+		if strings.Contains(key, "-") {
+			if f, err := sharedFacts(x, key); err == nil && f != nil && f.PartOf != "" {
+				index, joins = f.PartOf, true
+			}
 		}
-		f, err := sharedFacts(x, key)
-		if err != nil || f == nil || f.PartOf == "" {
-			continue
+		if parts[index] == nil {
+			known = append(known, index)
 		}
-		if whole := n.Get(f.PartOf); whole.Exists() {
-			joined := join(whole.Raw, n.Get(key).Raw)
-			n.Drop(key)
-			n.Set(f.PartOf, joined)
+		if part := n.Get(key).Raw; index == key {
+			parts[index] = append([]string{part}, parts[index]...)
 		} else {
-			n.Rename(key, f.PartOf)
+			parts[index] = append(parts[index], part)
 		}
 	}
+	if !joins {
+		return
+	}
+	var joined strings.Builder
+	for i, index := range known {
+		if i > 0 {
+			joined.WriteByte(',')
+		}
+		whole := parts[index][0]
+		if more := parts[index][1:]; len(more) > 0 {
+			whole = join(whole, more)
+		}
+		joined.WriteString(translate.Quote(index) + ":" + whole)
+	}
+	n.Replace("{" + joined.String() + "}")
 }
 
-// joinStates shows the mappings of both; settings and aliases are alike.
-func joinStates(whole, part string) string {
+// joinStates shows the mappings of all; settings and aliases are alike.
+func joinStates(whole string, parts []string) string {
 	n := translate.NewNode(whole)
 	edit(n, "mappings", func(mappings *Node) {
-		member(gjson.Parse(part), "mappings").ForEach(func(t, mapping gjson.Result) bool {
-			mappings.Set(t.String(), mapping.Raw)
-			return true
-		})
+		for _, part := range parts {
+			member(gjson.Parse(part), "mappings").ForEach(func(t, mapping gjson.Result) bool {
+				mappings.Set(t.String(), mapping.Raw)
+				return true
+			})
+		}
 	})
 	return n.Raw()
+}
+
+func joinAllStatistics(whole string, parts []string) string {
+	for _, part := range parts {
+		whole = joinStatistics(whole, part)
+	}
+	return whole
 }
 
 // joinStatistics adds up all numbers.
