@@ -132,6 +132,9 @@ func (x *indices) carryOver(ctx context.Context, names []string) error {
 	if err := x.a.r.mayApply(x.to); err != nil {
 		return err
 	}
+	if err := x.a.pairs[x.from.Name()].unguard(ctx); err != nil {
+		return err
+	}
 	found, err := x.read(ctx, names)
 	if err != nil {
 		return err
@@ -221,13 +224,22 @@ func (x *indices) carryIndex(ctx context.Context, index indexState) (problem, er
 	if err != nil {
 		return nil, err
 	}
+	p := x.a.pairs[x.from.Name()]
 	if !exists {
 		if err := x.a.pairs[x.from.Name()].unmeet(ctx, stateRef{whatIndex, index.name}); err != nil {
 			return nil, err
 		}
 		problem, err = s.createIndex(ctx, index)
+		if problem == nil && err == nil {
+			return nil, p.unguardIndex(ctx, index.name)
+		}
 		if err != nil || !isAlreadyExists(problem) {
 			return problem, err
+		}
+	}
+	if x.known[index.name].uuid == "" {
+		if err := p.unguardIndex(ctx, index.name); err != nil {
+			return nil, err
 		}
 	}
 	return s.putMapping(ctx, index)

@@ -25,10 +25,14 @@ type pair struct {
 	// forcing orders what takes more than one request to one document, so that
 	// no two workers do it to the same one.
 	forcing sync.Mutex
+
+	guarding  sync.Mutex
+	unguarded uint64          // 1 more than the number of the state in which unguard was done
+	foreign   map[string]bool // indices of the follower that the master does not have
 }
 
 func newPair(a *applier, from, to *cluster.Cluster) *pair {
-	return &pair{a: a, from: from, to: to, indices: newIndices(a, from, to)}
+	return &pair{a: a, from: from, to: to, indices: newIndices(a, from, to), foreign: map[string]bool{}}
 }
 
 // readChunk bounds the documents of one read-back: their sizes are not known
@@ -143,6 +147,9 @@ type written struct {
 // write sends documents to the follower and sorts the answers.
 func (p *pair) write(ctx context.Context, docs []cluster.Doc) (w written, err error) {
 	if err := p.a.r.mayApply(p.to); err != nil {
+		return written{}, err
+	}
+	if err := p.unguard(ctx); err != nil {
 		return written{}, err
 	}
 	if p.bothWays() {

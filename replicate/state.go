@@ -69,6 +69,9 @@ func (p *pair) applyState(ctx context.Context, ref stateRef, deleted bool) (prob
 	if err := p.a.r.mayApply(p.to); err != nil {
 		return nil, err
 	}
+	if err := p.unguard(ctx); err != nil {
+		return nil, err
+	}
 	switch ref.What {
 	case whatIndex:
 		return p.applyIndex(ctx, ref.Name, deleted)

@@ -137,6 +137,9 @@ func (r *Replicator) mayswitch(ctx context.Context, now roles) error {
 	if err := r.resynced(ctx); err != nil {
 		return err
 	}
+	if err := guardable(ctx, now.master, now.follower); err != nil {
+		return err
+	}
 	if err := alive(ctx, now.follower); err != nil {
 		return &SwitchError{Reason: fmt.Sprintf("the follower %s does not answer: %v", follower, err), NextSteps: []string{"bring cluster " + follower + " back, then try again"}}
 	}
@@ -315,6 +318,9 @@ func (r *Replicator) handOver(ctx context.Context, closed epoch.State, next role
 	}
 	if err := r.rest(ctx, resting.Seq); err != nil {
 		return r.givenUp(ctx, "since the applier did not come to rest", err)
+	}
+	if err := carryGuards(ctx, next.follower, next.master); err != nil {
+		return r.givenUp(ctx, "since final pipelines and blocks could not be carried over", err)
 	}
 	if _, err := from(resting, func(s *epoch.State) { *s = s.Move(); also(s) }); err != nil {
 		return r.givenUp(ctx, "since the new master could not be kept", err)

@@ -314,7 +314,11 @@ func (c *Cluster) clusterState(e esapi.Endpoint) (int, any, *failure) {
 			if i.closed {
 				state = "close"
 			}
-			indices[i.name] = map[string]any{"state": state}
+			settings := map[string]any{}
+			for k, v := range i.settings {
+				settings[k] = v
+			}
+			indices[i.name] = map[string]any{"state": state, "settings": map[string]any{"index": settings}}
 		}
 		metadata := map[string]any{"indices": indices}
 		if scripts := c.named["script"]; len(scripts) > 0 {

@@ -89,6 +89,9 @@ func (c *Cluster) current(i *index, k string) (d *document, version int64) {
 
 // write carries out one write.
 func (c *Cluster) write(i *index, o op) (outcome, *failure) {
+	if i.blocked("write") || i.blocked("read_only") {
+		return outcome{}, &failure{403, "cluster_block_exception", "index [" + i.name + "] blocked by: [FORBIDDEN/8/index write (api)];"}
+	}
 	k := key(o.id, o.routing)
 	d, current := c.current(i, k)
 	conflict := &failure{409, "version_conflict_engine_exception", fmt.Sprintf("[%s]: version conflict, current version [%d] is higher or equal to the one provided [%d]", o.id, current, o.version)}
@@ -142,13 +145,21 @@ func (c *Cluster) pipe(i *index, o op) ([]byte, *failure) {
 	if name == "" && c.Version.AtLeast(esapi.V(6, 5)) {
 		name = strings.Trim(string(i.settings["default_pipeline"]), `"`)
 	}
+	source, fail := c.through(name, o.body)
+	if final := strings.Trim(string(i.settings["final_pipeline"]), `"`); fail == nil && final != "" {
+		return c.through(final, source)
+	}
+	return source, fail
+}
+
+func (c *Cluster) through(name string, source []byte) ([]byte, *failure) {
 	if name == "" || (name == "_none" && c.Version.AtLeast(esapi.V(6, 5))) {
-		return o.body, nil
+		return source, nil
 	}
 	if c.named["pipeline"][name] == nil {
 		return nil, &failure{400, "illegal_argument_exception", "pipeline with id [" + name + "] does not exist"}
 	}
-	out, err := sjson.SetBytes(slices.Clone(o.body), "piped_by", name)
+	out, err := sjson.SetBytes(slices.Clone(source), "piped_by", gjson.GetBytes(source, "piped_by").String()+name)
 	if err != nil {
 		return nil, &failure{400, "mapper_parsing_exception", err.Error()}
 	}

@@ -78,6 +78,17 @@ func (c *Cluster) show(e esapi.Endpoint, r *esapi.Request) (int, any, *failure) 
 			for k, v := range i.settings {
 				settings[k] = v
 			}
+			if i.blocked("metadata") {
+				return 0, nil, &failure{403, "cluster_block_exception", "index [" + i.name + "] blocked by: [FORBIDDEN/9/index metadata (api)];"}
+			}
+			if e.Name != "" {
+				maps.DeleteFunc(settings, func(k string, _ any) bool {
+					return !slices.ContainsFunc(strings.Split(e.Name, ","), func(pattern string) bool {
+						before, wild := strings.CutSuffix(strings.TrimPrefix(pattern, "index."), "*")
+						return k == before || wild && strings.HasPrefix(k, before)
+					})
+				})
+			}
 			if r.Params.Bool("flat_settings") {
 				flat := map[string]any{}
 				for k, v := range settings {
@@ -106,7 +117,7 @@ func (c *Cluster) createIndex(e esapi.Endpoint, r *esapi.Request, body []byte) (
 	}
 	i := c.newIndex(e.Index, "")
 	fail := func() *failure {
-		if f := i.set(gjson.GetBytes(body, "settings")); f != nil {
+		if f := c.set(i, gjson.GetBytes(body, "settings")); f != nil {
 			return f
 		}
 		mappings := gjson.GetBytes(body, "mappings")
@@ -217,7 +228,7 @@ func (c *Cluster) putMapping(e esapi.Endpoint, r *esapi.Request, body []byte) (i
 	return 200, acknowledged, nil
 }
 
-var knownSettings = []string{"number_of_shards", "number_of_replicas", "refresh_interval", "gc_deletes", "default_pipeline", "max_result_window", "uuid", "provided_name", "creation_date"}
+var knownSettings = []string{"number_of_shards", "number_of_replicas", "refresh_interval", "gc_deletes", "default_pipeline", "blocks.write", "blocks.read_only", "blocks.metadata", "max_result_window", "uuid", "provided_name", "creation_date"}
 
 // defaults are what an index has that is not set.
 func (i *index) defaults() map[string]any {
@@ -230,14 +241,31 @@ func (i *index) defaults() map[string]any {
 	return all
 }
 
+// blocked reports whether an index has one of its blocks.
+func (i *index) blocked(what string) bool { return string(i.settings["blocks."+what]) == `"true"` }
+
+// Setting is the setting of an index, without "index.", or "".
+func (c *Cluster) Setting(name, key string) string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if i := c.indices[name]; i != nil {
+		return strings.Trim(string(i.settings[key]), `"`)
+	}
+	return ""
+}
+
 // set changes settings, given flat or nested, with or without "index.".
-func (i *index) set(s gjson.Result) *failure {
+func (c *Cluster) set(i *index, s gjson.Result) *failure {
 	var fail *failure
 	s.ForEach(func(k, v gjson.Result) bool {
 		key := strings.TrimPrefix(k.String(), "index.")
 		switch {
 		case key == "index" && v.IsObject():
-			fail = i.set(v)
+			fail = c.set(i, v)
+		case key == "final_pipeline" && c.Version.AtLeast(esapi.V(7, 5)) && v.Type != gjson.Null:
+			i.settings[key] = json.RawMessage(fmt.Sprintf("%q", v.String()))
+		case key == "final_pipeline" && c.Version.AtLeast(esapi.V(7, 5)):
+			delete(i.settings, key)
 		case !slices.Contains(knownSettings, key):
 			fail = &failure{400, "illegal_argument_exception", "unknown setting [index." + key + "] please check that any required plugins are installed"}
 		case v.Type == gjson.Null:
@@ -262,7 +290,12 @@ func (c *Cluster) putSettings(e esapi.Endpoint, body []byte) (int, any, *failure
 		if inner := s.Get("settings"); inner.IsObject() {
 			s = inner
 		}
-		if f := i.set(s); f != nil {
+		only := ""
+		s.ForEach(func(k, _ gjson.Result) bool { only += strings.TrimPrefix(k.String(), "index."); return true })
+		if i.blocked("metadata") && only != "blocks.metadata" || i.blocked("read_only") && only != "blocks.read_only" {
+			return 0, nil, &failure{403, "cluster_block_exception", "index [" + i.name + "] blocked by: [FORBIDDEN/9/index metadata (api)];"}
+		}
+		if f := c.set(i, s); f != nil {
 			return 0, nil, f
 		}
 	}

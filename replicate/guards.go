@@ -1,0 +1,240 @@
+package replicate
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"net/http"
+	"slices"
+	"strings"
+
+	"github.com/tidwall/gjson"
+
+	"github.com/esperanto-es/esperanto/internal/cluster"
+	"github.com/esperanto-es/esperanto/internal/esapi"
+)
+
+// Guards are settings of an index that stand in the way of applying: its final pipeline,
+// which no write can go around and which would change documents a second time, and its
+// blocks. So only the master has them. They are carried over when the other cluster
+// becomes the master, while nothing is applied, and the applier takes them away from its
+// follower before it applies anything in what all agree on from then on.
+
+// guardKeys are the guards in the order in which they are set. The last two forbid to set
+// anything else. The block of a full disk is the cluster's own.
+var guardKeys = []string{"final_pipeline", "blocks.write", "blocks.read", "blocks.metadata", "blocks.read_only"}
+
+// finalPipelines is the first version that has them.
+var finalPipelines = esapi.V(7, 5)
+
+// guards are those of indices, by name and key.
+type guards map[string]map[string]string
+
+// guardsOf reads the guards of all indices that have some, or of one.
+func guardsOf(ctx context.Context, c *cluster.Cluster, index string) (guards, error) {
+	status, answer, err := c.Do(ctx, http.MethodGet, cluster.Path(index, "_settings", "index.final_pipeline,index.blocks.*")+"?expand_wildcards=all&ignore_unavailable=true", nil)
+	if err == nil && c.Failed(status, answer) == nil {
+		return readGuards(gjson.ParseBytes(answer)), nil
+	}
+	// A block of the metadata forbids to read them, but not the cluster's state, which is
+	// a longer answer to make.
+	target := "/_cluster/state/metadata?filter_path=metadata.indices.*.settings.index.final_pipeline,metadata.indices.*.settings.index.blocks"
+	if status, answer, err = c.Do(ctx, http.MethodGet, target, nil); err != nil {
+		return nil, err
+	}
+	if err := c.Failed(status, answer); err != nil {
+		return nil, err
+	}
+	all := readGuards(gjson.GetBytes(answer, "metadata.indices"))
+	if index != "_all" {
+		maps.DeleteFunc(all, func(name string, _ map[string]string) bool { return name != index })
+	}
+	return all, nil
+}
+
+func readGuards(indices gjson.Result) guards {
+	all := guards{}
+	indices.ForEach(func(name, o gjson.Result) bool {
+		flatten("", "", o.Get("settings.index"), func(key, _ string, v gjson.Result) {
+			if !slices.Contains(guardKeys, key) || v.String() == "false" || v.String() == "_none" {
+				return
+			}
+			if all[name.Str] == nil {
+				all[name.Str] = map[string]string{}
+			}
+			all[name.Str][key] = v.String()
+		})
+		return true
+	})
+	return all
+}
+
+// A guarding sets one guard of some indices; "" takes it away.
+type guarding struct {
+	key, value string
+	indices    []string
+}
+
+// guardings lead from have to want: first those that take away, in the order that allows it.
+func guardings(want, have guards) (list []guarding) {
+	names := slices.Sorted(maps.Keys(want))
+	for name := range have {
+		if want[name] == nil {
+			names = append(names, name)
+		}
+	}
+	add := func(key string, away bool) {
+		byValue := map[string][]string{}
+		for _, name := range names {
+			if value := want[name][key]; value != have[name][key] && away == (value == "") {
+				byValue[value] = append(byValue[value], name)
+			}
+		}
+		for _, value := range slices.Sorted(maps.Keys(byValue)) {
+			for chunk := range slices.Chunk(byValue[value], indexChunk) {
+				list = append(list, guarding{key, value, chunk})
+			}
+		}
+	}
+	for _, key := range slices.Backward(guardKeys) {
+		add(key, true)
+	}
+	for _, key := range guardKeys {
+		add(key, false)
+	}
+	return list
+}
+
+// guard sets guards at a cluster. An index that is gone is none of its business.
+func guard(ctx context.Context, c *cluster.Cluster, list []guarding) error {
+	for _, g := range list {
+		var value any
+		if g.value != "" {
+			value = g.value
+		}
+		body, err := json.Marshal(map[string]any{"index." + g.key: value}) // alone: else a block forbids to take itself away
+		if err != nil {
+			return err
+		}
+		status, answer, err := c.Do(ctx, http.MethodPut, cluster.Path(strings.Join(g.indices, ","), "_settings")+"?ignore_unavailable=true", body)
+		if err != nil {
+			return err
+		}
+		if err := c.Failed(status, answer); err != nil && !gone(err) {
+			return fmt.Errorf("index.%s of %s: %w", g.key, strings.Join(g.indices, ", "), err)
+		}
+	}
+	return nil
+}
+
+// carryGuards gives the cluster that is about to become the master the guards that the
+// master of before has. Nothing is being applied.
+func carryGuards(ctx context.Context, from, to *cluster.Cluster) error {
+	want, err := guardsOf(ctx, from, "_all")
+	if err != nil {
+		return err
+	}
+	have, err := guardsOf(ctx, to, "_all")
+	if err != nil {
+		return err
+	}
+	if have, err = have.alsoAt(ctx, from); err != nil {
+		return err
+	}
+	if want, err = want.alsoAt(ctx, to); err != nil {
+		return err
+	}
+	return guard(ctx, to, guardings(want, have))
+}
+
+// alsoAt are the guards of those indices that another cluster has, too.
+func (g guards) alsoAt(ctx context.Context, c *cluster.Cluster) (guards, error) {
+	some := guards{}
+	for name, of := range g {
+		index, ok, err := c.Facts().Lookup(ctx, name)
+		if err != nil {
+			return nil, err
+		}
+		if ok && index.Name == name {
+			some[name] = of
+		}
+	}
+	return some, nil
+}
+
+// guardable refuses to make a cluster the master that does not know the final pipelines
+// of the present one: documents would be stored without them.
+func guardable(ctx context.Context, from, to *cluster.Cluster) error {
+	v, err := to.Version(ctx)
+	if err != nil || v.AtLeast(finalPipelines) {
+		return err
+	}
+	all, err := guardsOf(ctx, from, "_all")
+	if err != nil {
+		return fmt.Errorf("reading which indices have a final pipeline: %w", err)
+	}
+	for _, name := range slices.Sorted(maps.Keys(all)) {
+		if pipeline := all[name]["final_pipeline"]; pipeline != "" {
+			return &SwitchError{Reason: fmt.Sprintf("index %s has the final pipeline %s, which cluster %s (%s) cannot have: it would store documents without it", name, pipeline, to.Name(), v),
+				NextSteps: []string{"take the setting index.final_pipeline of " + name + " away, or move what the pipeline does into its default pipeline"}}
+		}
+	}
+	return nil
+}
+
+// unguard takes the guards away from the follower's indices, once in each of the states
+// that all agree on: before a state that made the follower the master was given up, or
+// after it was moved, it may have some.
+func (p *pair) unguard(ctx context.Context) error {
+	seq := p.a.r.gate.state().Seq
+	p.guarding.Lock()
+	defer p.guarding.Unlock()
+	if p.unguarded == seq+1 || p.bothWays() { // then both clusters are masters
+		return nil
+	}
+	have, err := guardsOf(ctx, p.to, "_all")
+	if err != nil {
+		return err
+	}
+	// The master may be down by now: it is not asked twice.
+	maps.DeleteFunc(have, func(name string, _ map[string]string) bool { return p.foreign[name] })
+	ours, err := have.alsoAt(ctx, p.from)
+	if err != nil {
+		return err
+	}
+	if err := p.takeAway(ctx, ours); err != nil {
+		return err
+	}
+	for name := range have {
+		if ours[name] == nil {
+			p.foreign[name] = true
+		}
+	}
+	p.unguarded = seq + 1
+	return nil
+}
+
+// unguardIndex takes away what an index of the follower had before the master had one of
+// its name, or has by a template.
+func (p *pair) unguardIndex(ctx context.Context, index string) error {
+	if p.bothWays() {
+		return nil
+	}
+	have, err := guardsOf(ctx, p.to, index)
+	if err != nil {
+		return err
+	}
+	return p.takeAway(ctx, have)
+}
+
+func (p *pair) takeAway(ctx context.Context, have guards) error {
+	if len(have) == 0 {
+		return nil
+	}
+	if err := guard(ctx, p.to, guardings(nil, have)); err != nil {
+		return fmt.Errorf("the follower's indices have to be without final pipelines and blocks: %w", err)
+	}
+	p.a.r.log.Info("final pipelines and blocks of the follower are taken away, as the master has them", "cluster", p.to.Name(), "indices", slices.Sorted(maps.Keys(have)))
+	return nil
+}

@@ -1,0 +1,124 @@
+package replicate
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/esperanto-es/esperanto/internal/cluster"
+	"github.com/esperanto-es/esperanto/internal/esapi"
+	"github.com/esperanto-es/esperanto/internal/estest"
+)
+
+// Final pipelines and blocks are the master's only, and move with it.
+func TestGuardsMoveWithTheMaster(t *testing.T) {
+	g := newRig(t, v717, v87)
+	g.must("PUT", "/_ingest/pipeline/final", `{"processors":[]}`)
+	g.must("PUT", "/books", `{"settings":{"index.final_pipeline":"final"}}`)
+	g.must("PUT", "/books/_doc/1", `{"n":1}`)
+	g.must("PUT", "/done/_doc/1", `{"n":1}`)
+	g.equal()
+	want := func(c *estest.Cluster, index, key, value string) {
+		t.Helper()
+		if got := c.Setting(index, key); got != value {
+			t.Errorf("%s of %s is %q, not %q", key, index, got, value)
+		}
+	}
+	want(g.b, "books", "final_pipeline", "")
+	g.must("PUT", "/done/_settings", `{"index.blocks.write":true}`)
+	g.drained()
+	want(g.b, "done", "blocks.write", "")
+
+	g.moveTo("b")
+	want(g.b, "books", "final_pipeline", "final")
+	want(g.b, "done", "blocks.write", "true")
+	g.fails(403, "PUT", "/done/_doc/2", `{"n":1}`)
+	g.must("PUT", "/books/_doc/2", `{"n":1}`)
+	g.equal()
+	want(g.a, "books", "final_pipeline", "")
+	want(g.a, "done", "blocks.write", "")
+	g.must("PUT", "/done/_settings", `{"index.blocks.write":null}`)
+	g.must("PUT", "/done/_doc/2", `{"n":1}`)
+	g.equal()
+
+	g.moveTo("a")
+	want(g.a, "books", "final_pipeline", "final")
+	want(g.a, "done", "blocks.write", "")
+	g.must("PUT", "/books/_doc/3", `{"n":1}`)
+	g.equal()
+	for _, d := range g.b.Docs() {
+		if d.Index == "books" && strings.Count(d.Source, "final") != 1 {
+			t.Errorf("%+v", d)
+		}
+	}
+}
+
+// A switchover that is given up after guards were carried over leaves none behind.
+func TestGuardsOfASwitchoverThatIsGivenUp(t *testing.T) {
+	g := newRig(t, v717, v717)
+	g.must("PUT", "/_ingest/pipeline/final", `{"processors":[]}`)
+	g.must("PUT", "/books", `{"settings":{"index.final_pipeline":"final"}}`)
+	g.must("PUT", "/books/_doc/1", `{"n":1}`)
+	g.must("PUT", "/done/_doc/1", `{"n":1}`)
+	g.must("PUT", "/books/_settings", `{"index.blocks.read_only":true}`)
+	g.equal()
+	g.b.Faults(func(r *esapi.Request) estest.Fault {
+		if r.Method == "PUT" && strings.HasPrefix(r.Path, "/books/_settings") {
+			return estest.Fault{After: errors.New("lost")}
+		}
+		return estest.Fault{}
+	})
+	if _, err := g.r.Switchover(context.Background(), SwitchRequest{Master: "b"}); err == nil || !strings.Contains(err.Error(), "final pipelines and blocks") {
+		t.Errorf("%v", err)
+	}
+	g.b.Faults(nil)
+	if g.b.Setting("books", "final_pipeline") == "" && g.b.Setting("books", "blocks.read_only") == "" {
+		t.Error("nothing was carried over before")
+	}
+	g.must("PUT", "/books/_settings", `{"index.blocks.read_only":null}`)
+	g.must("PUT", "/books/_doc/2", `{"n":1}`)
+	g.must("PUT", "/done/_doc/2", `{"n":1}`)
+	g.equal()
+}
+
+// What the follower's indices have before the master knows of them is taken away, but not of indices
+// that the master does not have.
+func TestGuardsOfTheFollower(t *testing.T) {
+	g := newRig(t, v717, v87)
+	at := func(method, target, body string) {
+		t.Helper()
+		b := cluster.New("b", g.b, cluster.Options{})
+		defer b.Close()
+		if status, answer, err := b.Do(t.Context(), method, target, []byte(body)); err != nil || status >= 300 {
+			t.Fatalf("%d %s %v", status, answer, err)
+		}
+	}
+	at("PUT", "/books", `{"settings":{"index.blocks.write":true}}`)
+	at("PUT", "/other", `{"settings":{"index.blocks.write":true}}`)
+	g.must("PUT", "/first/_doc/1", `{"n":1}`)
+	g.drained()
+	g.must("PUT", "/books/_doc/1", `{"n":1}`)
+	g.equal()
+	if g.b.Setting("other", "blocks.write") != "true" {
+		t.Error("the block of another index was taken away")
+	}
+}
+
+// A cluster that does not know final pipelines does not become the master of indices
+// that have some.
+func TestFinalPipelineForAnOldCluster(t *testing.T) {
+	g := newRig(t, v717, v68)
+	g.must("PUT", "/_ingest/pipeline/final", `{"processors":[]}`)
+	g.must("PUT", "/books", `{"settings":{"index.final_pipeline":"final"}}`)
+	g.must("PUT", "/books/_doc/1", `{"n":1}`)
+	g.equal()
+	refused := new(SwitchError)
+	for _, dry := range []bool{true, false} {
+		if _, err := g.r.Switchover(context.Background(), SwitchRequest{Master: "b", DryRun: dry}); !errors.As(err, &refused) || !strings.Contains(refused.Reason, "final pipeline final") {
+			t.Errorf("%v", err)
+		}
+	}
+	g.must("PUT", "/books/_settings", `{"index.final_pipeline":null}`)
+	g.moveTo("b")
+}
