@@ -20,18 +20,19 @@ type Status struct {
 	Backlog    int64             `json:"backlog"`     // records that are not applied
 	LagSeconds float64           `json:"lag_seconds"` // age of the oldest record that is not applied
 
-	OpenIntents      int64   `json:"open_intents"`               // writes whose effects the applier has not seen
-	OldestIntent     float64 `json:"oldest_open_intent_seconds"` // age
-	DeadLetters      int64   `json:"dead_letters"`
-	Applier          Applier `json:"applier"`
-	Backfill         *Job    `json:"backfill,omitempty"` // the last one
-	Resync           *Job    `json:"resync,omitempty"`   // the last one
-	ResyncWaiting    int     `json:"resync_waiting"`     // indices that are to be resynced
-	Owed             int     `json:"resync_owed"`        // indices and definitions written while the journal was down, which does not know yet
-	WritesInFlight   int64   `json:"writes_in_flight"`
-	WritesWaiting    int64   `json:"writes_waiting,omitempty"` // at the gate, during a switchover
-	Counters         Counts  `json:"counters"`
-	ConfiguredReason string  `json:"configured_master_pending,omitempty"` // why the master is not the configured one yet
+	OpenIntents      int64           `json:"open_intents"`               // writes whose effects the applier has not seen
+	OldestIntent     float64         `json:"oldest_open_intent_seconds"` // age
+	DeadLetters      int64           `json:"dead_letters"`
+	Applier          Applier         `json:"applier"`
+	Backfill         *Job            `json:"backfill,omitempty"` // the last one
+	Resync           *Job            `json:"resync,omitempty"`   // the last one
+	Failover         *FailoverStatus `json:"failover,omitempty"`
+	ResyncWaiting    int             `json:"resync_waiting"` // indices that are to be resynced
+	Owed             int             `json:"resync_owed"`    // indices and definitions written while the journal was down, which does not know yet
+	WritesInFlight   int64           `json:"writes_in_flight"`
+	WritesWaiting    int64           `json:"writes_waiting,omitempty"` // at the gate, during a switchover
+	Counters         Counts          `json:"counters"`
+	ConfiguredReason string          `json:"configured_master_pending,omitempty"` // why the master is not the configured one yet
 
 	// BothWays is the cluster whose document counts of two of one version, and Remembered
 	// how many documents wait until the follower forgets that they were deleted.
@@ -103,6 +104,12 @@ type Counts struct {
 type SwitchRequest struct {
 	Master string `json:"master"`
 	DryRun bool   `json:"dry_run"` // say what would happen and what stands in the way
+
+	// Failover moves it although the present master is down: what the follower cannot
+	// get without it is put aside until it is back.
+	Failover bool `json:"failover,omitempty"`
+
+	unasked bool // by an operator
 }
 
 // A SwitchResult says who the master is after a switchover. With a dry run it

@@ -83,6 +83,9 @@ type Config struct {
 	GateWaiters int
 	// SwitchTimeout bounds the time in which writes wait. If zero, 5 s.
 	SwitchTimeout time.Duration
+	// Failover is after how long without an answer of the master the follower takes
+	// over. If zero, it does not by itself.
+	Failover time.Duration
 	// MasterLease is how long this gateway takes writes after a shared journal has
 	// last confirmed who the master is. So long does another gateway wait for one
 	// that does not answer, before the master is moved. If zero, 5 s.

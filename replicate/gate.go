@@ -27,6 +27,7 @@ type gate struct {
 	accepts  bool          // writes are let in although the journal does not confirm who the master is
 	owes     bool          // something was written without the journal: no vote for another master
 	idle     chan struct{} // closed when inflight reaches 0; nil if nobody waits for it
+	turns    turns         // of failovers
 }
 
 // roles is who is who in one epoch.
@@ -218,6 +219,9 @@ func (g *gate) confirm(term uint64, began time.Time, s epoch.State, r roles) {
 func (g *gate) follow(s epoch.State, r roles) {
 	if g.guard.State().Seq == s.Seq {
 		g.roles = r
+	}
+	if failing := g.guard.State().Failing(); g.turns.see(failing) && failing {
+		g.roles.master.Interrupt() // what hangs there would be waited for
 	}
 	g.release()
 }

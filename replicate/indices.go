@@ -24,6 +24,8 @@ type indices struct {
 	mu    sync.Mutex // also orders the requests that change the follower's indices
 	state string     // the master's cluster state when known was last complete
 	known map[string]carried
+
+	may func() error // refuses to write to the follower when that is not allowed
 }
 
 // carried is what was carried over of one index. problem is why that failed for
@@ -37,7 +39,7 @@ type carried struct {
 var errNoIndex = errors.New("the master does not have the index")
 
 func newIndices(a *applier, from, to *cluster.Cluster) *indices {
-	return &indices{a: a, from: from, to: to, known: map[string]carried{}}
+	return &indices{a: a, from: from, to: to, known: map[string]carried{}, may: func() error { return a.r.mayApply(to) }}
 }
 
 // forget has indices looked at again before the next documents.
@@ -129,7 +131,7 @@ func (x *indices) masterState(ctx context.Context) (string, error) {
 
 // carryOver reads indices from the master and carries over what is new.
 func (x *indices) carryOver(ctx context.Context, names []string) error {
-	if err := x.a.r.mayApply(x.to); err != nil {
+	if err := x.may(); err != nil {
 		return err
 	}
 	if err := x.a.pairs[x.from.Name()].unguard(ctx); err != nil {

@@ -79,6 +79,7 @@ func (m *members) beatOnce(ctx context.Context) error {
 	me := m.r.gate.beat()
 	m.beat++
 	me.Instance, me.Beat, me.Host, me.Time = m.r.instance, m.beat, m.host, m.r.cfg.Now()
+	me.DownMS, me.FailoverMS = m.r.failover.down().Milliseconds(), m.r.cfg.Failover.Milliseconds()
 	me.NoCapture, me.NoApply, me.Applier = m.r.cfg.NoCapture, m.r.cfg.NoApply, m.r.applier.account()
 	m.mu.Lock()
 	m.voted = me.Quiet
@@ -191,10 +192,22 @@ func (m *members) watch(ctx context.Context) {
 			default:
 			}
 		}
-		if m.r.gate.overdue() {
+		if m.r.gate.overdue() || m.failedBy() {
 			m.giveUp(ctx)
 		}
 	}
+}
+
+// failedBy reports whether the gateway that does a failover has ended: as nothing is
+// written meanwhile, its time is not waited for.
+func (m *members) failedBy() bool {
+	s := m.r.gate.state()
+	if !s.Failing() || s.By == m.r.instance {
+		return false
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.roll.Ended(s.By)
 }
 
 // giveUp ends a switchover in the place of a gateway that did not.

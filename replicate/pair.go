@@ -146,7 +146,7 @@ type written struct {
 
 // write sends documents to the follower and sorts the answers.
 func (p *pair) write(ctx context.Context, docs []cluster.Doc) (w written, err error) {
-	if err := p.a.r.mayApply(p.to); err != nil {
+	if err := p.indices.may(); err != nil {
 		return written{}, err
 	}
 	if err := p.unguard(ctx); err != nil {

@@ -31,6 +31,8 @@ type Replicator struct {
 	owed     *owed
 	counters counters
 	made     madeIndices
+	asides   *asides
+	failover *failover
 
 	known      atomic.Bool // who the master is: Start has come to its end
 	intentSeq  atomic.Uint64
@@ -76,6 +78,8 @@ func New(cfg Config) (*Replicator, error) {
 		}
 		r.jobs = newJobs(r)
 		r.resyncs = newResyncs(r)
+		r.asides = &asides{r: r, table: cfg.Journal.Table("aside")}
+		r.failover = newFailover(r)
 		if cfg.OwedFile != "" {
 			if r.owed, err = openOwed(r, cfg.OwedFile); err != nil {
 				return nil, fmt.Errorf("reading what was written while the journal was down: %w", err)
@@ -213,9 +217,13 @@ func (r *Replicator) begin(ctx context.Context, state epoch.State) {
 			r.run(func() { r.applier.waits.run(ctx) })
 		}
 		r.run(func() { r.resyncs.run(ctx) })
+		r.run(func() { r.asides.run(ctx) })
 	}
 	if r.owed != nil {
 		r.run(func() { r.owed.run(ctx) })
+	}
+	if r.cfg.Failover > 0 {
+		r.run(func() { r.failover.run(ctx) })
 	}
 	if state.Configured == r.cfg.Master {
 		return

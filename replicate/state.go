@@ -66,7 +66,7 @@ func gone(err error) bool {
 
 // applyState does it once.
 func (p *pair) applyState(ctx context.Context, ref stateRef, deleted bool) (problem, err error) {
-	if err := p.a.r.mayApply(p.to); err != nil {
+	if err := p.indices.may(); err != nil {
 		return nil, err
 	}
 	if err := p.unguard(ctx); err != nil {

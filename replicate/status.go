@@ -56,6 +56,7 @@ func (r *Replicator) Status(ctx context.Context) Status {
 	r.backfillState(ctx, &s)
 	r.resyncState(ctx, &s)
 	r.owedState(&s)
+	r.failoverState(ctx, &s)
 	s.NextSteps = append(s.NextSteps, r.nextSteps(&s)...)
 	return s
 }

@@ -67,24 +67,56 @@ func (r *Replicator) switchover(ctx context.Context, req SwitchRequest, also fun
 	if r.bothWays() {
 		return SwitchResult{}, errBothWays
 	}
-	if err := r.mayswitch(ctx, now); err != nil {
+	m := move{now: now, next: r.rolesOf(req.Master, now.epoch+1), limit: r.cfg.SwitchTimeout, failing: req.Failover, unasked: req.unasked, also: also}
+	if m.failing {
+		m.limit = r.cfg.DrainTimeout // there is no master to write to meanwhile
+	}
+	if err := r.maymove(ctx, m); err != nil {
 		return SwitchResult{}, err
 	}
-	next := r.rolesOf(req.Master, now.epoch+1)
 	if req.DryRun {
-		return r.foretell(ctx, next), nil
+		return r.foretell(ctx, m.next), nil
 	}
-	if err := r.approach(ctx, now); err != nil {
-		return SwitchResult{}, r.givenUp(ctx, "before writes were made to wait", err)
+	if m.failing {
+		if err := r.forgetGuesses(ctx); err != nil {
+			return SwitchResult{}, r.givenUp(ctx, "before writes were made to wait", err)
+		}
+	} else {
+		if err := r.approach(ctx, now); err != nil {
+			return SwitchResult{}, r.givenUp(ctx, "before writes were made to wait", err)
+		}
 	}
-	pause, err := r.cutOver(ctx, now, next, also)
+	pause, err := r.cutOver(ctx, m)
 	if err != nil {
 		r.log.Warn("the switchover was given up", "master", now.master.Name(), "wanted", req.Master, "reason", err, "pause", pause)
 		return SwitchResult{}, err
 	}
 	r.counters.switchover.Add(1)
-	r.log.Info("the master was moved", "master", req.Master, "epoch", next.epoch, "pause", pause)
-	return SwitchResult{Master: req.Master, Epoch: next.epoch, PauseMS: float64(pause.Microseconds()) / 1000}, nil
+	r.log.Info("the master was moved", "master", req.Master, "epoch", m.next.epoch, "pause", pause, "failover", m.failing)
+	return SwitchResult{Master: req.Master, Epoch: m.next.epoch, PauseMS: float64(pause.Microseconds()) / 1000}, nil
+}
+
+// A move is what a switchover does.
+type move struct {
+	now, next roles
+	limit     time.Duration // of the time in which writes wait
+	failing   bool          // the master is down
+	unasked   bool          // and no operator has asked for it
+	also      func(*epoch.State)
+}
+
+// maymove tells what stands in the way of it.
+func (r *Replicator) maymove(ctx context.Context, m move) error {
+	if m.failing {
+		if err := r.mayFail(ctx, m.now, m.unasked); err != nil {
+			return err
+		}
+		return r.mustBeDown(ctx, m.now, m.unasked)
+	}
+	if err := r.mayswitch(ctx, m.now); err != nil {
+		return err
+	}
+	return r.nothingAside(ctx)
 }
 
 // keepConfigured makes the change that comes with a switchover when the master is
@@ -120,6 +152,9 @@ func unmoved(s *epoch.State, now roles) error {
 // mayswitch tells what stands in the way of making the follower the master.
 func (r *Replicator) mayswitch(ctx context.Context, now roles) error {
 	follower := now.follower.Name()
+	if former := r.gate.state().Rejoin; former != "" {
+		return &SwitchError{Reason: fmt.Sprintf("cluster %s was the master before a failover, and has not been made equal to the new one yet", former), NextSteps: []string{"bring cluster " + former + " back, then wait until the status has no rejoin any more"}}
+	}
 	if r.applier.isPaused() {
 		return &SwitchError{Reason: "the applier is paused: the follower does not have what the master has", NextSteps: []string{"resume the applier"}}
 	}
@@ -245,29 +280,36 @@ func (r *Replicator) brake(ctx context.Context, now roles, delay time.Duration) 
 }
 
 // cutOver is the part in which writes wait.
-func (r *Replicator) cutOver(ctx context.Context, now, next roles, also func(*epoch.State)) (pause time.Duration, err error) {
-	ctx, cancel := context.WithTimeout(ctx, r.cfg.SwitchTimeout)
+func (r *Replicator) cutOver(ctx context.Context, m move) (pause time.Duration, err error) {
+	ctx, cancel := context.WithTimeout(ctx, m.limit)
 	defer cancel()
 	began := time.Now()
 	defer func() { pause = time.Since(began) }()
 	closed, err := r.change(ctx, func(s *epoch.State) error {
-		if err := unmoved(s, now); err != nil {
+		if err := unmoved(s, m.now); err != nil {
 			return err
 		}
-		*s = s.Close(next.master.Name(), r.instance, r.cfg.SwitchTimeout)
+		if s.Rejoin != "" {
+			return errUnderway
+		}
+		if m.failing {
+			*s = s.Fail(m.next.master.Name(), r.instance, m.limit)
+		} else {
+			*s = s.Close(m.next.master.Name(), r.instance, m.limit)
+		}
 		return nil
 	})
 	if never := (notChanged{}); errors.As(err, &never) {
 		return 0, never.error
 	}
 	if err == nil {
-		if err = r.handOver(ctx, closed, next, also); err == nil {
+		if err = r.handOver(ctx, closed, m); err == nil {
 			return 0, nil
 		}
 	} else {
 		err = r.givenUp(ctx, "since the journal did not confirm that writes wait", err)
 	}
-	if s, known := r.settle(ctx); known && s.Epoch == next.epoch && s.Master == next.master.Name() {
+	if s, known := r.settle(ctx); known && s.Epoch == m.next.epoch && s.Master == m.next.master.Name() {
 		return 0, nil // it was done all the same
 	} else if !known {
 		return 0, &SwitchError{Reason: err.Error() + "; nobody knows yet whether the journal keeps the new master",
@@ -277,14 +319,14 @@ func (r *Replicator) cutOver(ctx context.Context, now, next roles, also func(*ep
 }
 
 // handOver waits until the follower has everything, and makes it the master.
-func (r *Replicator) handOver(ctx context.Context, closed epoch.State, next roles, also func(*epoch.State)) error {
+func (r *Replicator) handOver(ctx context.Context, closed epoch.State, m move) error {
 	if left, err := r.gate.quiet(ctx); err != nil {
 		return r.givenUp(ctx, fmt.Sprintf("since %d writes were still under way", left), err)
 	}
 	if err := r.members.allQuiet(ctx, closed.Seq); err != nil {
 		return r.givenUp(ctx, "since other gateways did not come to rest", err)
 	}
-	if err := r.drain(ctx, r.cfg.SwitchTimeout); err != nil {
+	if err := r.drain(ctx, m.limit); err != nil {
 		return r.givenUp(ctx, "since the follower did not catch up", err)
 	}
 	if err := catchUp(ctx, r.jobs.table); err != nil {
@@ -296,9 +338,14 @@ func (r *Replicator) handOver(ctx context.Context, closed epoch.State, next role
 	if err := r.resynced(ctx); err != nil { // asked for since it was looked at first
 		return err
 	}
-	status, answer, err := next.master.Do(ctx, http.MethodPost, "/_refresh", nil)
+	if !m.failing {
+		if err := r.nothingAside(ctx); err != nil {
+			return err
+		}
+	}
+	status, answer, err := m.next.master.Do(ctx, http.MethodPost, "/_refresh", nil)
 	if err == nil {
-		err = next.master.Failed(status, answer)
+		err = m.next.master.Failed(status, answer)
 	}
 	if err != nil {
 		return r.givenUp(ctx, "since the follower could not be refreshed", err)
@@ -319,10 +366,14 @@ func (r *Replicator) handOver(ctx context.Context, closed epoch.State, next role
 	if err := r.rest(ctx, resting.Seq); err != nil {
 		return r.givenUp(ctx, "since the applier did not come to rest", err)
 	}
-	if err := carryGuards(ctx, next.follower, next.master); err != nil {
+	if m.failing {
+		if err := r.leaveBehind(ctx, m); err != nil {
+			return err
+		}
+	} else if err := carryGuards(ctx, m.next.follower, m.next.master); err != nil {
 		return r.givenUp(ctx, "since final pipelines and blocks could not be carried over", err)
 	}
-	if _, err := from(resting, func(s *epoch.State) { *s = s.Move(); also(s) }); err != nil {
+	if _, err := from(resting, func(s *epoch.State) { *s = s.Move(); m.also(s) }); err != nil {
 		return r.givenUp(ctx, "since the new master could not be kept", err)
 	}
 	return nil

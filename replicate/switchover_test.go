@@ -207,7 +207,7 @@ func TestSwitchGivenUpForAWriteUnderWay(t *testing.T) {
 		g.must("PUT", "/books/_doc/2", `{"n":1}`)
 	})
 	var e *SwitchError
-	_, err := g.r.cutOver(ctx, g.r.gate.now(), g.r.rolesOf("b", 2), func(*epoch.State) {})
+	_, err := g.r.cutOver(ctx, move{now: g.r.gate.now(), next: g.r.rolesOf("b", 2), limit: g.r.cfg.SwitchTimeout, also: func(*epoch.State) {}})
 	if !errors.As(err, &e) {
 		t.Errorf("%v", err)
 	}

@@ -153,10 +153,12 @@ func (w *worker) handle(e *journal.Entry) error {
 			w.noteDeletion(rec.Name, e.Time)
 		}
 		if err = w.flush(); err == nil {
-			err = w.a.applyStateOf(w.ctx, rec)
+			err = w.a.inTurn(w.ctx, func(ctx context.Context) error { return w.a.applyStateOf(ctx, rec) },
+				func(ctx context.Context) error { return w.a.stateAlone(ctx, rec) })
 		}
 	case kindResync:
-		err = w.a.resyncWanted(w.ctx, rec.From, rec.ID, rec.Name)
+		err = w.a.inTurn(w.ctx, func(ctx context.Context) error { return w.a.resyncWanted(ctx, rec.From, rec.ID, rec.Name) },
+			func(ctx context.Context) error { return w.a.stateAlone(ctx, rec) })
 	}
 	w.next = e.Offset + 1
 	w.noteOpen()
@@ -220,17 +222,26 @@ func (w *worker) flush() error {
 	}
 	from, number, changes := w.batchFrom, w.batchEpoch, w.batch
 	w.batch, w.batchBytes = nil, 0
-	return w.a.persist(w.ctx, w.a.whileAllowed(w.ctx, func() (err error) {
-		p, late := w.a.course(from, number)
+	with := func(apply func(ctx context.Context, p *pair, late bool) ([]change, error)) func(context.Context) error {
+		return func(ctx context.Context) error {
+			return w.a.persist(ctx, w.a.whileAllowed(ctx, func() (err error) {
+				p, late := w.a.course(from, number)
+				n := len(changes)
+				changes, err = apply(ctx, p, late)
+				if err == nil || len(changes) < n {
+					w.a.gotOn(n - len(changes))
+				}
+				return err
+			}))
+		}
+	}
+	return w.a.inTurn(w.ctx, with(func(ctx context.Context, p *pair, late bool) ([]change, error) {
 		for i := range changes {
 			changes[i].read = changes[i].read || late
 		}
-		n := len(changes)
-		changes, err = p.apply(w.ctx, changes)
-		if err == nil || len(changes) < n {
-			w.a.gotOn(n - len(changes))
-		}
-		return err
+		return p.apply(ctx, changes)
+	}), with(func(ctx context.Context, p *pair, late bool) ([]change, error) {
+		return p.alone(ctx, changes, late)
 	}))
 }
 
@@ -288,6 +299,10 @@ func (w *worker) commit(idle bool) {
 // needs its documents to be read back.
 func (w *worker) due(o *openIntent, now time.Time) (due, readBack bool) {
 	r := w.a.r
+	if r.gate.failing() { // nobody can be asked, now or later: what is not under way here is put aside
+		state, _ := r.ledger.state(o.rec.ID)
+		return o.rec.Gateway != r.instance || state != intentUnderway, state != intentFinished
+	}
 	if o.rec.Gateway == r.instance {
 		switch state, at := r.ledger.state(o.rec.ID); state {
 		case intentFinished:
@@ -322,7 +337,9 @@ func (w *worker) resolveDue() error {
 			}
 		}
 	}
-	if err := w.a.resolve(w.ctx, read); err != nil {
+	err := w.a.inTurn(w.ctx, func(ctx context.Context) error { return w.a.resolve(ctx, read) },
+		func(ctx context.Context) error { return w.a.intentsAlone(ctx, read) })
+	if err != nil {
 		return err
 	}
 	for _, o := range due {

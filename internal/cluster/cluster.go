@@ -18,6 +18,8 @@ type Cluster struct {
 	version versionState
 	facts   *Facts
 
+	interrupts interrupts
+
 	// Of one that is Renamed: what it is in truth, and its names.
 	real  *Cluster
 	names Names
@@ -58,7 +60,14 @@ func (c *Cluster) SetSender(s esapi.Sender) {
 
 // Send implements esapi.Sender.
 func (c *Cluster) Send(ctx context.Context, r *esapi.Request) (*esapi.Response, error) {
-	res, err := (*c.sender.Load()).Send(ctx, r)
+	in, release := c.interrupts.bound(ctx)
+	res, err := (*c.sender.Load()).Send(in, r)
+	if err != nil && errors.Is(context.Cause(in), ErrInterrupted) {
+		err = ErrInterrupted
+	}
+	if err != nil || res.Body == nil {
+		release(nil)
+	}
 	if lost(ctx, err) {
 		// The cluster may come back as another version: a rolling upgrade.
 		c.version.doubt()

@@ -74,3 +74,55 @@ func TestModelFindsWhatIsBroken(t *testing.T) {
 		})
 	}
 }
+
+// The same while clusters die, stop and come back, and the follower takes over.
+//
+//	go test ./replicate/epoch -run TestFailoverModel -seeds 20000
+func TestFailoverModel(t *testing.T) {
+	if *seedFlag != 0 {
+		m := newFailoverModel(*seedFlag, whole)
+		m.tracing = true
+		m.run(modelTime)
+		t.Log(strings.Join(m.trace, "\n"))
+		if len(m.wrong) > 0 {
+			t.Fatalf("%.600s", m.wrong)
+		}
+		return
+	}
+	var writes, acked, moves, failovers, brought, overwritten int
+	seeds := *seedsFlag/4 + 1
+	for seed := uint64(1); seed <= seeds; seed++ {
+		m := newFailoverModel(seed, whole)
+		m.run(modelTime)
+		if len(m.wrong) > 0 {
+			t.Fatalf("seed %d: %.300s; see it with -seed %d -v", seed, m.wrong[0], seed)
+		}
+		writes, acked, moves, failovers = writes+m.writes, acked+len(m.acked), moves+m.moves, failovers+m.failovers
+		brought, overwritten = brought+m.brought, overwritten+len(m.overwritten)
+	}
+	n := int(seeds)
+	t.Logf("%d seeds: %d writes, %d acknowledged, %d moves of the master, %d failovers, %d documents brought to the new master, %d writes overwritten by later ones", n, writes, acked, moves, failovers, brought, overwritten)
+	if failovers < n/2 || acked < 50*n || brought < n/10 {
+		t.Error("too little happens for this to prove anything")
+	}
+}
+
+func TestFailoverModelFindsWhatIsBroken(t *testing.T) {
+	for _, c := range []struct {
+		broken breakage
+		from   uint64
+	}{{noVeto, 1}, {noAside, 1}, {noHigher, 1}, {noBase, 1}, {noRejoin, 1}, {noHold, 1}} {
+		t.Run(string(c.broken), func(t *testing.T) {
+			const most = 300
+			for seed := c.from; seed < c.from+most; seed++ {
+				m := newFailoverModel(seed, c.broken)
+				m.run(modelTime)
+				if len(m.wrong) > 0 {
+					t.Logf("seed %d: %.200s", seed, m.wrong[0])
+					return
+				}
+			}
+			t.Errorf("%d seeds, and nothing went wrong", most)
+		})
+	}
+}

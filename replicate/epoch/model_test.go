@@ -30,6 +30,12 @@ const (
 	noLate         breakage = "records of an epoch that has ended are applied as they are"
 	noAgain        breakage = "a write that lost its lease is not looked at again"
 	noSwap         breakage = "the state is put, not swapped"
+	noVeto         breakage = "a gateway that finds the master down does not ask the others"
+	noAside        breakage = "what the master has to be asked for is dropped"
+	noHigher       breakage = "the new master counts whatever the former one has"
+	noBase         breakage = "the higher version counts, also over what was written since"
+	noRejoin       breakage = "the former master gets what was written since before it is looked at"
+	noHold         breakage = "writes go on while something is brought to the new master"
 	voteWithWrites breakage = "a gateway says that it is quiet while writes are under way"
 )
 
@@ -79,6 +85,7 @@ type note struct {
 	doc   string
 	until time.Duration
 	after docState // of an effect
+	read  bool     // the effect does not have the document
 }
 
 // A docState is a document: its version and the writes that are in it.
@@ -121,6 +128,8 @@ type model struct {
 	tracing  bool
 	resolved map[int]bool // writes that were read back
 	noted    map[int]bool // writes that the journal has a record of
+
+	failoverModel
 }
 
 // A modelGate is a gateway.
@@ -145,6 +154,8 @@ type modelGate struct {
 	moving  bool
 	inWork  int // writes under way
 	open    map[int]bool
+
+	failoverGate
 }
 
 func newModel(seed uint64, b breakage) *model {
@@ -189,13 +200,19 @@ func (m *model) violated(format string, args ...any) {
 
 // run lets it run, faults and all, and then come to rest.
 func (m *model) run(d time.Duration) {
+	if m.failover {
+		m.after(m.between(0, 500*time.Millisecond), m.breakCluster)
+	}
 	m.after(m.between(0, 300*time.Millisecond), m.fault)
 	m.after(m.between(0, 300*time.Millisecond), m.operate)
 	m.until(d)
 	m.ending = true
 	m.say("the faults end")
+	for c := range m.clusters {
+		m.mend(c)
+	}
 	for _, g := range m.gates {
-		g.cut, g.stopped = false, 0
+		g.cut, g.stopped, g.blind = false, 0, [2]bool{}
 		if !g.alive {
 			g.start()
 		}
@@ -246,7 +263,7 @@ func (m *model) fault() {
 			}
 		})
 	}
-	m.after(m.between(100*time.Millisecond, 1500*time.Millisecond), m.fault)
+	m.after(m.rarely()*m.between(100*time.Millisecond, 1500*time.Millisecond), m.fault)
 }
 
 // operate moves the master, again and again.
@@ -257,7 +274,7 @@ func (m *model) operate() {
 	if g := m.gates[m.random.IntN(len(m.gates))]; g.alive {
 		g.step(0, g.move)
 	}
-	m.after(m.between(100*time.Millisecond, 1200*time.Millisecond), m.operate)
+	m.after(m.rarely()*m.between(100*time.Millisecond, 1200*time.Millisecond), m.operate)
 }
 
 func (m *model) check() {
@@ -266,6 +283,9 @@ func (m *model) check() {
 	}
 	if m.truth.Closing() {
 		m.violated("writes wait for ever")
+	}
+	if m.truth.Rejoin != "" || len(m.aside) > 0 {
+		m.violated("the former master is never made equal: %+v %d", m.truth, len(m.aside))
 	}
 	for doc, a := range m.clusters[0] {
 		b := m.clusters[1][doc]
@@ -278,6 +298,9 @@ func (m *model) check() {
 		m.violated("document %s differs: %+v %+v", doc, a, b)
 	}
 	for w, doc := range m.acked {
+		if m.overwritten[w] {
+			continue
+		}
 		for c := range m.clusters {
 			if !slices.Contains(m.clusters[c][doc].writes, w) {
 				m.violated("write %d to %s was acknowledged and is not in cluster %s: %+v %+v", w, doc, clusterNames[c], m.clusters[0][doc], m.clusters[1][doc])
@@ -295,6 +318,7 @@ func (g *modelGate) start() {
 		g.guard.Lease = 0
 	}
 	g.open = map[int]bool{}
+	g.startPulse()
 	g.m.say("gateway %d starts", g.index)
 	g.step(0, g.fetch)
 	g.step(0, g.tick)
@@ -408,6 +432,7 @@ func (g *modelGate) put(e entry, answer func(e *entry)) {
 			if e.won {
 				if e.state.Epoch > m.truth.Epoch {
 					m.moves++
+					m.moved(e.state)
 				}
 				m.truth = e.state
 				m.say("state %+v by gateway %d", e.state, g.index)
@@ -478,7 +503,7 @@ func (g *modelGate) heartbeat() {
 	if g.m.broken == voteWithWrites {
 		work = 0
 	}
-	me := Member{Instance: fmt.Sprint(g.index, "/", g.life), Term: term, Beat: g.beats, Quiet: g.guard.Vote(work, 0), LeaseMS: lease.Milliseconds()}
+	me := Member{Instance: fmt.Sprint(g.index, "/", g.life), Term: term, Beat: g.beats, Quiet: g.guard.Vote(work, 0), LeaseMS: lease.Milliseconds(), Epoch: g.guard.State().Epoch, DownMS: g.down().Milliseconds()}
 	g.voted = me.Quiet
 	g.put(entry{member: &me}, func(e *entry) {
 		g.beating = false
@@ -509,7 +534,8 @@ func (g *modelGate) watch() {
 	if vote := g.guard.Vote(g.inWork, 0); vote != 0 && vote != g.voted {
 		g.heartbeat()
 	}
-	if g.guard.Overdue(g.time()) && g.m.chance(20) {
+	g.feel()
+	if (g.guard.Overdue(g.time()) || g.failedBy()) && g.m.chance(20) {
 		seen := g.guard.State().Seq
 		g.swap(func(s State) (State, bool) { return s.GiveUp(), s.Seq == seen }, func(State, bool, bool) {})
 	}
@@ -529,7 +555,7 @@ func (g *modelGate) client() {
 	}
 	m := g.m
 	m.writes++
-	w := &modelWrite{g: g, id: m.writes, pass: pass, epoch: g.guard.State().Epoch, to: slices.Index(clusterNames, g.guard.State().Master), doc: string(rune('p' + m.random.IntN(4)))}
+	w := &modelWrite{g: g, id: m.writes, pass: pass, epoch: g.guard.State().Epoch, to: slices.Index(clusterNames, g.guard.State().Master), doc: string(rune('p' + m.random.IntN(m.docs())))}
 	g.inWork++
 	m.say("gateway %d lets write %d in under %+v, state %+v", g.index, w.id, pass, g.guard.State())
 	g.open[w.id] = true
@@ -608,7 +634,10 @@ func (w *modelWrite) send() {
 		if m.chance(3) {
 			way = m.between(0, writeLimit)
 		}
-		m.after(way, func() {
+		if g.blind[w.to] {
+			return
+		}
+		m.after(way, m.landing(w.to, func() {
 			after := m.clusters[w.to][w.doc]
 			after = docState{after.version + 1, append(slices.Clone(after.writes), w.id)}
 			m.clusters[w.to][w.doc] = after
@@ -620,7 +649,7 @@ func (w *modelWrite) send() {
 				return // the answer is lost
 			}
 			g.stepIn(life, m.between(time.Millisecond, 10*time.Millisecond), func() { answer(after, true) })
-		})
+		}))
 	})
 }
 
@@ -629,7 +658,7 @@ func (w *modelWrite) answered(after docState, ok bool) {
 	part := w.part
 	if ok {
 		w.parts++
-		g.record(note{kind: "effect", id: w.id, epoch: w.epoch, from: w.to, doc: w.doc, after: after}, func(ok bool) {
+		g.record(note{kind: "effect", id: w.id, epoch: w.epoch, from: w.to, doc: w.doc, after: after, read: m.failover && m.chance(15)}, func(ok bool) {
 			if !ok {
 				part()
 				return
@@ -679,7 +708,7 @@ func (w *modelWrite) answered(after docState, ok bool) {
 
 func (g *modelGate) move() {
 	now := g.guard.State()
-	if g.moving || now.Master == "" || now.Closing() {
+	if g.moving || now.Master == "" || now.Closing() || now.Rejoin != "" || len(g.m.aside) > 0 || !g.m.reach(g, slices.Index(clusterNames, now.Master)) {
 		return
 	}
 	g.moving = true
@@ -692,7 +721,7 @@ func (g *modelGate) move() {
 		}
 		deadline := g.time().Add(switchLimit)
 		g.swap(func(s State) (State, bool) {
-			return s.Close(to, fmt.Sprint(g.index, "/", g.life), switchLimit), !s.Closing() && s.Epoch == now.Epoch
+			return s.Close(to, fmt.Sprint(g.index, "/", g.life), switchLimit), !s.Closing() && s.Epoch == now.Epoch && s.Rejoin == ""
 		}, func(closed State, known, changed bool) {
 			switch {
 			case !known:
@@ -758,7 +787,15 @@ func (g *modelGate) handOver(closed State, deadline time.Time) {
 						g.settle()
 						return
 					}
+					if len(m.aside) > 0 && !closed.Failover || !m.reach(g, slices.Index(clusterNames, closed.To)) {
+						g.settle()
+						return
+					}
 					g.rest(closed, deadline, func(closed State) {
+						if closed.Failover && !g.leaveBehind() {
+							g.settle()
+							return
+						}
 						g.swap(func(s State) (State, bool) { return s.Move(), s.Seq == closed.Seq || m.broken == noSwap }, func(_ State, known, changed bool) {
 							if !known || !changed {
 								g.settle()
@@ -852,7 +889,7 @@ func (a *modelWorker) work() {
 		return
 	}
 	defer g.step(m.between(2*time.Millisecond, 20*time.Millisecond), a.work)
-	if g.guard.Apply(g.time()) != "" && !(m.broken == noRest && g.guard.Held(g.time())) {
+	if why := g.guard.Apply(g.time()); why != "" && !(m.broken == noRest && g.guard.Held(g.time())) && !(m.broken == noRejoin && why == Rejoining) {
 		return
 	}
 	now := g.guard.State()
@@ -868,13 +905,23 @@ func (a *modelWorker) work() {
 		case "done":
 			delete(a.open, n.id)
 		case "effect":
-			a.apply(n, now)
+			switch {
+			case now.Failing():
+				if !m.reach(g, slices.Index(clusterNames, now.To)) {
+					return
+				}
+				a.alone(n, now)
+			case !m.reach(g, 0) || !m.reach(g, 1):
+				return
+			default:
+				a.apply(n, now)
+			}
 		}
 	}
 	var due []int
 	done := a.next
 	for id, at := range a.open {
-		if g.wall() > m.journal[at].until+grace {
+		if now.Failing() || g.wall() > m.journal[at].until+grace && m.reach(g, 0) && m.reach(g, 1) {
 			due = append(due, id)
 		} else {
 			done = min(done, at)
@@ -887,7 +934,11 @@ func (a *modelWorker) work() {
 		if n.epoch < now.Epoch && m.broken != noLate {
 			from = slices.Index(clusterNames, now.Master)
 		}
-		m.equalise(from, n.doc, "an open intent")
+		if now.Failing() {
+			m.putAside(now, n.doc)
+		} else {
+			m.equalise(from, n.doc, "an open intent")
+		}
 		m.resolved[id] = true
 		delete(a.open, id)
 	}
@@ -905,6 +956,8 @@ func (a *modelWorker) apply(n note, now State) {
 	follower := m.clusters[1-n.from]
 	have := follower[n.doc]
 	switch {
+	case n.read:
+		m.equalise(n.from, n.doc, "an effect without its document")
 	case n.after.version > have.version:
 		follower[n.doc] = n.after
 	case !have.equal(m.clusters[n.from][n.doc]) && (have.version != m.clusters[n.from][n.doc].version || have.version == n.after.version && !have.equal(n.after)):

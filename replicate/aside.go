@@ -1,0 +1,388 @@
+package replicate
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/url"
+	"strings"
+	"sync"
+
+	"github.com/esperanto-es/esperanto/internal/cluster"
+	"github.com/esperanto-es/esperanto/replicate/journal"
+)
+
+// asides keeps what the master has to be asked for, in the table "aside", while it is down
+// and the follower takes over. Nothing is dropped: a row stays until its cluster was
+// asked. There is one for each document or part of the state.
+type asides struct {
+	r     *Replicator
+	table journal.Table
+}
+
+// An asideRow says what has to be looked at.
+type asideRow struct {
+	From string `json:"from"`           // the cluster that has to be asked
+	What string `json:"what,omitempty"` // as of a stateRef, or kindResync; "" for a document
+
+	Index   string `json:"index"` // or the name of the part of the state
+	Type    string `json:"type,omitempty"`
+	ID      string `json:"id,omitempty"`
+	Routing string `json:"routing,omitempty"`
+	Parent  string `json:"parent,omitempty"`
+	Asked   bool   `json:"asked,omitempty"` // Index is the name as asked: maybe an alias
+	Until   int64  `json:"until,omitempty"` // unix ms; no later is the write under way
+
+	Base *asideBase `json:"base,omitempty"`
+
+	key string
+}
+
+// An asideBase is what the new master had of a document when it became that: what differs
+// from it later was written since.
+type asideBase struct {
+	Index   string `json:"index"`
+	UUID    string `json:"uuid,omitempty"` // of the index; "" if it was not there
+	Found   bool   `json:"found,omitempty"`
+	Version int64  `json:"version,omitempty"`
+}
+
+const (
+	asidePrefix = "row/"
+	guessPrefix = "guess/"
+)
+
+func (row *asideRow) makeKey() string {
+	parts := []string{row.From, row.What, row.Index, row.Type, row.ID, row.Routing}
+	for i := range parts {
+		parts[i] = url.PathEscape(parts[i])
+	}
+	kind := "concrete/"
+	if row.Asked {
+		kind = "asked/"
+	}
+	return asidePrefix + kind + strings.Join(parts, "/")
+}
+
+// docID is the document, under the name that its index has in the row.
+func (row *asideRow) docID() cluster.DocID {
+	return cluster.DocID{Index: row.Index, Type: row.Type, ID: row.ID, Routing: row.Routing, Parent: row.Parent}
+}
+
+func asideDoc(from string, id cluster.DocID) asideRow {
+	return asideRow{From: from, Index: id.Index, Type: id.Type, ID: id.ID, Routing: id.Routing, Parent: id.Parent}
+}
+
+// atOnce is how many rows are written at a time.
+const atOnce = 64
+
+// put keeps rows. Those that are there already are kept anew: what was known of them may
+// be different now.
+func (s *asides) put(ctx context.Context, rows []asideRow) error {
+	return each(rows, func(row *asideRow) error {
+		raw, err := json.Marshal(row)
+		if err != nil {
+			return err
+		}
+		return s.table.Put(ctx, row.makeKey(), raw)
+	})
+}
+
+func (s *asides) drop(ctx context.Context, rows []asideRow) error {
+	return each(rows, func(row *asideRow) error { return s.table.Delete(ctx, row.key) })
+}
+
+// each does something with all rows, many at a time, and returns the errors.
+func each(rows []asideRow, f func(*asideRow) error) error {
+	var all sync.WaitGroup
+	free := make(chan struct{}, atOnce)
+	errs := make([]error, len(rows))
+	for i := range rows {
+		free <- struct{}{}
+		all.Go(func() {
+			errs[i] = f(&rows[i])
+			<-free
+		})
+	}
+	all.Wait()
+	for _, err := range errs {
+		if err != nil {
+			return fmt.Errorf("keeping what is put aside: %w", err)
+		}
+	}
+	return nil
+}
+
+// list returns the rows that a filter takes, at most limit (0: all).
+func (s *asides) list(ctx context.Context, limit int, take func(*asideRow) bool) (rows []asideRow, err error) {
+	err = s.table.Scan(ctx, func(key string, value []byte) bool {
+		if !strings.HasPrefix(key, asidePrefix) {
+			return true
+		}
+		row := asideRow{key: key}
+		if json.Unmarshal(value, &row) == nil && take(&row) {
+			rows = append(rows, row)
+		}
+		return limit == 0 || len(rows) < limit
+	})
+	return rows, err
+}
+
+func (s *asides) count(ctx context.Context) (n int, err error) {
+	err = s.table.Scan(ctx, func(key string, _ []byte) bool {
+		if strings.HasPrefix(key, asidePrefix) {
+			n++
+		}
+		return true
+	})
+	return n, err
+}
+
+// alone applies what can be without asking the master, and puts the rest aside. left are
+// those that have to be tried again; then the error says why.
+func (p *pair) alone(ctx context.Context, changes []change, late bool) (left []change, err error) {
+	there := map[string]bool{}
+	if !late {
+		if there, err = p.present(ctx, changes); err != nil {
+			return changes, err
+		}
+	}
+	var docs []cluster.Doc
+	var rows []asideRow
+	for i := range changes {
+		c := &changes[i]
+		tells := !c.Found || len(c.Source) > 0
+		if late || !tells || c.read {
+			rows = append(rows, asideDoc(p.from.Name(), c.DocID))
+		}
+		switch {
+		case late, !tells:
+		case there[c.Index], c.Found && !c.read: // else the follower would make an index that was deleted
+			docs = append(docs, c.Doc)
+		}
+	}
+	if err := p.a.r.asides.put(ctx, rows); err != nil || len(docs) == 0 {
+		return changesIf(err, changes), err
+	}
+	if err := p.a.r.noteGuesses(ctx, p, indicesOf(docs)); err != nil {
+		return changes, err
+	}
+	w, err := p.write(ctx, docs)
+	if err != nil {
+		return changes, err
+	}
+	rows, err = p.compareAlone(ctx, w.conflicts)
+	if err != nil {
+		return changes, err
+	}
+	for _, r := range w.rejected {
+		rows = append(rows, asideDoc(p.from.Name(), r.doc.DocID))
+	}
+	var again []cluster.Doc
+	for _, d := range w.again {
+		_, there, err := p.to.Facts().Lookup(ctx, d.Index)
+		if err == nil && !there { // the follower makes no indices
+			rows = append(rows, asideDoc(p.from.Name(), d.DocID))
+		} else {
+			again = append(again, d)
+		}
+	}
+	if err := p.a.r.asides.put(ctx, rows); err != nil {
+		return changes, err
+	}
+	if len(again) == 0 {
+		return nil, nil
+	}
+	return asChanges(again), w.busy
+}
+
+func changesIf(err error, changes []change) []change {
+	if err == nil {
+		return nil
+	}
+	return changes
+}
+
+// present tells which of the changes' indices the follower has.
+func (p *pair) present(ctx context.Context, changes []change) (map[string]bool, error) {
+	there := map[string]bool{}
+	for i := range changes {
+		name := changes[i].Index
+		if _, known := there[name]; known {
+			continue
+		}
+		_, ok, err := p.to.Facts().Lookup(ctx, name)
+		refused := new(cluster.StatusError)
+		if err != nil && !(errors.As(err, &refused) && permanent(refused.Status, refused.Type)) {
+			return nil, err
+		}
+		there[name] = ok
+	}
+	return there, nil
+}
+
+// compareAlone looks at documents that the follower refused to overwrite. Those that it
+// does not have as the effect says are put aside: which is the later one, the master
+// knows.
+func (p *pair) compareAlone(ctx context.Context, docs []cluster.Doc) (rows []asideRow, err error) {
+	for start := 0; start < len(docs); start += readChunk {
+		wrote := docs[start:min(start+readChunk, len(docs))]
+		ids := make([]cluster.DocID, len(wrote))
+		for i := range wrote {
+			ids[i] = wrote[i].DocID
+		}
+		followers, err := p.to.MGet(ctx, ids, true)
+		if err != nil {
+			return nil, err
+		}
+		for i := range wrote {
+			f := &followers[i]
+			if f.Unreadable == "" && (!f.Found && !wrote[i].Found || sameDocument(f, &wrote[i])) {
+				continue
+			}
+			rows = append(rows, asideDoc(p.from.Name(), ids[i]))
+		}
+	}
+	return rows, nil
+}
+
+// stateAlone puts a change of the state aside, but deletes an index that was deleted: its
+// documents must not be there any more.
+func (a *applier) stateAlone(ctx context.Context, rec *record) error {
+	if a.pairs[rec.From] == nil {
+		return a.buryForeign(ctx, rec)
+	}
+	if err := a.await(ctx, rec.Epoch); err != nil {
+		return err
+	}
+	p, late := a.course(rec.From, rec.Epoch)
+	row := asideRow{From: p.from.Name(), What: cmp.Or(rec.What, rec.Kind), Index: rec.Name}
+	return a.persist(ctx, a.whileAllowed(ctx, func() error {
+		if rec.What == whatIndex && rec.Deleted && !late {
+			problem, err := p.deleteIndex(ctx, rec.Name)
+			if err != nil {
+				return err
+			}
+			if problem != nil {
+				a.r.log.Warn("an index could not be deleted at the follower that takes over", "cluster", p.to.Name(), "index", rec.Name, "reason", problem)
+			}
+		}
+		err := a.r.asides.put(ctx, []asideRow{row})
+		if err == nil {
+			a.gotOn(0)
+		}
+		return err
+	}))
+}
+
+// buryForeign makes a dead letter of a record of a cluster that is not configured.
+func (a *applier) buryForeign(ctx context.Context, rec *record) error {
+	return a.bury(ctx, DeadLetter{From: rec.From, What: rec.Kind, Index: cmp.Or(rec.Name, rec.ID),
+		Reason: fmt.Sprintf("the record comes from cluster %q, which the configuration does not have", rec.From)})
+}
+
+// intentsAlone puts aside what writes with an unknown outcome may have changed.
+func (a *applier) intentsAlone(ctx context.Context, intents []*record) error {
+	var rows []asideRow
+	for _, in := range intents {
+		if a.pairs[in.From] == nil {
+			if err := a.buryForeign(ctx, in); err != nil {
+				return err
+			}
+			continue
+		}
+		if err := a.await(ctx, in.Epoch); err != nil {
+			return err
+		}
+		p, _ := a.course(in.From, in.Epoch)
+		until := in.Until
+		if !a.r.cfg.SharedJournal {
+			until = 0 // its gateway is this one, or gone
+		}
+		for _, ref := range in.State {
+			rows = append(rows, asideRow{From: p.from.Name(), What: ref.What, Index: ref.Name, Until: until})
+		}
+		for _, d := range in.Docs {
+			if d.ID != "" {
+				rows = append(rows, asideRow{From: p.from.Name(), Index: d.Index, Type: d.Type, ID: d.ID, Routing: d.Routing, Parent: d.Parent, Asked: true, Until: until})
+			}
+		}
+	}
+	return a.persist(ctx, a.whileAllowed(ctx, func() error {
+		err := a.r.asides.put(ctx, rows)
+		if err == nil {
+			a.gotOn(0)
+		}
+		return err
+	}))
+}
+
+// base keeps with each row of a document what the new master has of it. Nothing is applied
+// meanwhile and no write is under way.
+func (s *asides) base(ctx context.Context, from, to *cluster.Cluster) error {
+	rows, err := s.list(ctx, 0, func(row *asideRow) bool {
+		return row.From == from.Name() && (row.What == "" || row.What == whatIndex)
+	})
+	if err != nil {
+		return err
+	}
+	to.Facts().ForgetAll()
+	for start := 0; start < len(rows); start += 1000 {
+		chunk := rows[start:min(start+1000, len(rows))]
+		if err := baseOf(ctx, to, chunk); err != nil {
+			return err
+		}
+		if err := s.put(ctx, chunk); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// baseOf asks the new master.
+func baseOf(ctx context.Context, to *cluster.Cluster, rows []asideRow) error {
+	var ids []cluster.DocID
+	var at []int
+	for i := range rows {
+		id, index, err := placeOf(ctx, to, &rows[i])
+		if err != nil {
+			return err
+		}
+		rows[i].Base = &asideBase{Index: id.Index, UUID: index.UUID}
+		if index.UUID != "" && rows[i].What == "" {
+			ids, at = append(ids, id), append(at, i)
+		}
+	}
+	docs, err := to.MGet(ctx, ids, false)
+	if err != nil {
+		return err
+	}
+	for i := range docs {
+		rows[at[i]].Base.Found, rows[at[i]].Base.Version = docs[i].Found, docs[i].Version
+	}
+	return nil
+}
+
+// placeOf finds where a cluster has the document of a row: the concrete index, with its
+// routing. Of an index that is not there the name is that of the row, and the Index empty.
+func placeOf(ctx context.Context, c *cluster.Cluster, row *asideRow) (id cluster.DocID, index cluster.Index, err error) {
+	id = row.docID()
+	index, ok, err := c.Facts().Lookup(ctx, row.Index)
+	refused := new(cluster.StatusError)
+	if errors.As(err, &refused) && permanent(refused.Status, refused.Type) {
+		return id, cluster.Index{}, nil // no index can have such a name
+	}
+	if err != nil || !ok {
+		return id, cluster.Index{}, err
+	}
+	if !row.Asked && index.Name != row.Index {
+		return id, cluster.Index{}, nil // an alias of that name
+	}
+	id.Index = index.Name
+	if alias, is := index.Aliases[row.Index]; is && alias.IndexRouting != "" {
+		id.Routing = alias.IndexRouting
+	}
+	return id, index, nil
+}

@@ -1,0 +1,440 @@
+package replicate
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/esperanto-es/esperanto/internal/cluster"
+	"github.com/esperanto-es/esperanto/replicate/epoch"
+)
+
+const (
+	// rejoinLook is how often it is looked whether there is something aside.
+	rejoinLook = 500 * time.Millisecond
+	// rejoinRows bounds the rows that are looked at together.
+	rejoinRows = 500
+)
+
+// run looks at what is put aside whenever the cluster that has to be asked answers, until
+// ctx ends. Several gateways may do the same at a time: nothing is wrong then, each row is
+// looked at under the gate.
+func (s *asides) run(ctx context.Context) {
+	var back time.Time // the cluster that has to be asked has answered since then
+	var before string
+	for attempt := 0; ctx.Err() == nil; {
+		sleep(ctx, rejoinLook)
+		state := s.r.gate.state()
+		from, wanted := state.Rejoin, state.Rejoin != ""
+		if !wanted {
+			if n, err := s.count(ctx); err != nil || n == 0 {
+				continue
+			}
+			from = state.Master
+		}
+		c := s.r.clusterNamed(from)
+		if c == nil || state.Closing() || !s.r.gate.confirmed() || s.r.applier.isPaused() {
+			continue
+		}
+		if !answers(ctx, c, 2*time.Second) {
+			back = time.Time{}
+			continue
+		}
+		if back.IsZero() || before != from {
+			back, before = time.Now(), from
+			c.Facts().ForgetAll()
+		}
+		if time.Since(back) < s.r.cfg.Grace {
+			continue // what was on its way to it may land yet
+		}
+		if err := s.settle(ctx, state); err != nil && ctx.Err() == nil {
+			s.r.applier.blocked(fmt.Errorf("looking at what was put aside: %w", err))
+			pause(ctx, attempt)
+			attempt++
+			continue
+		}
+		attempt = 0
+	}
+}
+
+// settle does one round.
+func (s *asides) settle(ctx context.Context, state epoch.State) error {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Minute)
+	defer cancel()
+	now := s.r.cfg.Now().UnixMilli()
+	later := false
+	due := func(row *asideRow) bool {
+		if row.Until > 0 && row.Until+s.r.cfg.Grace.Milliseconds() > now {
+			later = true
+			return false
+		}
+		return true
+	}
+	if state.Rejoin == "" {
+		rows, err := s.list(ctx, rejoinRows, due)
+		if err != nil || len(rows) == 0 {
+			return err
+		}
+		return s.readBack(ctx, rows)
+	}
+	for {
+		rows, err := s.list(ctx, rejoinRows, func(row *asideRow) bool { return due(row) && row.From == state.Rejoin })
+		if err != nil {
+			return err
+		}
+		if len(rows) == 0 {
+			break
+		}
+		if err := s.rejoin(ctx, state, rows); err != nil {
+			return err
+		}
+		s.r.log.Info("what was put aside at a failover was looked at", "rows", len(rows), "cluster", state.Rejoin)
+	}
+	if later {
+		return nil
+	}
+	_, err := s.r.change(ctx, func(now *epoch.State) error {
+		if now.Rejoin != state.Rejoin || now.Epoch != state.Epoch || now.Closing() {
+			return errAsItIs
+		}
+		now.Rejoin = ""
+		return nil
+	})
+	if errors.Is(err, errAsItIs) {
+		return nil
+	}
+	if err == nil {
+		s.r.applier.gotOn(0)
+		s.r.log.Info("the former master has been made equal and is the follower", "cluster", state.Rejoin)
+	}
+	return err
+}
+
+// readBack reads rows back from the master as ever: the failover was given up, or they are
+// late. Whatever cluster they are of, the master's documents are what holds.
+func (s *asides) readBack(ctx context.Context, rows []asideRow) error {
+	a := s.r.applier
+	p := a.pairs[s.r.gate.now().master.Name()]
+	p.from.Facts().ForgetAll()
+	p.to.Facts().ForgetAll()
+	var ids []cluster.DocID
+	for i := range rows {
+		row := &rows[i]
+		switch row.What {
+		case "":
+			id, index, err := placeOf(ctx, p.from, row)
+			if err != nil {
+				return err
+			}
+			if index.UUID != "" || !row.Asked {
+				ids = append(ids, id)
+			}
+		case whatResync:
+			if err := a.resyncWanted(ctx, p.from.Name(), row.key, row.Index); err != nil {
+				return err
+			}
+		default:
+			if err := a.applyState(ctx, p.from.Name(), stateRef{row.What, row.Index}, false); err != nil {
+				return err
+			}
+		}
+	}
+	if err := a.whileAllowed(ctx, func() error { return p.equalise(ctx, ids) })(); err != nil {
+		return err
+	}
+	return s.drop(ctx, rows)
+}
+
+// rejoin looks at rows of the former master.
+func (s *asides) rejoin(ctx context.Context, state epoch.State, rows []asideRow) error {
+	a := s.r.applier
+	known := a.pairs[state.Rejoin] // from the former master to the new one
+	back, down := newPair(a, known.from, known.to), newPair(a, known.to, known.from)
+	down.indices.may = func() error { return s.mayRejoin(state) }
+	var docs, parts []asideRow
+	for _, row := range rows {
+		if row.What == "" {
+			docs = append(docs, row)
+		} else {
+			parts = append(parts, row)
+		}
+	}
+	if err := s.rejoinState(ctx, state, back, down, parts); err != nil {
+		return err
+	}
+	if err := s.drop(ctx, parts); err != nil {
+		return err
+	}
+	for len(docs) > 0 {
+		chunk := docs[:min(readChunk, len(docs))]
+		if err := s.rejoinDocs(ctx, state, back, down, chunk); err != nil {
+			return err
+		}
+		if err := s.drop(ctx, chunk); err != nil {
+			return err
+		}
+		docs = docs[len(chunk):]
+	}
+	return nil
+}
+
+// mayRejoin refuses to write to the former master when it is not that any more.
+func (s *asides) mayRejoin(state epoch.State) error {
+	if now := s.r.gate.state(); now.Rejoin != state.Rejoin || now.Epoch != state.Epoch {
+		return errors.New("another gateway has made the former master equal")
+	}
+	if !s.r.gate.confirmed() {
+		return errors.New(epoch.Unconfirmed)
+	}
+	return nil
+}
+
+// A verdict says which cluster's document counts.
+type verdict struct {
+	row    *asideRow
+	id     cluster.DocID
+	former bool // that of the former master
+}
+
+// judgeRows compares documents of both clusters.
+func judgeRows(ctx context.Context, former, master *cluster.Cluster, rows []asideRow) (list []verdict, err error) {
+	indices := map[string]string{} // uuid at the new master, by name
+	seen := map[cluster.DocID]bool{}
+	var gone []int
+	for i := range rows {
+		id, index, err := placeOf(ctx, former, &rows[i])
+		if err != nil {
+			return nil, err
+		}
+		if index.UUID == "" { // not there any more, or never: what the new master has of that name counts
+			if id, _, err = placeOf(ctx, master, &rows[i]); err != nil {
+				return nil, err
+			}
+		}
+		if seen[id] {
+			continue
+		}
+		seen[id] = true
+		list = append(list, verdict{row: &rows[i], id: id, former: index.UUID != ""})
+	}
+	ids := make([]cluster.DocID, len(list))
+	for i := range list {
+		ids[i] = list[i].id
+		if _, known := indices[ids[i].Index]; known {
+			continue
+		}
+		there, ok, err := master.Facts().Lookup(ctx, ids[i].Index)
+		if err != nil {
+			return nil, err
+		}
+		if indices[ids[i].Index] = ""; ok && there.Name == ids[i].Index {
+			indices[ids[i].Index] = there.UUID
+		}
+	}
+	masters, err := master.MGet(ctx, ids, false)
+	if err != nil {
+		return nil, err
+	}
+	formers, err := former.MGet(ctx, ids, false)
+	if err != nil {
+		return nil, err
+	}
+	for i := range list {
+		v, m, f := &list[i], &masters[i], &formers[i]
+		if !v.former || f.Unreadable+m.Unreadable != "" || !v.row.untouched(m, v.id.Index, indices[v.id.Index]) {
+			v.former = false
+			continue
+		}
+		if !f.Found && m.Found {
+			gone = append(gone, i)
+		}
+		v.former = f.Found && (!m.Found || f.Version > m.Version)
+	}
+	return list, judgeGone(ctx, former, masters, list, gone)
+}
+
+// judgeGone looks at documents that the former master does not have any more. If it
+// remembers a deletion of a higher version, that counts.
+func judgeGone(ctx context.Context, former *cluster.Cluster, masters []cluster.Doc, list []verdict, gone []int) error {
+	ids := make([]cluster.DocID, len(gone))
+	for i, at := range gone {
+		ids[i] = list[at].id
+	}
+	if len(ids) == 0 {
+		return nil
+	}
+	versions, err := former.Remembered(ctx, ids)
+	if err != nil {
+		return err
+	}
+	for i, at := range gone {
+		list[at].former = versions[i] > masters[at].Version
+	}
+	return nil
+}
+
+// untouched reports whether the new master has a document as it had when it became that.
+func (row *asideRow) untouched(m *cluster.Doc, index, uuid string) bool {
+	b := row.Base
+	if b == nil || b.UUID == "" || b.Index != index {
+		return !m.Found
+	}
+	return b.UUID == uuid && b.Found == m.Found && (!m.Found || b.Version == m.Version)
+}
+
+// rejoinDocs makes documents equal.
+func (s *asides) rejoinDocs(ctx context.Context, state epoch.State, back, down *pair, rows []asideRow) error {
+	master := down.from
+	list, err := judgeRows(ctx, down.to, master, rows)
+	if err != nil {
+		return err
+	}
+	var ids []cluster.DocID
+	formers := 0
+	for _, v := range list {
+		if v.former {
+			formers++
+		} else {
+			ids = append(ids, v.id)
+		}
+	}
+	if err := down.equalise(ctx, ids); err != nil || formers == 0 {
+		return err
+	}
+	return s.hold(ctx, state, back, func(ctx context.Context) error {
+		for name := range namesOf(list) {
+			master.Facts().Forget(name)
+		}
+		list, err := judgeRows(ctx, down.to, master, rows)
+		if err != nil {
+			return err
+		}
+		var brought, rest []cluster.DocID
+		for _, v := range list {
+			if v.former {
+				brought = append(brought, v.id)
+			} else {
+				rest = append(rest, v.id)
+			}
+		}
+		if err := back.equalise(ctx, brought); err != nil {
+			return err
+		}
+		s.r.log.Info("documents of the former master that had not been applied were brought to the new one", "documents", len(brought), "from", back.from.Name(), "to", back.to.Name())
+		return down.equalise(ctx, rest)
+	})
+}
+
+func namesOf(list []verdict) map[string]bool {
+	names := map[string]bool{}
+	for _, v := range list {
+		names[v.id.Index] = true
+	}
+	return names
+}
+
+// rejoinState makes parts of the state what the new master has. Of an index it gets the
+// fields that only the former one knows, and the whole index if it never had it.
+func (s *asides) rejoinState(ctx context.Context, state epoch.State, back, down *pair, rows []asideRow) error {
+	var indices []asideRow
+	for _, row := range rows {
+		if row.What == whatIndex {
+			indices = append(indices, row)
+		}
+	}
+	if len(indices) > 0 {
+		err := s.hold(ctx, state, back, func(ctx context.Context) error {
+			for _, row := range indices {
+				if err := bringIndex(ctx, back, row); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+	}
+	for _, row := range rows {
+		if row.What == whatResync {
+			if err := s.r.applier.resyncWanted(ctx, down.from.Name(), row.key, row.Index); err != nil {
+				return err
+			}
+			continue
+		}
+		problem, err := down.applyState(ctx, stateRef{row.What, row.Index}, false)
+		if err != nil {
+			return err
+		}
+		if problem != nil {
+			letter := DeadLetter{Cluster: down.to.Name(), From: down.from.Name(), What: row.What, Index: row.Index, Reason: problem.Error()}
+			if err := s.r.applier.bury(ctx, letter); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// bringIndex carries over what the new master does not have of an index.
+func bringIndex(ctx context.Context, back *pair, row asideRow) error {
+	back.to.Facts().Forget(row.Index)
+	_, there, err := back.to.Facts().Lookup(ctx, row.Index)
+	if err != nil {
+		return err
+	}
+	if !there && (row.Base == nil || row.Base.UUID != "") {
+		return nil // it was deleted since
+	}
+	problems, err := back.indices.ready(ctx, []string{row.Index}, true)
+	if problem := problems[row.Index]; problem != nil && !errors.Is(problem, errNoIndex) {
+		back.a.r.log.Warn("the new master does not take an index as the former one has it", "index", row.Index, "reason", problem)
+	}
+	return err
+}
+
+// hold does something while no write is let in at any gateway, and allows it to write to
+// the master.
+func (s *asides) hold(ctx context.Context, state epoch.State, back *pair, f func(context.Context) error) error {
+	r := s.r
+	if !r.switching.TryLock() {
+		return errUnderway
+	}
+	defer r.switching.Unlock()
+	ctx, cancel := context.WithTimeout(ctx, r.cfg.SwitchTimeout)
+	defer cancel()
+	held, err := r.change(ctx, func(now *epoch.State) error {
+		if now.Closing() || now.Epoch != state.Epoch || now.Rejoin != state.Rejoin {
+			return errUnderway
+		}
+		*now = now.Hold(r.instance, r.cfg.SwitchTimeout)
+		return nil
+	})
+	if never := (notChanged{}); errors.As(err, &never) {
+		return never.error
+	}
+	if err == nil {
+		back.indices.may = func() error {
+			if now := r.gate.state(); now.Seq != held.Seq || !r.gate.confirmed() {
+				return errors.New("writes do not wait any more")
+			}
+			return nil
+		}
+		err = s.held(ctx, held, f)
+	}
+	if _, known := r.settle(ctx); !known && err == nil {
+		err = errors.New("nobody knows yet whether writes go on")
+	}
+	return err
+}
+
+func (s *asides) held(ctx context.Context, held epoch.State, f func(context.Context) error) error {
+	if left, err := s.r.gate.quiet(ctx); err != nil {
+		return fmt.Errorf("%d writes did not come to their end: %w", left, err)
+	}
+	if err := s.r.members.allQuiet(ctx, held.Seq); err != nil {
+		return err
+	}
+	return f(ctx)
+}
