@@ -116,6 +116,13 @@ func parseHandler(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
 //	    grace           <duration>
 //	    journal_down    refuse|accept
 //
+//	    apply    on|off|paused
+//	    capture  on|off
+//	    throttle {
+//	        docs_per_second  <number>
+//	        bytes_per_second <size>
+//	    }
+//
 //	    readiness     on|off|<percentage>
 //	    compare reads <percentage>
 //	}
@@ -171,7 +178,7 @@ func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 func (h *Handler) unmarshalOption(option string, d *caddyfile.Dispenser) error {
 	var value string
 	switch option {
-	case "source", "target", "master", "dialect", "types", "max_body", "write_timeout", "switch_timeout", "master_lease", "journal_timeout", "grace", "readiness":
+	case "source", "target", "master", "dialect", "types", "max_body", "write_timeout", "switch_timeout", "master_lease", "journal_timeout", "grace", "readiness", "apply", "capture":
 		if !d.AllArgs(&value) {
 			return d.Errf("%s takes exactly one value", option)
 		}
@@ -208,6 +215,12 @@ func (h *Handler) unmarshalOption(option string, d *caddyfile.Dispenser) error {
 		return duration(d, option, value, &h.Grace)
 	case "readiness":
 		h.Readiness = value
+	case "apply":
+		h.Apply = value
+	case "capture":
+		h.Capture = value
+	case "throttle":
+		return h.unmarshalThrottle(d)
 	case "journal_down":
 		if !d.AllArgs(&h.JournalDown) {
 			return d.Err("journal_down takes refuse or accept")
@@ -215,7 +228,7 @@ func (h *Handler) unmarshalOption(option string, d *caddyfile.Dispenser) error {
 	case "compare":
 		return h.unmarshalCompare(d)
 	default:
-		return d.Errf("unknown option %s; the options are: cluster, source, target, master, dialect, types, max_body, write_timeout, switch_timeout, master_lease, journal_timeout, grace, journal_down, readiness, compare", option)
+		return d.Errf("unknown option %s; the options are: cluster, source, target, master, dialect, types, max_body, write_timeout, switch_timeout, master_lease, journal_timeout, grace, journal_down, apply, capture, throttle, readiness, compare", option)
 	}
 	return nil
 }

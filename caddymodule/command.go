@@ -200,6 +200,7 @@ func statusCommand(ctx context.Context, out io.Writer, client *adminClient, asJS
 		fmt.Fprintf(out, "  backlog %d records, lag %.1f s, open intents %d, dead letters %d, applier %s\n",
 			s.Backlog, s.LagSeconds, s.OpenIntents, s.DeadLetters, s.Applier.State)
 	}
+	printRoles(out, &s.Status)
 	printVerifyState(out, s.Verify)
 	printBackfillState(out, s.Backfill)
 	printResyncState(out, &s.Status)

@@ -92,6 +92,20 @@ type Handler struct {
 	// they touch are resynced when the journal is back. Only used with a target.
 	JournalDown string `json:"journal_down,omitempty"`
 
+	// Whether this process applies what stands in the journal to the follower: `on`,
+	// `off` (others that share the journal do), or `paused` (as on, but the applier
+	// begins paused if none was there before; the admin API has it go on). Only used
+	// with a target. Default: on.
+	Apply string `json:"apply,omitempty"`
+
+	// Whether this process takes writes: `on`, or `off` for one that only applies. Then
+	// writes are answered 403, and reads as ever. Only used with a target. Default: on.
+	Capture string `json:"capture,omitempty"`
+
+	// How fast the applier writes to the follower at most. A reload changes it. Only
+	// used with a target. Default: no bound.
+	Throttle *Throttle `json:"throttle,omitempty"`
+
 	// Which requests are looked at, beside their way, for the readiness report:
 	// `on`, `off` or a share such as `10%`. At most some hundred are in a second.
 	// Default: on, if there is a target or a dialect.
@@ -157,6 +171,9 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 		return err
 	}
 	h.app = app.(*App)
+	if err := h.checkJournal(h.app.Journal); err != nil {
+		return err
+	}
 	h.log = ctx.Slogger()
 	h.ups = map[string]*upstream{}
 	for name, c := range h.Clusters {
@@ -284,8 +301,10 @@ func (h *Handler) check() error {
 			return &flaw{option: o.option, err: fmt.Errorf("%s has no use without a target", o.option)}
 		}
 	}
-	if err := h.checkJournalDown(); err != nil {
-		return err
+	for _, check := range []func() error{h.checkJournalDown, h.checkRoles, h.checkThrottle} {
+		if err := check(); err != nil {
+			return err
+		}
 	}
 	return h.checkReadiness()
 }

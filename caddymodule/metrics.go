@@ -107,6 +107,28 @@ var gauges = []gauge{
 		func(s *replicate.Status) float64 { return float64(s.Counters.Switchovers) }),
 }
 
+var (
+	role = prometheus.NewDesc("esperanto_role", "Whether the process has a role, capture or apply: 1 or 0.", []string{"gateway", "role"}, nil)
+
+	throttled = prometheus.NewDesc("esperanto_throttled", "Whether the applier is slower than it could be because of docs_per_second, bytes_per_second, or the follower, which has too much to do: 1 or 0.", []string{"gateway", "by"}, nil)
+)
+
+// collectRoles tells what the process does, and what slows its applier down.
+func collectRoles(to chan<- prometheus.Metric, gateway string, s *replicate.Status) {
+	is := func(yes bool) float64 {
+		if yes {
+			return 1
+		}
+		return 0
+	}
+	for name, has := range map[string]bool{"capture": s.Roles.Capture, "apply": s.Roles.Apply} {
+		to <- prometheus.MustNewConstMetric(role, prometheus.GaugeValue, is(has), gateway, name)
+	}
+	for _, by := range []string{"docs_per_second", "bytes_per_second", "follower"} {
+		to <- prometheus.MustNewConstMetric(throttled, prometheus.GaugeValue, is(s.ThrottledBy == by), gateway, by)
+	}
+}
+
 var clusterUp = prometheus.NewDesc("esperanto_cluster_up", "Whether a cluster answers: 1 or 0.", []string{"gateway", "cluster", "role"}, nil)
 
 // stateCollector tells the state of the gateways that run when it is asked.
@@ -118,6 +140,8 @@ func (stateCollector) Describe(to chan<- *prometheus.Desc) {
 		to <- g.desc
 	}
 	to <- clusterUp
+	to <- role
+	to <- throttled
 	to <- lookedAt
 	to <- comparedReads
 	describeBackfill(to)
@@ -140,6 +164,7 @@ func (stateCollector) Collect(to chan<- prometheus.Metric) {
 			}
 			to <- prometheus.MustNewConstMetric(clusterUp, prometheus.GaugeValue, up, r.key.name, c.Name, c.Role)
 		}
+		collectRoles(to, r.key.name, s)
 		r.collectReadiness(to)
 		collectBackfill(to, r.key.name, s.Backfill)
 		r.collectVerify(to)

@@ -38,6 +38,9 @@ func openReplication(h *Handler, j *Journal, on *running) (*replication, error) 
 		MaxBody:        h.MaxBody,
 		SwitchTimeout:  time.Duration(h.SwitchTimeout),
 		MasterLease:    time.Duration(h.MasterLease),
+		NoApply:        h.Apply == "off",
+		NoCapture:      h.Capture == "off",
+		BeginPaused:    h.Apply == "paused",
 		Logger:         log,
 	}
 	if h.Target != "" {
@@ -91,7 +94,7 @@ func (r *replication) enter(ctx context.Context, write bool) (gateway.Lease, err
 func (r *replication) close() error {
 	ctx, cancel := context.WithTimeout(context.Background(), closeWait)
 	defer cancel()
-	if s := r.replicator.Status(ctx); s.Backlog > 0 {
+	if s := r.replicator.Status(ctx); s.Backlog > 0 && s.Roles.Apply {
 		// Most of all for a configuration that names another journal or target.
 		r.log.Warn("the gateway ends with records that are not applied yet; they are as soon as one with the same name, clusters and journal runs again", "backlog", s.Backlog)
 	}

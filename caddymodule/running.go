@@ -83,6 +83,10 @@ func (r *running) attach(h *Handler) error {
 	}
 	r.mu.Lock()
 	first := len(r.owners) == 0
+	if !first && !h.sameRoles(r.owners[0]) {
+		r.mu.Unlock()
+		return fmt.Errorf("apply and capture of a gateway that runs cannot be changed by a reload; restart the process")
+	}
 	if !first && !h.sameTimes(r.owners[0]) {
 		h.log.Warn("write_timeout, switch_timeout, master_lease, journal_timeout, grace and journal_down have changed; a gateway that runs keeps its own until the process is restarted", "gateway", h.Name)
 	}
@@ -115,6 +119,7 @@ func (r *running) detach(h *Handler) {
 func (r *running) use(h *Handler) {
 	r.log.set(h.app.slog.Handler())
 	r.readiness.Set(h.shares())
+	r.replication.replicator.SetThrottle(h.throttle())
 	for name, c := range r.clusters {
 		c.SetSender(h.ups[name])
 	}

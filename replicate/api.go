@@ -34,6 +34,9 @@ type Status struct {
 	Counters         Counts          `json:"counters"`
 	ConfiguredReason string          `json:"configured_master_pending,omitempty"` // why the master is not the configured one yet
 
+	Throttle    string `json:"throttle,omitempty"`     // why the applier is slower than it could be
+	ThrottledBy string `json:"throttled_by,omitempty"` // "docs_per_second", "bytes_per_second" or "follower"
+
 	// BothWays is the cluster whose document counts of two of one version, and Remembered
 	// how many documents wait until the follower forgets that they were deleted.
 	BothWays   string `json:"both_ways,omitempty"`

@@ -16,6 +16,7 @@ type applier struct {
 	r     *Replicator
 	pairs map[string]*pair // by the name of the cluster that effects come from
 	dead  deadLetters
+	pace  *pace  // of the workers together
 	waits *waits // with both_ways
 
 	mu       sync.Mutex
@@ -38,6 +39,7 @@ func newApplier(r *Replicator) *applier {
 		resumed:  make(chan struct{}),
 		opened:   make(chan struct{}, 1),
 	}
+	a.pace = newPace(int(r.cfg.Journal.Partitions()), r.cfg.BatchDocs, r.cfg.BatchBytes, r.cfg.Throttle.DocsPerSecond, r.cfg.Throttle.BytesPerSecond, nil)
 	a.dead.table, a.dead.keys = r.cfg.Journal.Table("dead"), map[string]bool{}
 	if r.bothWays() {
 		a.waits = newWaits(a)

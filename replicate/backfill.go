@@ -184,6 +184,7 @@ type backfill struct {
 	p    *pair
 	o    BackfillOptions
 	pace *pace
+	also *pace // whose bounds count, too; or nil
 
 	mu       sync.Mutex
 	progress BackfillProgress            // its tally is of slices that are done

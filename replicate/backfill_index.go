@@ -200,8 +200,12 @@ func (b *backfill) tryPrepare(ctx context.Context, name string, part backfillPar
 		return nil, err
 	}
 	c.total, c.page = size.Docs, size.PageDocs()
-	if b.pace.docs != nil {
-		c.page = max(1, min(c.page, 10*b.pace.mostDocs)) // the next page is asked for before the scroll is forgotten
+	if b.pace.bounded() || b.also != nil && b.also.bounded() {
+		size := b.pace.size()
+		if b.also != nil {
+			size = min(size, b.also.size())
+		}
+		c.page = max(1, min(c.page, 10*size)) // the next page is asked for before the scroll is forgotten
 	}
 	if c.gc, err = b.memory(ctx, name); err != nil {
 		return nil, err

@@ -43,7 +43,7 @@ func (t *batch) doubted(docs []cluster.Doc) {
 func (b *backfill) copyPage(ctx context.Context, c *copying, t *BackfillTally, read time.Time, docs []cluster.Doc) error {
 	for len(docs) > 0 {
 		n := b.pace.bulk(docs)
-		if err := b.pace.hold(ctx, docs[:n]); err != nil {
+		if err := b.hold(ctx, docs[:n]); err != nil {
 			return err
 		}
 		if err := b.copyBatch(ctx, &batch{c: c, t: t, docs: docs[:n:n], read: read}); err != nil {
@@ -52,6 +52,22 @@ func (b *backfill) copyPage(ctx context.Context, c *copying, t *BackfillTally, r
 		docs = docs[n:]
 	}
 	return b.persist(ctx, func() error { return b.same(ctx, c) })
+}
+
+// hold waits as long as the bounds of the job ask for, and for a resync those of the
+// applier.
+func (b *backfill) hold(ctx context.Context, docs []cluster.Doc) error {
+	bytes := 0
+	for i := range docs {
+		bytes += len(docs[i].Source)
+	}
+	if b.also != nil {
+		if err := b.also.hold(ctx, len(docs), bytes); err != nil {
+			return err
+		}
+		b.pace.note(b.also.slow())
+	}
+	return b.pace.hold(ctx, len(docs), bytes)
 }
 
 // copyBatch copies a batch, however often it takes.

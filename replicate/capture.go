@@ -28,7 +28,7 @@ func (c *capture) Send(ctx context.Context, req *esapi.Request) (*esapi.Response
 	e := esapi.ParseEndpoint(req.Method, req.Path, v)
 	class := classes[e.API]
 	if class != classRead && c.r.cfg.NoCapture {
-		return nil, errNoCapture
+		return nil, ErrNoCapture
 	}
 	switch class {
 	case classDocument:

@@ -77,6 +77,9 @@ type Config struct {
 	BatchDocs  int
 	BatchBytes int
 
+	// Throttle bounds how fast the applier is; see SetThrottle.
+	Throttle Throttle
+
 	// GateWait and GateWaiters bound how long and how many writes wait during a
 	// switchover. If zero, 10 s and 10,000.
 	GateWait    time.Duration

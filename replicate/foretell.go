@@ -39,6 +39,9 @@ func (r *Replicator) foretell(ctx context.Context, next roles) SwitchResult {
 		note("the backfill of %s has failed: %s may not have all that %s has; resume it before: POST /esperanto/backfill/resume", next.master.Name(), next.master.Name(), next.follower.Name())
 	}
 	_ = r.refreshDead(ctx) // then those that this process knows of
+	if reason, by := r.applier.pace.slow(); by == "docs_per_second" || by == "bytes_per_second" {
+		note("the applier is throttled: %s; it is not while the master is moved", reason)
+	}
 	if n := r.applier.dead.count(); n > 0 {
 		note("%d dead letters: %s does not have these documents as %s has them; look at them before", n, next.master.Name(), next.follower.Name())
 	}

@@ -27,7 +27,7 @@ type Lease struct {
 // writes with status 403.
 func (r *Replicator) Enter(ctx context.Context, write bool) (*Lease, error) {
 	if write && r.cfg.NoCapture {
-		return nil, errNoCapture
+		return nil, ErrNoCapture
 	}
 	return r.enter(ctx, write)
 }

@@ -169,7 +169,7 @@ func (r *Replicator) readControl(ctx context.Context) (epoch.State, error) {
 		switch {
 		case s.Master == "":
 			*s = epoch.State{Master: r.cfg.Master, Epoch: 1, Configured: r.cfg.Master}
-		case s.Closing() && !r.cfg.SharedJournal:
+		case (s.Closing() || s.Hurry) && !r.cfg.SharedJournal:
 			*s = s.GiveUp() // the process ended within a switchover
 		}
 		r.beginApplying(s)

@@ -205,6 +205,7 @@ func (r *Replicator) resync(ctx context.Context, j *JobRun) error {
 		return err
 	}
 	s := &resync{backfill: b}
+	b.also = r.applier.pace
 	s.recall()
 	j.Report(s.report)
 	return s.grantAll(ctx)

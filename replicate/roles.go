@@ -31,8 +31,8 @@ func (c *Config) validateRoles() error {
 	return nil
 }
 
-// errNoCapture answers a write with what Elasticsearch says of a cluster that is read-only.
-var errNoCapture = &esapi.Error{Status: http.StatusForbidden, Type: "cluster_block_exception",
+// ErrNoCapture answers a write with what Elasticsearch says of a cluster that is read-only.
+var ErrNoCapture error = &esapi.Error{Status: http.StatusForbidden, Type: "cluster_block_exception",
 	Reason: "blocked by: this gateway only applies (capture off) and takes no writes; nothing was written, send it to a gateway that captures"}
 
 // beginApplying notes in what all agree on that a process is there that applies. The
@@ -84,16 +84,21 @@ func (a *applier) account() (s epoch.Applier) {
 		s.Oldest = max(s.Oldest, ageOf(now, w.openOldest.Load()))
 	}
 	s.Rate, s.Waits = a.rate.rate(now), a.reason
+	s.Throttle, s.ThrottledBy = a.pace.slow()
 	return s
 }
 
 // elsewhere completes a Status by what the other processes tell of the partitions that
 // they apply.
 func (r *Replicator) elsewhere(s *Status) {
+	s.Throttle, s.ThrottledBy = r.applier.pace.slow()
 	for _, m := range r.members.appliers() {
 		s.LagSeconds = max(s.LagSeconds, m.Applier.Lag)
 		s.OpenIntents += m.Applier.Open
 		s.OldestIntent = max(s.OldestIntent, m.Applier.Oldest)
+		if s.Throttle == "" {
+			s.Throttle, s.ThrottledBy = m.Applier.Throttle, m.Applier.ThrottledBy
+		}
 	}
 }
 

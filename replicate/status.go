@@ -183,6 +183,9 @@ func (r *Replicator) nextSteps(s *Status) []string {
 	if r.nobodyApplies() {
 		steps = append(steps, errNobodyApplies+": "+startApplying)
 	}
+	if s.Throttle != "" && s.Backlog > 0 {
+		steps = append(steps, "the applier is throttled: "+s.Throttle)
+	}
 	if s.DeadLetters > 0 {
 		steps = append(steps, fmt.Sprintf("look at %d dead letters, mend their reason, and retry or drop them", s.DeadLetters))
 	}

@@ -116,6 +116,9 @@ func (r *Replicator) maymove(ctx context.Context, m move) error {
 	if err := r.mayswitch(ctx, m.now); err != nil {
 		return err
 	}
+	if err := guardable(ctx, m.now.master, m.now.follower); err != nil {
+		return err
+	}
 	return r.nothingAside(ctx)
 }
 
@@ -170,9 +173,6 @@ func (r *Replicator) mayswitch(ctx context.Context, now roles) error {
 		return err
 	}
 	if err := r.resynced(ctx); err != nil {
-		return err
-	}
-	if err := guardable(ctx, now.master, now.follower); err != nil {
 		return err
 	}
 	if err := alive(ctx, now.follower); err != nil {
@@ -246,10 +246,10 @@ func (r *Replicator) givenUp(ctx context.Context, when string, cause error) erro
 func (r *Replicator) approach(ctx context.Context, now roles) error {
 	ctx, cancel := context.WithTimeout(ctx, r.cfg.DrainTimeout)
 	defer cancel()
-	defer func() { r.brake(context.WithoutCancel(ctx), now, 0) }()
+	defer func() { r.brake(context.WithoutCancel(ctx), now, 0, false) }()
 	round := r.cfg.SwitchTimeout / 4
 	for delay := time.Duration(0); ; delay = min(max(2*delay, 2*time.Millisecond), round) {
-		if err := r.brake(ctx, now, delay); err != nil {
+		if err := r.brake(ctx, now, delay, true); err != nil {
 			return err
 		}
 		if err := r.drain(ctx, round); err == nil {
@@ -261,10 +261,10 @@ func (r *Replicator) approach(ctx context.Context, now roles) error {
 	return r.members.allHeard(ctx)
 }
 
-// brake has all gateways hold each write for a while before it is let in. It lasts for
-// some seconds, in case this gateway dies.
-func (r *Replicator) brake(ctx context.Context, now roles, delay time.Duration) error {
-	if delay == 0 && r.gate.state().Brake == 0 {
+// brake has all gateways hold each write for a while before it is let in, and the appliers
+// hurry. It lasts for some seconds, in case this gateway dies.
+func (r *Replicator) brake(ctx context.Context, now roles, delay time.Duration, hurry bool) error {
+	if s := r.gate.state(); delay == 0 && s.Brake == 0 && hurry == s.Hurry {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, r.cfg.JournalTimeout)
@@ -273,7 +273,7 @@ func (r *Replicator) brake(ctx context.Context, now roles, delay time.Duration) 
 		if err := unmoved(s, now); err != nil {
 			return err
 		}
-		s.Brake, s.Within = delay.Milliseconds(), (2 * r.cfg.SwitchTimeout).Milliseconds()
+		s.Brake, s.Hurry, s.Within = delay.Milliseconds(), hurry, (2 * r.cfg.SwitchTimeout).Milliseconds()
 		return nil
 	})
 	return err
@@ -434,6 +434,7 @@ func (r *Replicator) obey(s epoch.State) {
 	if next, ok := r.rolesIn(s); ok {
 		r.gate.see(s, next)
 		r.applier.setPaused(r.gate.state().Applier == "paused")
+		r.applier.pace.lift(r.gate.hurries())
 	}
 }
 

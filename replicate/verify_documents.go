@@ -179,7 +179,7 @@ func (v *verification) scanSlices(ctx context.Context, c *cluster.Cluster, o clu
 // paused.
 func (v *verification) slow(ctx context.Context, c *cluster.Cluster, docs int) error {
 	p := v.paces[c]
-	if err := p.take(ctx, p.docs, docs, "docs_per_second"); err != nil {
+	if err := p.hold(ctx, docs, 0); err != nil {
 		return err
 	}
 	return v.job.Wait(ctx)

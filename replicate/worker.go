@@ -110,10 +110,10 @@ func (w *worker) take() ([]journal.Entry, bool) {
 	}
 	select {
 	case entries := <-w.queue:
-		for len(entries) < entriesPerDoc*w.a.r.cfg.BatchDocs {
+		for bytes := bytesOf(entries); len(entries) < entriesPerDoc*w.a.r.cfg.BatchDocs && bytes < w.a.r.cfg.BatchBytes; {
 			select {
 			case more := <-w.queue:
-				entries = append(entries, more...)
+				entries, bytes = append(entries, more...), bytes+bytesOf(more)
 				continue
 			default:
 			}
@@ -125,6 +125,14 @@ func (w *worker) take() ([]journal.Entry, bool) {
 	case <-w.ctx.Done():
 		return nil, false
 	}
+}
+
+// bytesOf is about what entries take in memory.
+func bytesOf(entries []journal.Entry) (n int) {
+	for i := range entries {
+		n += len(entries[i].Value)
+	}
+	return n
 }
 
 // handle takes one entry into account. An error means that the worker is
@@ -174,7 +182,7 @@ func (w *worker) add(rec *record, size int, at time.Time) error {
 	if err := w.a.await(w.ctx, rec.Epoch); err != nil {
 		return err
 	}
-	if len(w.batch) > 0 && (w.batchFrom != rec.From || w.batchEpoch != rec.Epoch || len(w.batch) >= w.a.r.cfg.BatchDocs || w.batchBytes+size > w.a.r.cfg.BatchBytes) {
+	if len(w.batch) > 0 && (w.batchFrom != rec.From || w.batchEpoch != rec.Epoch || len(w.batch) >= w.a.pace.size() || w.batchBytes+size > w.a.r.cfg.BatchBytes) {
 		if err := w.flush(); err != nil {
 			return err
 		}
@@ -222,27 +230,26 @@ func (w *worker) flush() error {
 	}
 	from, number, changes := w.batchFrom, w.batchEpoch, w.batch
 	w.batch, w.batchBytes = nil, 0
-	with := func(apply func(ctx context.Context, p *pair, late bool) ([]change, error)) func(context.Context) error {
+	with := func(apply func(ctx context.Context, p *pair, late bool, part []change) ([]change, error)) func(context.Context) error {
 		return func(ctx context.Context) error {
-			return w.a.persist(ctx, w.a.whileAllowed(ctx, func() (err error) {
+			return w.a.inBulks(ctx, &changes, func(part []change) ([]change, error) {
 				p, late := w.a.course(from, number)
-				n := len(changes)
-				changes, err = apply(ctx, p, late)
-				if err == nil || len(changes) < n {
-					w.a.gotOn(n - len(changes))
-				}
-				return err
-			}))
+				return apply(ctx, p, late, part)
+			})
 		}
 	}
-	return w.a.inTurn(w.ctx, with(func(ctx context.Context, p *pair, late bool) ([]change, error) {
-		for i := range changes {
-			changes[i].read = changes[i].read || late
+	err := w.a.inTurn(w.ctx, with(func(ctx context.Context, p *pair, late bool, part []change) ([]change, error) {
+		for i := range part {
+			part[i].read = part[i].read || late
 		}
-		return p.apply(ctx, changes)
-	}), with(func(ctx context.Context, p *pair, late bool) ([]change, error) {
-		return p.alone(ctx, changes, late)
+		return p.apply(ctx, part)
+	}), with(func(ctx context.Context, p *pair, late bool, part []change) ([]change, error) {
+		return p.alone(ctx, part, late)
 	}))
+	if err == nil {
+		w.commit(false)
+	}
+	return err
 }
 
 // close marks an intent as resolved.

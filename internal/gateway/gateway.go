@@ -42,6 +42,8 @@ type Config struct {
 	Forward func(c *cluster.Cluster) Forwarder
 	// Enter admits a request. A write may be made to wait, or be refused.
 	Enter func(ctx context.Context, write bool) (Lease, error)
+	// NoWrites is the answer to every write, if not nil.
+	NoWrites error
 
 	// Dialect is the version that clients speak; zero: that of Source.
 	Dialect esapi.Version
@@ -150,6 +152,9 @@ func (g *Gateway) serve(w *answer, r *http.Request, o *Outcome) error {
 	}
 	e := esapi.ParseEndpoint(r.Method, path, dialect)
 	o.API, o.Write = e.API, !reads(e)
+	if o.Write && g.NoWrites != nil {
+		return g.NoWrites
+	}
 	seen := g.look(r, e, dialect)
 	defer func() { seen.end(w) }()
 	if g.emulates(e) {

@@ -102,6 +102,12 @@ func (g *Guard) Brake(now time.Time) time.Duration {
 	return time.Duration(g.state.Brake) * time.Millisecond
 }
 
+// Hurry reports whether the appliers go as fast as they can, since the master is about to
+// be moved. Like Brake it ends by itself.
+func (g *Guard) Hurry(now time.Time) bool {
+	return g.state.Closing() || g.state.Hurry && now.Sub(g.since) <= g.state.Limit()
+}
+
 // Valid reports whether a write that was let in may be sent, or acknowledged. While
 // the master is being moved it may: who moves it waits for it.
 func (g *Guard) Valid(p Pass, now time.Time) bool {

@@ -37,6 +37,8 @@ type Applier struct {
 	Rate     float64 `json:"rate,omitempty"`     // documents per second
 	Waits    string  `json:"waits,omitempty"`    // why it does not get on
 	Throttle string  `json:"throttle,omitempty"` // why it is slower than it could be
+
+	ThrottledBy string `json:"throttled_by,omitempty"`
 }
 
 // A Roll is what one gateway knows of all: when it first saw the last heartbeat of

@@ -18,6 +18,7 @@ type State struct {
 	By     string `json:"by,omitempty"`       // instance of the gateway that does it
 	Within int64  `json:"limit_ms,omitempty"` // how long it may take
 	Brake  int64  `json:"brake_ms,omitempty"` // how long each write is held before that, so that the applier gets near
+	Hurry  bool   `json:"hurry,omitempty"`    // nothing throttles the appliers meanwhile
 
 	Failover bool   `json:"failover,omitempty"` // the master is moved since it is down
 	Rejoin   string `json:"rejoin,omitempty"`   // the master before a failover, until it is as the new one is
@@ -62,7 +63,7 @@ func (s State) Move() State {
 // GiveUp ends them with the master that was. The epoch stays the same: what was
 // written under it is as good as before.
 func (s State) GiveUp() State {
-	s.Phase, s.To, s.By, s.Within, s.Brake, s.Failover = "", "", "", 0, 0, false
+	s.Phase, s.To, s.By, s.Within, s.Brake, s.Hurry, s.Failover = "", "", "", 0, 0, false, false
 	return s
 }
 

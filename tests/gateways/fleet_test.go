@@ -34,6 +34,8 @@ type fleet struct {
 	index string
 	gates []*gateway.Gateway
 	slow  int // the gateway whose writes are slow, if not 0
+
+	global, block string // of their configurations
 }
 
 // leaseTime is the lease of the tests' gateways.
@@ -45,11 +47,12 @@ func newFleet(t *testing.T, n int, from, to string) *fleet {
 	f := &fleet{t: t, a: harness.Elasticsearch(t, from), b: harness.Elasticsearch(t, to)}
 	f.index = f.a.Prefix(t) + "books"
 	f.b.Prefix(t)
-	options := gateway.Options{Binary: gateway.Built(t),
-		Global: fmt.Sprintf("esperanto {\njournal {\nbrokers %s\ntopic %sjournal\npartitions 4\nsingle_replica\n}\n}", strings.Join(kafka.Addrs(), " "), kafka.Prefix(t)),
+	f.global = fmt.Sprintf("esperanto {\njournal {\nbrokers %s\ntopic %sjournal\npartitions 4\nsingle_replica\n}\n}", strings.Join(kafka.Addrs(), " "), kafka.Prefix(t))
+	options := gateway.Options{Binary: gateway.Built(t), Global: f.global,
 		Block: fmt.Sprintf("cluster a {\nto %s\n}\ncluster b {\nto %s\n}\nsource a\ntarget b\nmaster a\ngrace 500ms\nwrite_timeout 3s\njournal_timeout 3s\nmaster_lease %s",
 			f.a.URL(), f.b.URL(), leaseTime),
 	}
+	f.block = options.Block
 	for range n {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		g, err := gateway.Start(ctx, options)
