@@ -188,6 +188,9 @@ func (f *failover) begin(ctx context.Context) {
 // mayFail tells what stands in the way of a failover, apart from that the master may be
 // alive. Without unasked an operator asks for it.
 func (r *Replicator) mayFail(ctx context.Context, now roles, unasked bool) error {
+	if r.bothWays() {
+		return errBothWays
+	}
 	if err := r.mayswitch(ctx, now); err != nil {
 		return err
 	}
@@ -209,6 +212,9 @@ func (r *Replicator) leaveBehind(ctx context.Context, m move) error {
 		return errors.Join(err, why)
 	}
 	if err := r.asides.base(ctx, m.now.master, m.next.master); err != nil {
+		return r.givenUp(ctx, "since it could not be kept what the new master has", err)
+	}
+	if err := r.asides.table.Delete(ctx, guardsKey); err != nil {
 		return r.givenUp(ctx, "since it could not be kept what the new master has", err)
 	}
 	if err := r.settleGuesses(ctx, m.next.master); err != nil {

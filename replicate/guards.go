@@ -190,7 +190,7 @@ func (p *pair) unguard(ctx context.Context) error {
 	seq := p.a.r.gate.state().Seq
 	p.guarding.Lock()
 	defer p.guarding.Unlock()
-	if p.unguarded == seq+1 || p.bothWays() { // then both clusters are masters
+	if p.unguarded == seq+1 || p.bothWays() || p.guarded || p.a.r.gate.failing() { // then both clusters are masters, or the master cannot be asked
 		return nil
 	}
 	have, err := guardsOf(ctx, p.to, "_all")
@@ -218,7 +218,7 @@ func (p *pair) unguard(ctx context.Context) error {
 // unguardIndex takes away what an index of the follower had before the master had one of
 // its name, or has by a template.
 func (p *pair) unguardIndex(ctx context.Context, index string) error {
-	if p.bothWays() {
+	if p.bothWays() || p.guarded {
 		return nil
 	}
 	have, err := guardsOf(ctx, p.to, index)

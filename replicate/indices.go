@@ -25,7 +25,8 @@ type indices struct {
 	state string     // the master's cluster state when known was last complete
 	known map[string]carried
 
-	may func() error // refuses to write to the follower when that is not allowed
+	pair *pair        // whose indices they are
+	may  func() error // refuses to write to the follower when that is not allowed
 }
 
 // carried is what was carried over of one index. problem is why that failed for
@@ -134,7 +135,7 @@ func (x *indices) carryOver(ctx context.Context, names []string) error {
 	if err := x.may(); err != nil {
 		return err
 	}
-	if err := x.a.pairs[x.from.Name()].unguard(ctx); err != nil {
+	if err := x.pair.unguard(ctx); err != nil {
 		return err
 	}
 	found, err := x.read(ctx, names)
@@ -226,9 +227,9 @@ func (x *indices) carryIndex(ctx context.Context, index indexState) (problem, er
 	if err != nil {
 		return nil, err
 	}
-	p := x.a.pairs[x.from.Name()]
+	p := x.pair
 	if !exists {
-		if err := x.a.pairs[x.from.Name()].unmeet(ctx, stateRef{whatIndex, index.name}); err != nil {
+		if err := x.pair.unmeet(ctx, stateRef{whatIndex, index.name}); err != nil {
 			return nil, err
 		}
 		problem, err = s.createIndex(ctx, index)

@@ -2,8 +2,11 @@ package replicate
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
+	"math/rand/v2"
 	"time"
 
 	"github.com/esperanto-es/esperanto/internal/cluster"
@@ -24,7 +27,7 @@ func (s *asides) run(ctx context.Context) {
 	var back time.Time // the cluster that has to be asked has answered since then
 	var before string
 	for attempt := 0; ctx.Err() == nil; {
-		sleep(ctx, rejoinLook)
+		sleep(ctx, rejoinLook/2+rand.N(rejoinLook)) // not all at once
 		state := s.r.gate.state()
 		from, wanted := state.Rejoin, state.Rejoin != ""
 		if !wanted {
@@ -78,6 +81,9 @@ func (s *asides) settle(ctx context.Context, state epoch.State) error {
 		}
 		return s.readBack(ctx, rows)
 	}
+	if err := s.keepGuards(ctx, state.Rejoin); err != nil {
+		return err
+	}
 	for {
 		rows, err := s.list(ctx, rejoinRows, func(row *asideRow) bool { return due(row) && row.From == state.Rejoin })
 		if err != nil {
@@ -93,6 +99,9 @@ func (s *asides) settle(ctx context.Context, state epoch.State) error {
 	}
 	if later {
 		return nil
+	}
+	if err := s.bringGuards(ctx, state.Master); err != nil {
+		return err
 	}
 	_, err := s.r.change(ctx, func(now *epoch.State) error {
 		if now.Rejoin != state.Rejoin || now.Epoch != state.Epoch || now.Closing() {
@@ -151,6 +160,7 @@ func (s *asides) rejoin(ctx context.Context, state epoch.State, rows []asideRow)
 	a := s.r.applier
 	known := a.pairs[state.Rejoin] // from the former master to the new one
 	back, down := newPair(a, known.from, known.to), newPair(a, known.to, known.from)
+	back.guarded = true
 	down.indices.may = func() error { return s.mayRejoin(state) }
 	var docs, parts []asideRow
 	for _, row := range rows {
@@ -437,4 +447,67 @@ func (s *asides) held(ctx context.Context, held epoch.State, f func(context.Cont
 		return err
 	}
 	return f(ctx)
+}
+
+// guardsKey is where the guards of the former master are kept while it is made equal: it
+// loses them as the follower.
+const guardsKey = "guards"
+
+// keepGuards keeps what the former master has of them.
+func (s *asides) keepGuards(ctx context.Context, former string) error {
+	if kept, err := s.table.Get(ctx, guardsKey); err != nil || kept != nil {
+		return err
+	}
+	have, err := guardsOf(ctx, s.r.clusterNamed(former), "_all")
+	if err != nil {
+		return err
+	}
+	raw, err := json.Marshal(have)
+	if err != nil {
+		return err
+	}
+	return s.table.Put(ctx, guardsKey, raw)
+}
+
+// bringGuards gives the new master those that it does not have: it could not get them when it
+// took over.
+func (s *asides) bringGuards(ctx context.Context, name string) error {
+	kept, err := s.table.Get(ctx, guardsKey)
+	if err != nil || kept == nil {
+		return err
+	}
+	var former guards
+	if err := json.Unmarshal(kept, &former); err != nil {
+		return err
+	}
+	master := s.r.clusterNamed(name)
+	if former, err = former.alsoAt(ctx, master); err != nil {
+		return err
+	}
+	have, err := guardsOf(ctx, master, "_all")
+	if err != nil {
+		return err
+	}
+	v, err := master.Version(ctx)
+	if err != nil {
+		return err
+	}
+	want := guards{}
+	for index, all := range former {
+		want[index] = maps.Clone(all)
+		if !v.AtLeast(finalPipelines) && all["final_pipeline"] != "" {
+			s.r.log.Warn("the new master cannot have the final pipeline of an index: documents are stored without it", "index", index, "pipeline", all["final_pipeline"], "cluster", name)
+			delete(want[index], "final_pipeline")
+		}
+		maps.Copy(want[index], have[index])
+	}
+	for index := range have {
+		if want[index] == nil {
+			want[index] = have[index]
+		}
+	}
+	if err := guard(ctx, master, guardings(want, have)); err != nil {
+		return err
+	}
+	return s.table.Delete(ctx, guardsKey)
 }

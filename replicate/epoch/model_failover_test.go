@@ -343,7 +343,11 @@ func (g *modelGate) hold(s State, keys []asideKey) {
 	g.swap(func(now State) (State, bool) {
 		return now.Hold(fmt.Sprint(g.index, "/", g.life), switchLimit), !now.Closing() && now.Epoch == s.Epoch && now.Rejoin == s.Rejoin
 	}, func(held State, known, changed bool) {
-		if !known || !changed {
+		if known && !changed {
+			g.moving = false // another one is at it
+			return
+		}
+		if !known {
 			g.settle()
 			return
 		}
