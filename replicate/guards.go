@@ -5,9 +5,11 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"math"
 	"net/http"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/tidwall/gjson"
 
@@ -131,6 +133,9 @@ func guard(ctx context.Context, c *cluster.Cluster, list []guarding) error {
 // carryGuards gives the cluster that is about to become the master the guards that the
 // master of before has. Nothing is being applied.
 func carryGuards(ctx context.Context, from, to *cluster.Cluster) error {
+	if err := sweepShadows(ctx, to, time.UnixMilli(math.MaxInt64)); err != nil {
+		return err
+	}
 	want, err := guardsOf(ctx, from, "_all")
 	if err != nil {
 		return err
@@ -210,6 +215,9 @@ func (p *pair) unguard(ctx context.Context) error {
 		if ours[name] == nil {
 			p.foreign[name] = true
 		}
+	}
+	if err := sweepShadows(ctx, p.to, p.a.r.cfg.Now().Add(-shadowLimit)); err != nil {
+		return err
 	}
 	p.unguarded = seq + 1
 	return nil

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"regexp"
 	"strings"
+	"time"
 
 	"github.com/tidwall/gjson"
 	"github.com/tidwall/sjson"
@@ -19,6 +20,8 @@ import (
 // speaks the master's dialect: the translation does the rest.
 type scribe struct {
 	dialect esapi.Version // that requests are written in
+	target  esapi.Version
+	now     func() time.Time
 	to      *cluster.Cluster
 	sender  esapi.Sender
 	typ     string // the type that a typeless mapping stands for
@@ -38,7 +41,7 @@ func newScribe(ctx context.Context, cfg Config, from, to *cluster.Cluster, typ s
 	if err != nil {
 		return nil, err
 	}
-	s := &scribe{dialect: dialect, to: to, typ: typ, typed: dialect.Major < 7, remind: target.Major >= 7 && (dialect.Major < 7 || typ != "")}
+	s := &scribe{dialect: dialect, target: target, now: cfg.Now, to: to, typ: typ, typed: dialect.Major < 7, remind: target.Major >= 7 && (dialect.Major < 7 || typ != "")}
 	if dialect.Major >= 7 && target.Major < 7 && typ != "" {
 		s.typed = true
 		if dialect.Major > 7 {
@@ -76,8 +79,17 @@ func (s *scribe) do(ctx context.Context, method, target string, body []byte) (st
 	return res.Status, answer, nil, nil
 }
 
-// createIndex creates an index as the master has it.
+// createIndex creates an index as the master has it, whatever templates there are.
 func (s *scribe) createIndex(ctx context.Context, index indexState) (problem, err error) {
+	uncover, err := s.shadow(ctx, index.name)
+	if err != nil {
+		return nil, err
+	}
+	problem, err = s.create(ctx, index)
+	return problem, errors.Join(err, uncover())
+}
+
+func (s *scribe) create(ctx context.Context, index indexState) (problem, err error) {
 	settings := creatable(index.settings)
 	for range maxUnknown {
 		problem, err = s.createWith(ctx, index, settings)

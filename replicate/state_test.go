@@ -8,6 +8,7 @@ import (
 
 	"github.com/tidwall/gjson"
 
+	"github.com/esperanto-es/esperanto/internal/cluster"
 	"github.com/esperanto-es/esperanto/internal/esapi"
 	"github.com/esperanto-es/esperanto/internal/estest"
 )
@@ -105,4 +106,49 @@ func TestClosedIndexIsReadBackWhenItIsOpen(t *testing.T) {
 	g.must("POST", "/books/_open", "")
 	wait(t, func() bool { return g.r.applier.dead.count() == 0 })
 	g.equal()
+}
+
+// An index is made at the follower as the master has it: no template applies to it, and
+// what shadows them does not stay, also if the process is killed at the wrong moment.
+func TestNoTemplateAppliesToCarriedIndices(t *testing.T) {
+	g := newRig(t, v56, v87)
+	shadows := func() (n int) {
+		answer, err := g.b.Send(context.Background(), esapi.NewRequest("GET", "/_index_template/.esperanto-shadow-*", nil))
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, _ := cluster.ReadBody(answer, 1<<20)
+		return len(gjson.GetBytes(body, "index_templates").Array())
+	}
+	var during atomic.Int64
+	g.r.cfg.Target.SetSender(sends(func(ctx context.Context, r *esapi.Request) (*esapi.Response, error) {
+		if r.Method == "PUT" && r.Path == "/books" {
+			during.Add(int64(shadows()))
+		}
+		return g.b.Send(ctx, r)
+	}))
+	g.must("PUT", "/books/book/1", `{"n":1}`)
+	g.equal()
+	if during.Load() != 1 || shadows() != 0 {
+		t.Errorf("%d while it was made, %d later", during.Load(), shadows())
+	}
+	leave := func(made string) {
+		t.Helper()
+		body := `{"index_patterns":["books"],"_meta":{"esperanto":{"made":` + made + `}}}`
+		if _, err := g.b.Send(context.Background(), esapi.NewRequest("PUT", "/_index_template/.esperanto-shadow-1", []byte(body))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	leave("1")
+	g.restart()
+	g.must("PUT", "/books/book/2", `{"n":1}`)
+	g.equal()
+	if shadows() != 0 {
+		t.Error("what a former process left behind is still there")
+	}
+	leave("99999999999999")
+	g.moveTo("b")
+	if shadows() != 0 {
+		t.Error("a template of the replication is there for the application's indices")
+	}
 }

@@ -33,6 +33,9 @@ func (c *Cluster) Renamed(names Names) *Cluster {
 	return r
 }
 
+// There is the name that an index has at the cluster, for what Do does not rename.
+func (c *Cluster) There(name string) string { return c.there(name) }
+
 // there is the name that an index has at the cluster.
 func (c *Cluster) there(name string) string {
 	if c.names == nil {

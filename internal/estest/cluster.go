@@ -265,8 +265,10 @@ func (c *Cluster) namedThing(e esapi.Endpoint, body []byte) (answer any, status 
 			c.state++
 			return acknowledged, 200, true
 		case k.get:
-			if name == "" {
-				return listed(k.kind, all), 200, true
+			if prefix, wild := strings.CutSuffix(name, "*"); wild || name == "" {
+				some := maps.Clone(all)
+				maps.DeleteFunc(some, func(name string, _ json.RawMessage) bool { return !strings.HasPrefix(name, prefix) })
+				return listed(k.kind, some), 200, true
 			}
 			if !exists {
 				return map[string]any{}, 404, true

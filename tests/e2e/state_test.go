@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
@@ -49,5 +50,37 @@ func TestTemplatesAndAliasesReachTheFollower(t *testing.T) {
 		if status, body := es8.Do(t, "GET", path, ""); status != 404 {
 			t.Errorf("%s is still on 8.7.1: %d %s", path, status, body)
 		}
+	}
+}
+
+// TestNoTemplateOfTheFollowerApplies has a template at the follower that the master does
+// not have: the index that is made there is what the master's is all the same.
+func TestNoTemplateOfTheFollowerApplies(t *testing.T) {
+	harness.Real(t)
+	ctx := testContext(t)
+	es5, es8 := harness.Elasticsearch(t, "5.6.16"), harness.Elasticsearch(t, "8.7.1")
+	prefix := es5.Prefix(t) + "rows"
+	es8.Prefix(t)
+	template := `{"index_patterns":["` + prefix + `-*"],"priority":1000,"template":{"settings":{"index.final_pipeline":"missing"},
+		"mappings":{"properties":{"later":{"type":"boolean"}}},"aliases":{"` + prefix + `-wrong":{}}}}`
+	if status, answer := es8.Do(t, "PUT", "/_index_template/"+prefix, template); status != 200 {
+		t.Fatalf("%d %s", status, answer)
+	}
+	defer es8.Do(t, "DELETE", "/_index_template/"+prefix, "")
+	g := start(t, gateway.Options{Block: block(es5, es8, source)})
+	for id, body := range []string{`{"n":1}`, `{"n":2,"later":"a word"}`} {
+		status, answer, err := g.Request(ctx, "PUT", fmt.Sprintf("/%s-1/row/%d", prefix, id), body)
+		if err != nil || status != 201 {
+			t.Fatalf("%d %s %v", status, answer, err)
+		}
+	}
+	waitApplied(t, g)
+	check.Equal(t, es5, es8, prefix+"-1")
+	_, answer := es8.Do(t, "GET", "/"+prefix+"-1", "")
+	if strings.Contains(string(answer), "boolean") || strings.Contains(string(answer), "missing") || strings.Contains(string(answer), "-wrong") {
+		t.Errorf("%s", answer)
+	}
+	if _, answer := es8.Do(t, "GET", "/_index_template/.esperanto*", ""); strings.Contains(string(answer), "shadow") {
+		t.Errorf("%s", answer)
 	}
 }
