@@ -25,6 +25,8 @@ const (
 	keptWholes = "esperanto.template."
 	keepsNote  = "what composable templates are kept"
 
+	notOlderNote = "the template is no one of the older kind"
+
 	// Names of indices have no capital letters.
 	neverAnIndex = "ESPERANTO-KEEPS-THIS"
 )
@@ -113,6 +115,22 @@ func composeTemplates(x *Exchange, _ *Node) error {
 			}
 			return next.Send(ctx, r)
 		})
+	case "indices.delete_template":
+		if strings.Contains(x.Asked.Name, "*") {
+			do = (*composer).deleteOlder
+			break
+		}
+		x.ViaPerhaps(func(ctx context.Context, r *esapi.Request, next esapi.Sender) (*esapi.Response, error) {
+			c := &composer{x: x, ctx: ctx, next: next}
+			if all, err := c.templates(keptWholes + x.Asked.Name); err != nil {
+				return nil, err
+			} else if len(keptIn(all, keptWholes).names) > 0 {
+				x.Note(notOlderNote, true)
+				return noTemplate(x.Asked.Name), nil
+			}
+			return next.Send(ctx, r)
+		})
+		return nil
 	default:
 		return nil
 	}
@@ -396,6 +414,47 @@ func (c *composer) deleteWholes(*Node) (*esapi.Response, error) {
 		}
 	}
 	return esapi.NewResponse(http.StatusOK, []byte(`{"acknowledged":true}`)), nil
+}
+
+// deleteOlder deletes the templates of the older kind that a pattern names, and no
+// composable ones.
+func (c *composer) deleteOlder(*Node) (*esapi.Response, error) {
+	all, err := c.templates("")
+	if err != nil {
+		return nil, err
+	}
+	wholes := keptIn(all, keptWholes)
+	var names []string
+	all.ForEach(func(key, _ gjson.Result) bool {
+		name := key.String()
+		if base := partName.FindStringSubmatch(name); base != nil && all.Get(gjson.Escape(base[1])).Exists() {
+			return true
+		}
+		ours := wholes.values[name].Exists() || strings.HasPrefix(name, keptWholes) || strings.HasPrefix(name, keptParts)
+		if !ours && matchesPattern(c.x.Asked.Name, name) {
+			names = append(names, name)
+		}
+		return true
+	})
+	if len(names) == 0 && c.x.Asked.Name != "*" {
+		return noTemplate(c.x.Asked.Name), nil
+	}
+	for _, name := range names {
+		if err := c.delete(name); err != nil {
+			return nil, err
+		}
+		if c.x.Cluster.Before(V(6, 0)) {
+			if err := c.delete(name + partMark + "*"); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return esapi.NewResponse(http.StatusOK, []byte(`{"acknowledged":true}`)), nil
+}
+
+// noTemplate is the answer where there is no template of the older kind.
+func noTemplate(name string) *esapi.Response {
+	return esapi.NewResponse(http.StatusNotFound, []byte(errorBody(404, "index_template_missing_exception", "index_template ["+name+"] missing")))
 }
 
 // simulate shows what an index, or a template, would be put together to.

@@ -200,6 +200,9 @@ func allParts(x *Exchange, _ *Node) error {
 		x.Edited()
 	case x.Asked.API == "indices.delete_template" || x.Asked.API == "indices.delete_index_template":
 		x.Via(func(ctx context.Context, r *esapi.Request, next esapi.Sender) (*esapi.Response, error) {
+			if r.Method != http.MethodDelete { // a step in front of this one asks for something
+				return next.Send(ctx, r)
+			}
 			if err := deleteParts(ctx, x, name, next); err != nil {
 				return nil, err
 			}
@@ -322,6 +325,11 @@ func missingIndexTemplate(x *Exchange, _ *Node) error {
 		reason = "index template matching [" + x.Asked.Name + "] not found"
 	case "indices.delete_index_template":
 		x.Replacement = []byte(errorBody(404, "index_template_missing_exception", "index_template ["+x.Asked.Name+"] missing"))
+		return nil
+	case "indices.delete_template":
+		if x.Noted(notOlderNote) != nil {
+			x.Edited()
+		}
 		return nil
 	default:
 		return nil
