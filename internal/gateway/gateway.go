@@ -52,6 +52,9 @@ type Config struct {
 	Types translate.TypesSetting
 	// MaxBody bounds a request's unpacked body in bytes. If zero, 100 MiB.
 	MaxBody int64
+	// MaxHeld bounds what bodies of writes take in memory together, in bytes, while there
+	// is a Target. If zero, ten times MaxBody.
+	MaxHeld int64
 	// VersionWait bounds how long a request waits for the version of a cluster
 	// that does not answer. If zero, 2 s.
 	VersionWait time.Duration
@@ -85,6 +88,7 @@ type Gateway struct {
 	Config
 	ids    scrollIDs
 	module module
+	held   held
 }
 
 // New makes a Gateway.
@@ -96,6 +100,7 @@ func New(c Config) *Gateway {
 		c.Tasks = emulate.NewTasks()
 	}
 	g := &Gateway{Config: c}
+	g.held.most = cmp.Or(c.MaxHeld, 10*c.MaxBody)
 	if c.Target != nil {
 		g.ids = scrollIDs{c.Source, c.Target}
 	}
@@ -174,7 +179,9 @@ func (g *Gateway) serve(w *answer, r *http.Request, o *Outcome) error {
 	if g.Target != nil && o.Write {
 		// The master cannot be moved while a write is let in, so the write must
 		// not have to wait for a slow client then.
-		if req, err = g.wholeRequest(w, r); err != nil {
+		h := &hold{of: &g.held}
+		defer h.free()
+		if req, err = g.heldRequest(w, r, h); err != nil {
 			return err
 		}
 	}

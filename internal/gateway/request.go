@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net/http"
 	"strings"
 
@@ -68,13 +69,21 @@ func (g *Gateway) request(w http.ResponseWriter, r *http.Request) (*esapi.Reques
 
 // wholeRequest is request with all of the body in memory.
 func (g *Gateway) wholeRequest(w http.ResponseWriter, r *http.Request) (*esapi.Request, error) {
+	return g.heldRequest(w, r, &hold{of: &held{most: math.MaxInt64}})
+}
+
+// heldRequest is wholeRequest for a body that is counted.
+func (g *Gateway) heldRequest(w http.ResponseWriter, r *http.Request, h *hold) (*esapi.Request, error) {
 	req, err := g.request(w, r)
-	if err != nil || req.Stream == nil {
-		return req, err
+	if err != nil {
+		return nil, err
 	}
-	body, err := io.ReadAll(req.Stream)
+	if req.Stream == nil {
+		return req, h.take(int64(len(req.Body)))
+	}
+	body, err := io.ReadAll(h.reading(req.Stream))
 	if own := new(esapi.Error); errors.As(err, &own) {
-		return nil, own // it is too large
+		return nil, own // it is too large, or there are too many
 	}
 	if err != nil {
 		return nil, badRequest("the body cannot be read: " + err.Error())
