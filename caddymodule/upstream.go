@@ -40,10 +40,23 @@ type upstream struct {
 	log         *zap.Logger
 	server      *caddyhttp.Server
 
-	proxy   atomic.Pointer[reverseproxy.Handler]
+	way     atomic.Pointer[way]
 	checked bool // active health checks are configured
 
 	*uses
+}
+
+// A way is how requests get to a cluster.
+type way struct {
+	proxy *reverseproxy.Handler
+	nodes *nodes // the short way; nil if there is none
+}
+
+func (w *way) cleanup() error {
+	if w.nodes != nil {
+		w.nodes.close()
+	}
+	return w.proxy.Cleanup()
 }
 
 // newUpstream provisions a cluster's reverse_proxy. Nothing is sent: active
@@ -62,18 +75,18 @@ func newUpstream(ctx caddy.Context, c *Cluster) (*upstream, error) {
 	if user != "" {
 		u.basic = "Basic " + base64.StdEncoding.EncodeToString([]byte(user+":"+password))
 	}
-	proxy, err := u.build(false)
+	way, err := u.build(false)
 	if err != nil {
 		return nil, err
 	}
-	u.proxy.Store(proxy)
-	u.uses = newUses(func() { _ = u.proxy.Load().Cleanup() })
+	u.way.Store(way)
+	u.uses = newUses(func() { _ = u.way.Load().cleanup() })
 	return u, nil
 }
 
 // build provisions a reverse_proxy handler, with the active health checks that
 // are configured or without any.
-func (u *upstream) build(checks bool) (*reverseproxy.Handler, error) {
+func (u *upstream) build(checks bool) (*way, error) {
 	proxy := new(reverseproxy.Handler)
 	if err := caddy.StrictUnmarshalJSON(u.raw, proxy); err != nil {
 		return nil, err
@@ -108,7 +121,7 @@ func (u *upstream) build(checks bool) (*reverseproxy.Handler, error) {
 		_ = proxy.Cleanup()
 		return nil, err
 	}
-	return proxy, nil
+	return &way{proxy, newNodes(proxy, u.raw)}, nil
 }
 
 var (
@@ -182,12 +195,11 @@ func (u *upstream) start() error {
 	if !u.checked {
 		return nil
 	}
-	proxy, err := u.build(true)
+	way, err := u.build(true)
 	if err != nil {
 		return err
 	}
-	old := u.proxy.Swap(proxy)
-	return old.Cleanup()
+	return u.way.Swap(way).cleanup()
 }
 
 // Forward carries a request of Caddy's server to the cluster and its answer
@@ -196,6 +208,10 @@ func (u *upstream) start() error {
 func (u *upstream) Forward(w http.ResponseWriter, r *http.Request) error {
 	u.enter()
 	defer u.leave()
+	way := u.way.Load()
+	if way.nodes != nil && r.Header["Upgrade"] == nil && r.Method != http.MethodConnect {
+		return u.forwardLean(way.nodes, w, r)
+	}
 
 	// The request is the client's again for whoever logs it afterwards.
 	own, had := r.Header["Authorization"]
@@ -204,7 +220,7 @@ func (u *upstream) Forward(w http.ResponseWriter, r *http.Request) error {
 	} else {
 		defer r.Header.Del("Authorization")
 	}
-	if err := u.proxy.Load().ServeHTTP(w, r, noHandler); err != nil {
+	if err := way.proxy.ServeHTTP(w, r, noHandler); err != nil {
 		return u.explain(err, notSent(err))
 	}
 	return nil
@@ -213,6 +229,11 @@ func (u *upstream) Forward(w http.ResponseWriter, r *http.Request) error {
 // Send implements esapi.Sender.
 func (u *upstream) Send(ctx context.Context, r *esapi.Request) (*esapi.Response, error) {
 	u.enter()
+	way := u.way.Load()
+	if way.nodes != nil {
+		defer u.leave()
+		return u.sendLean(ctx, way.nodes, r)
+	}
 	ctx, cancel := context.WithCancel(ctx)
 	rec := newRecorder(cancel)
 
@@ -226,7 +247,7 @@ func (u *upstream) Send(ctx context.Context, r *esapi.Request) (*esapi.Response,
 	failed := make(chan error, 1)
 	go func() {
 		defer u.leave()
-		err := u.serve(rec, req)
+		err := u.serve(way.proxy, rec, req)
 		if err == nil && !rec.wrote {
 			err = errors.New("no answer")
 		}
@@ -258,7 +279,7 @@ func (u *upstream) Send(ctx context.Context, r *esapi.Request) (*esapi.Response,
 
 // serve turns the panics of reverse_proxy into errors: it gives up an answer
 // that breaks off with http.ErrAbortHandler.
-func (u *upstream) serve(w *recorder, r *http.Request) (err error) {
+func (u *upstream) serve(proxy *reverseproxy.Handler, w *recorder, r *http.Request) (err error) {
 	defer func() {
 		switch p := recover(); p {
 		case nil:
@@ -271,7 +292,7 @@ func (u *upstream) serve(w *recorder, r *http.Request) (err error) {
 			err = fmt.Errorf("panic: %v", p)
 		}
 	}()
-	return u.proxy.Load().ServeHTTP(w, r, noHandler)
+	return proxy.ServeHTTP(w, r, noHandler)
 }
 
 // request makes what reverse_proxy forwards.

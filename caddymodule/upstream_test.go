@@ -33,6 +33,9 @@ func newTestUpstream(t *testing.T, c Cluster, options string, nodes ...string) *
 	if options != "" {
 		options = "," + options
 	}
+	if long {
+		options += `,"verbose_logs":true`
+	}
 	c.ProxyRaw = json.RawMessage(`{"upstreams":[` + strings.Join(dials, ",") + `]` + options + `}`)
 	u, err := newUpstream(testContext(t), &c)
 	if err != nil {
@@ -84,7 +87,35 @@ func send(t *testing.T, u *upstream, r *esapi.Request) (*esapi.Response, string)
 	return res, string(body)
 }
 
-func TestSendCarriesRequestAndAnswer(t *testing.T) {
+// long has upstreams go the long way, through reverse_proxy.
+var long bool
+
+// TestBothWays has what is true of the short way and of reverse_proxy.
+func TestBothWays(t *testing.T) {
+	for _, long = range []bool{false, true} {
+		name := map[bool]string{false: "short", true: "long"}[long]
+		for what, test := range map[string]func(t *testing.T){
+			"SendCarriesRequestAndAnswer":       testSendCarriesRequestAndAnswer,
+			"SendWithoutBodies":                 testSendWithoutBodies,
+			"SendStreamsLargeBodies":            testSendStreamsLargeBodies,
+			"SendTellsWhenNothingWasSent":       testSendTellsWhenNothingWasSent,
+			"SendTriesTheNextNodeWhenOneIsDown": testSendTriesTheNextNodeWhenOneIsDown,
+			"SendIsCancelled":                   testSendIsCancelled,
+			"SendTellsABrokenOffAnswer":         testSendTellsABrokenOffAnswer,
+			"Credentials":                       testCredentials,
+			"AnAnswerThatIsCompressedAnyway":    testAnAnswerThatIsCompressedAnyway,
+			"UpstreamOutlivesItsConfiguration":  testUpstreamOutlivesItsConfiguration,
+			"ForwardStreamsBothWays":            testForwardStreamsBothWays,
+			"ForwardBreaksOffWithTheAnswer":     testForwardBreaksOffWithTheAnswer,
+			"ForwardTellsWhenNoNodeIsThere":     testForwardTellsWhenNoNodeIsThere,
+		} {
+			t.Run(name+"/"+what, test)
+		}
+	}
+	long = false
+}
+
+func testSendCarriesRequestAndAnswer(t *testing.T) {
 	var got *http.Request
 	var gotBody string
 	u := newTestUpstream(t, Cluster{}, "", node(t, func(w http.ResponseWriter, r *http.Request) {
@@ -116,7 +147,7 @@ func TestSendCarriesRequestAndAnswer(t *testing.T) {
 	}
 }
 
-func TestSendWithoutBodies(t *testing.T) {
+func testSendWithoutBodies(t *testing.T) {
 	u := newTestUpstream(t, Cluster{}, "", node(t, func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
 		case "/head":
@@ -139,7 +170,7 @@ func TestSendWithoutBodies(t *testing.T) {
 	}
 }
 
-func TestSendStreamsLargeBodies(t *testing.T) {
+func testSendStreamsLargeBodies(t *testing.T) {
 	const size = 20 << 20
 	u := newTestUpstream(t, Cluster{}, "", node(t, func(w http.ResponseWriter, r *http.Request) {
 		body, _ := io.ReadAll(r.Body)
@@ -193,7 +224,7 @@ func (p *pattern) Read(b []byte) (int, error) {
 	return n, nil
 }
 
-func TestSendTellsWhenNothingWasSent(t *testing.T) {
+func testSendTellsWhenNothingWasSent(t *testing.T) {
 	dead := newTestUpstream(t, Cluster{}, "", deadNode(t))
 	_, err := dead.Send(t.Context(), esapi.NewRequest("POST", "/i/_doc", []byte(`{}`)))
 	if !errors.Is(err, esapi.ErrNotSent) {
@@ -224,7 +255,7 @@ func TestSendTellsWhenNothingWasSent(t *testing.T) {
 	}
 }
 
-func TestSendTriesTheNextNodeWhenOneIsDown(t *testing.T) {
+func testSendTriesTheNextNodeWhenOneIsDown(t *testing.T) {
 	alive := node(t, func(w http.ResponseWriter, r *http.Request) { io.Copy(w, r.Body) })
 	u := newTestUpstream(t, Cluster{}, "", deadNode(t), alive, deadNode(t))
 	for i := range 12 {
@@ -234,7 +265,7 @@ func TestSendTriesTheNextNodeWhenOneIsDown(t *testing.T) {
 	}
 }
 
-func TestSendIsCancelled(t *testing.T) {
+func testSendIsCancelled(t *testing.T) {
 	gone := make(chan struct{}, 2)
 	u := newTestUpstream(t, Cluster{}, "", node(t, func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/body" {
@@ -286,7 +317,7 @@ func waitFor(t *testing.T, ok func() bool) {
 	t.Fatal("did not happen within 5 s")
 }
 
-func TestSendTellsABrokenOffAnswer(t *testing.T) {
+func testSendTellsABrokenOffAnswer(t *testing.T) {
 	u := newTestUpstream(t, Cluster{}, "", node(t, func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/length" {
 			w.Header().Set("Content-Length", "100")
@@ -308,7 +339,7 @@ func TestSendTellsABrokenOffAnswer(t *testing.T) {
 	}
 }
 
-func TestCredentials(t *testing.T) {
+func testCredentials(t *testing.T) {
 	var got atomic.Value
 	address := node(t, func(w http.ResponseWriter, r *http.Request) { got.Store(r.Header.Get("Authorization")) })
 	t.Setenv("ESPERANTO_TEST_PASSWORD", "from the environment")
@@ -392,7 +423,7 @@ func TestHealthChecksHaveCredentialsAndBeginWithStart(t *testing.T) {
 	}
 }
 
-func TestAnAnswerThatIsCompressedAnyway(t *testing.T) {
+func testAnAnswerThatIsCompressedAnyway(t *testing.T) {
 	u := newTestUpstream(t, Cluster{}, "", node(t, func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Encoding", "gzip")
 		z := gzip.NewWriter(w)
@@ -421,7 +452,7 @@ func TestWhatCannotBeConfigured(t *testing.T) {
 }
 
 // A request that began before its configuration was replaced is carried out.
-func TestUpstreamOutlivesItsConfiguration(t *testing.T) {
+func testUpstreamOutlivesItsConfiguration(t *testing.T) {
 	arrived, goOn := make(chan struct{}), make(chan struct{})
 	u := newTestUpstream(t, Cluster{}, "", node(t, func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/slow" {

@@ -1,0 +1,148 @@
+package caddymodule
+
+import (
+	"context"
+	"io"
+	"net"
+	"net/http"
+	"net/netip"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/esperanto-es/esperanto/internal/esapi"
+	"github.com/esperanto-es/esperanto/internal/wire"
+)
+
+// forwardLean is Forward by the short way.
+func (u *upstream) forwardLean(n *nodes, w http.ResponseWriter, r *http.Request) error {
+	var fields [4]wire.Field
+	req := &wire.Request{Method: r.Method, Target: r.URL.RequestURI(), Header: r.Header,
+		Set: u.setCredentials(forwarded(fields[:0], r), r.Header), Repeatable: r.Method == http.MethodGet || r.Method == http.MethodHead}
+	if r.Body != nil && r.ContentLength != 0 {
+		req.Stream, req.Length = r.Body, r.ContentLength
+		req.Interrupt = func() { _ = http.NewResponseController(w).SetReadDeadline(time.Now()) }
+	}
+	buf := buffers.Get().(*[]byte)
+	defer buffers.Put(buf)
+	var err error
+	if *buf, err = req.Take(*buf); err != nil {
+		return asUnsent(err)
+	}
+	res, err := n.do(r.Context(), req, r.Host)
+	if err != nil {
+		if r.Context().Err() != nil {
+			w.WriteHeader(499) // as reverse_proxy does; nobody reads it
+			return nil
+		}
+		return asUnsent(err)
+	}
+	defer res.Body.Close()
+	h := w.Header()
+	for key, values := range res.Header {
+		h[key] = values
+	}
+	w.WriteHeader(res.Status)
+	return copyBody(w, res, *buf)
+}
+
+// copyBody hands a body on. It panics with http.ErrAbortHandler if that breaks
+// off, so that the client sees it.
+func copyBody(w http.ResponseWriter, res *wire.Response, buf []byte) error {
+	if res.Body == http.NoBody || res.Length == 0 {
+		return nil
+	}
+	if cap(buf) < 32<<10 {
+		buf = make([]byte, 32<<10)
+	}
+	buf = buf[:cap(buf)]
+	flush := res.Length < 0
+	for {
+		k, err := res.Body.Read(buf)
+		if k > 0 {
+			if _, err := w.Write(buf[:k]); err != nil {
+				return nil //nolint:nilerr // the client has gone away
+			}
+			if flush && err == nil {
+				_ = http.NewResponseController(w).Flush()
+			}
+		}
+		if err == io.EOF {
+			return nil
+		}
+		if err != nil {
+			panic(http.ErrAbortHandler)
+		}
+	}
+}
+
+// buffers are for short bodies of requests, and for copying.
+var buffers = sync.Pool{New: func() any { b := make([]byte, 32<<10); return &b }}
+
+// sendLean is Send by the short way.
+func (u *upstream) sendLean(ctx context.Context, n *nodes, r *esapi.Request) (*esapi.Response, error) {
+	target := r.Path
+	if query := r.Params.Encode(); query != "" {
+		target += "?" + query
+	}
+	req := &wire.Request{Method: r.Method, Target: target, Header: r.Header,
+		Set:        u.setCredentials([]wire.Field{{Key: "Accept-Encoding"}}, r.Header), // answers are read here
+		Repeatable: r.Method == http.MethodGet || r.Method == http.MethodHead}
+	if r.Stream == nil {
+		req.Body = r.Body
+	} else if r.HasBody() {
+		req.Stream, req.Length = r.Stream, r.Length
+	}
+	res, err := n.do(ctx, req, "")
+	if err != nil {
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		return nil, asUnsent(err)
+	}
+	return plain(&esapi.Response{Status: res.Status, Header: res.Header, Body: res.Body}), nil
+}
+
+// setCredentials adds what takes the place of the client's credentials.
+func (u *upstream) setCredentials(fields []wire.Field, h http.Header) []wire.Field {
+	if u.passthrough && h["Authorization"] != nil {
+		return fields
+	}
+	return append(fields, wire.Field{Key: "Authorization", Value: u.basic})
+}
+
+// forwarded adds what tells a cluster whose request it is, as reverse_proxy does: what
+// the client says about that counts if it is a proxy that is trusted.
+func forwarded(fields []wire.Field, r *http.Request) []wire.Field {
+	proto := "https"
+	if r.TLS == nil {
+		proto = "http"
+	}
+	host, by := r.Host, ""
+	if ip, _, err := net.SplitHostPort(r.RemoteAddr); err == nil {
+		by, _, _ = strings.Cut(ip, "%")
+		if _, err := netip.ParseAddr(by); err != nil {
+			by = ""
+		}
+	}
+	if trusted, _ := caddyhttp.GetVar(r.Context(), caddyhttp.TrustedProxyVarKey).(bool); trusted {
+		if before := strings.Join(r.Header["X-Forwarded-For"], ", "); before != "" && by != "" {
+			by = before + ", " + by
+		} else if before != "" {
+			by = before
+		}
+		proto = last(r.Header["X-Forwarded-Proto"], proto)
+		host = last(r.Header["X-Forwarded-Host"], host)
+	}
+	return append(fields, wire.Field{Key: "X-Forwarded-For", Value: by}, wire.Field{Key: "X-Forwarded-Proto", Value: proto},
+		wire.Field{Key: "X-Forwarded-Host", Value: host})
+}
+
+func last(values []string, otherwise string) string {
+	if n := len(values); n > 0 && values[n-1] != "" {
+		return values[n-1]
+	}
+	return otherwise
+}

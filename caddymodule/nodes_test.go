@@ -1,0 +1,157 @@
+package caddymodule
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/esperanto-es/esperanto/internal/esapi"
+)
+
+// What the short way cannot do goes through reverse_proxy.
+func TestShortWay(t *testing.T) {
+	for options, want := range map[string]bool{
+		``:                                true,
+		`"transport":{"protocol":"http"}`: true,
+		`"transport":{"protocol":"http","tls":{"server_name":"es","insecure_skip_verify":true},"read_timeout":5,"response_header_timeout":7}`: true,
+		`"transport":{"protocol":"http","keep_alive":{"max_idle_conns_per_host":3}}`:                                                          true,
+		`"load_balancing":{"selection_policy":{"policy":"least_conn"},"retries":3}`:                                                           true,
+		`"health_checks":{"active":{"uri":"/"},"passive":{"max_fails":1,"fail_duration":5}}`:                                                  true,
+		`"transport":{"protocol":"http","compression":true}`:                                                                                  false,
+		`"transport":{"protocol":"http","versions":["h2c"]}`:                                                                                  false,
+		`"transport":{"protocol":"http","proxy_protocol":"v1"}`:                                                                               false,
+		`"transport":{"protocol":"http","max_conns_per_host":3}`:                                                                              false,
+		`"transport":{"protocol":"http","tls":{"server_name":"{http.request.host}"}}`:                                                         false,
+		`"transport":{"protocol":"http","tls":{"except_ports":["9200"]}}`:                                                                     false,
+		`"transport":{"protocol":"fastcgi"}`:                                                                                                  false,
+		`"load_balancing":{"selection_policy":{"policy":"ip_hash"}}`:                                                                          false,
+		`"health_checks":{"passive":{"unhealthy_request_count":3}}`:                                                                           false,
+		`"headers":{"request":{"set":{"A":["b"]}}}`:                                                                                           false,
+		`"rewrite":{"strip_path_prefix":"/a"}`:                                                                                                false,
+		`"flush_interval":-1`:                                                                                                                 false,
+		`"circuit_breaker":{"type":"x"}`:                                                                                                      false,
+		`"something_new":1`:                                                                                                                   false,
+	} {
+		raw := `{"upstreams":[{"dial":"a:9200"}]`
+		if options != "" {
+			raw += "," + options
+		}
+		if _, got := lean(json.RawMessage(raw + "}")); got != want {
+			t.Errorf("%s: %v", options, got)
+		}
+	}
+	for _, raw := range []string{`{}`, `{"upstreams":[]}`, `{"upstreams":[{"dial":"{env.A}:9200"}]}`, `{"upstreams":[{"dial":"a:9200","max_requests":4}]}`, `[`} {
+		if _, got := lean(json.RawMessage(raw)); got {
+			t.Errorf("%s", raw)
+		}
+	}
+}
+
+// A node that fails is left alone for a while, and asked again after it.
+func TestFailingNodeIsLeftAlone(t *testing.T) {
+	var asked, dead atomic.Int32
+	bad := node(t, func(w http.ResponseWriter, r *http.Request) {
+		dead.Add(1)
+		w.WriteHeader(http.StatusInternalServerError)
+	})
+	good := node(t, func(w http.ResponseWriter, r *http.Request) { asked.Add(1) })
+	u := newTestUpstream(t, Cluster{}, `"health_checks":{"passive":{"max_fails":2,"fail_duration":300000000,"unhealthy_status":[5]}}`, bad, good)
+	if u.way.Load().nodes == nil {
+		t.Fatal("not the short way")
+	}
+	for range 20 {
+		send(t, u, esapi.NewRequest("GET", "/", nil))
+	}
+	if asked.Load() != 18 || dead.Load() != 2 {
+		t.Errorf("%d and %d", asked.Load(), dead.Load())
+	}
+	for end := time.Now().Add(10 * time.Second); dead.Load() == 2 && time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+		send(t, u, esapi.NewRequest("GET", "/", nil))
+	}
+	if dead.Load() == 2 {
+		t.Error("it is never asked again")
+	}
+}
+
+// A node that is down costs no request, and no node is asked twice to write.
+func TestDeadNodes(t *testing.T) {
+	for _, policy := range []string{"", `"load_balancing":{"selection_policy":{"policy":"least_conn"},"retries":2}`, `"load_balancing":{"selection_policy":{"policy":"first"},"retries":2}`} {
+		var asked atomic.Int32
+		good := node(t, func(w http.ResponseWriter, r *http.Request) { asked.Add(1) })
+		u := newTestUpstream(t, Cluster{}, policy, deadNode(t), good, deadNode(t))
+		for range 12 {
+			send(t, u, esapi.NewRequest("POST", "/a/_doc", []byte("{}")))
+		}
+		if asked.Load() != 12 {
+			t.Errorf("%s: %d", policy, asked.Load())
+		}
+	}
+}
+
+func TestLeastConn(t *testing.T) {
+	release := make(chan bool)
+	var slow, quick atomic.Int32
+	a := node(t, func(w http.ResponseWriter, r *http.Request) {
+		slow.Add(1)
+		w.WriteHeader(200)
+		_ = http.NewResponseController(w).Flush()
+		<-release
+	})
+	b := node(t, func(w http.ResponseWriter, r *http.Request) { quick.Add(1) })
+	u := newTestUpstream(t, Cluster{}, `"load_balancing":{"selection_policy":{"policy":"least_conn"}}`, a, b)
+	res, err := u.Send(t.Context(), esapi.NewRequest("GET", "/", nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 5 {
+		send(t, u, esapi.NewRequest("GET", "/", nil))
+	}
+	if slow.Load() != 1 || quick.Load() != 5 {
+		t.Errorf("%d and %d", slow.Load(), quick.Load())
+	}
+	close(release)
+	_ = res.Body.Close()
+	send(t, u, esapi.NewRequest("GET", "/", nil))
+	if slow.Load() != 2 {
+		t.Error("a node that was busy stays so")
+	}
+}
+
+func TestForwardedFields(t *testing.T) {
+	for _, c := range []struct {
+		trusted         bool
+		remote, before  string
+		by, proto, host string
+	}{
+		{false, "10.1.2.3:99", "1.1.1.1", "10.1.2.3", "http", "es"},
+		{true, "10.1.2.3:99", "", "10.1.2.3", "http", "es"},
+		{true, "10.1.2.3:99", "1.1.1.1", "1.1.1.1, 10.1.2.3", "https", "front"},
+		{true, "@", "1.1.1.1", "1.1.1.1", "https", "front"},
+		{false, "@", "1.1.1.1", "", "http", "es"},
+		{false, "[fe80::1%eth0]:99", "", "fe80::1", "http", "es"},
+	} {
+		r, _ := http.NewRequest("GET", "http://es/", nil)
+		r.RemoteAddr = c.remote
+		if c.before != "" {
+			r.Header = http.Header{"X-Forwarded-For": {c.before}, "X-Forwarded-Proto": {"https"}, "X-Forwarded-Host": {"front"}}
+		}
+		r = r.WithContext(contextWithVars(t, map[string]any{caddyhttp.TrustedProxyVarKey: c.trusted}))
+		var got []string
+		for _, f := range forwarded(nil, r) {
+			got = append(got, f.Value)
+		}
+		if want := strings.Join([]string{c.by, c.proto, c.host}, "|"); strings.Join(got, "|") != want {
+			t.Errorf("%+v: %q", c, got)
+		}
+	}
+}
+
+func contextWithVars(t *testing.T, vars map[string]any) context.Context {
+	return context.WithValue(t.Context(), caddyhttp.VarsCtxKey, vars)
+}

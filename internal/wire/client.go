@@ -1,0 +1,173 @@
+package wire
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"slices"
+	"sync"
+	"time"
+)
+
+// ErrNotSent says that a request cannot have reached the node.
+var ErrNotSent = errors.New("nothing was sent")
+
+// Options are the options of a Client. Only Dial has to be set.
+type Options struct {
+	// Dial makes a connection to the node, with TLS if it wants that.
+	Dial func(ctx context.Context) (net.Conn, error)
+
+	// MaxIdle bounds the connections that wait for a request. If zero, 512; if
+	// negative, none waits.
+	MaxIdle int
+	// IdleTimeout is how long a connection waits for a request. If zero, 2 minutes.
+	IdleTimeout time.Duration
+
+	// HeadTimeout bounds the wait for the head of an answer, ReadTimeout that for more
+	// of it, WriteTimeout that for the node to take more of a request. If zero,
+	// there is no limit but the request's context.
+	HeadTimeout, ReadTimeout, WriteTimeout time.Duration
+
+	// ReadBuffer is the size of a connection's buffer in bytes. If zero, 8 KiB.
+	ReadBuffer int
+}
+
+// A Client sends requests to one node, each on a connection of its own while it
+// runs. It is safe for concurrent use.
+type Client struct {
+	o Options
+
+	mu     sync.Mutex
+	idle   []*conn // the one that was used last at the end
+	reaper *time.Timer
+	closed bool
+}
+
+// New makes a Client. Nothing is dialled before the first request.
+func New(o Options) *Client {
+	o.MaxIdle = cmp.Or(o.MaxIdle, 512)
+	o.IdleTimeout = cmp.Or(o.IdleTimeout, 2*time.Minute)
+	o.ReadBuffer = cmp.Or(o.ReadBuffer, 8<<10)
+	return &Client{o: o}
+}
+
+// Close closes the connections that are not in use. Others end with their request, also
+// those of requests that come later.
+func (c *Client) Close() {
+	c.mu.Lock()
+	c.closed = true
+	idle := c.idle
+	c.idle = nil
+	if c.reaper != nil {
+		c.reaper.Stop()
+	}
+	c.mu.Unlock()
+	closeAll(idle)
+}
+
+func closeAll(idle []*conn) {
+	for _, cn := range idle {
+		_ = cn.net.Close()
+	}
+}
+
+// Do sends a request and returns the head of its answer. The caller closes the
+// body. When ctx ends, so does the connection, also while the body is read. A
+// request is sent twice, on a connection that is new then, only if the first
+// one had been idle and either took nothing of it, or ended before its answer
+// began and the request may be repeated.
+func (c *Client) Do(ctx context.Context, r *Request) (*Response, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrNotSent, err)
+	}
+	cn, err := c.take(ctx)
+	if err != nil {
+		return nil, err
+	}
+	res, unanswered, err := cn.exchange(ctx, r)
+	if err == nil || !cn.used || ctx.Err() != nil || r.Stream != nil ||
+		!errors.Is(err, ErrNotSent) && !(unanswered && r.Repeatable) {
+		return res, err
+	}
+	if cn, err = c.dial(ctx); err != nil {
+		return nil, err
+	}
+	res, _, err = cn.exchange(ctx, r)
+	return res, err
+}
+
+// take returns a connection that waits, or a new one.
+func (c *Client) take(ctx context.Context) (*conn, error) {
+	for {
+		c.mu.Lock()
+		n := len(c.idle)
+		if n == 0 {
+			c.mu.Unlock()
+			return c.dial(ctx)
+		}
+		cn := c.idle[n-1]
+		c.idle[n-1] = nil
+		c.idle = c.idle[:n-1]
+		c.mu.Unlock()
+		if cn.usable() {
+			return cn, nil
+		}
+		_ = cn.net.Close()
+	}
+}
+
+func (c *Client) dial(ctx context.Context) (*conn, error) {
+	n, err := c.o.Dial(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrNotSent, err)
+	}
+	return newConn(c, n), nil
+}
+
+// give has a connection wait for the next request.
+func (c *Client) give(cn *conn) {
+	cn.used, cn.idleSince = true, time.Now()
+	if cap(cn.buf) > 2*inline {
+		cn.buf = nil
+	}
+	c.mu.Lock()
+	if c.closed || len(c.idle) >= c.o.MaxIdle {
+		c.mu.Unlock()
+		_ = cn.net.Close()
+		return
+	}
+	c.idle = append(c.idle, cn)
+	if len(c.idle) == 1 {
+		c.wake()
+	}
+	c.mu.Unlock()
+}
+
+// wake has reap called when the oldest connection has waited long enough. The
+// caller holds mu.
+func (c *Client) wake() {
+	d := c.o.IdleTimeout - time.Since(c.idle[0].idleSince)
+	if c.reaper == nil {
+		c.reaper = time.AfterFunc(d, c.reap)
+	} else {
+		c.reaper.Reset(d)
+	}
+}
+
+// reap closes the connections that have waited too long.
+func (c *Client) reap() {
+	c.mu.Lock()
+	n := 0
+	for n < len(c.idle) && time.Since(c.idle[n].idleSince) >= c.o.IdleTimeout {
+		n++
+	}
+	old := slices.Clone(c.idle[:n])
+	c.idle = slices.Delete(c.idle, 0, n)
+	if len(c.idle) > 0 && !c.closed {
+		c.wake()
+	}
+	c.mu.Unlock()
+	closeAll(old)
+}

@@ -1,0 +1,162 @@
+package wire
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/textproto"
+	"strconv"
+	"strings"
+)
+
+// A head is the status line and the header of an answer.
+type head struct {
+	status int
+	header http.Header
+	length int64 // of the body; -1: chunked, or to the end of the connection
+	chunks bool
+	close  bool // the connection ends with this answer
+}
+
+// maxHead bounds a head, in bytes.
+const maxHead = 256 << 10
+
+// errHead is what an answer has that cannot be read as one.
+var errHead = errors.New("the answer is not HTTP")
+
+// readHead reads one head. buf is used for it and returned. At the end of the
+// connection the error is io.EOF if no byte was there, else
+// io.ErrUnexpectedEOF.
+func readHead(from *bufio.Reader, buf []byte) (h head, _ []byte, err error) {
+	buf = buf[:0]
+	for {
+		start := len(buf)
+		for {
+			part, err := from.ReadSlice('\n')
+			buf = append(buf, part...)
+			if len(buf) > maxHead {
+				return h, buf, fmt.Errorf("%w: its head is larger than %d bytes", errHead, maxHead)
+			}
+			if err == nil {
+				break
+			}
+			if !errors.Is(err, bufio.ErrBufferFull) {
+				if errors.Is(err, io.EOF) && len(buf) > 0 {
+					err = io.ErrUnexpectedEOF
+				}
+				return h, buf, err
+			}
+		}
+		if line := buf[start:]; len(line) == 1 || len(line) == 2 && line[0] == '\r' {
+			break
+		}
+	}
+	err = h.parse(string(buf))
+	return h, buf, err
+}
+
+// parse takes a head apart. The strings of the header are parts of text.
+func (h *head) parse(text string) error {
+	line, rest := cutLine(text)
+	version, status, _ := strings.Cut(line, " ")
+	status, _, _ = strings.Cut(status, " ")
+	code, err := strconv.ParseUint(status, 10, 16)
+	if err != nil || len(status) != 3 || code < 100 || version != "HTTP/1.1" && version != "HTTP/1.0" {
+		return fmt.Errorf("%w: it begins with %.40q", errHead, line)
+	}
+	h.status, h.header, h.length = int(code), make(http.Header, 8), -1
+	h.close = version != "HTTP/1.1"
+	values := make([]string, strings.Count(rest, "\n")) // one allocation for all
+	for {
+		if line, rest = cutLine(rest); line == "" {
+			return h.check()
+		}
+		name, value, found := strings.Cut(line, ":")
+		if !found || !isToken(name) {
+			return fmt.Errorf("%w: it has the line %.40q in its header", errHead, line)
+		}
+		if value = strings.Trim(value, " \t"); !isValue(value) {
+			return fmt.Errorf("%w: the value of its header %s has control characters", errHead, name)
+		}
+		if err := h.add(name, value, &values); err != nil {
+			return err
+		}
+	}
+}
+
+// add takes a field of the header.
+func (h *head) add(name, value string, values *[]string) error {
+	key := canonical(name)
+	switch key {
+	case "Content-Length":
+		n, err := strconv.ParseUint(value, 10, 63)
+		if err != nil || h.length >= 0 && h.length != int64(n) || value[0] == '+' {
+			return fmt.Errorf("%w: its length is %.40q", errHead, value)
+		}
+		if h.length >= 0 {
+			return nil // the same again
+		}
+		h.length = int64(n)
+	case "Transfer-Encoding":
+		if h.chunks || !strings.EqualFold(value, "chunked") {
+			return fmt.Errorf("%w: its transfer encoding is %.40q", errHead, value)
+		}
+		h.chunks = true
+		return nil
+	case "Connection":
+		h.close = h.close || namedIn([]string{value}, "close")
+		return nil
+	case "Keep-Alive", "Trailer", "Upgrade", "Proxy-Connection":
+		return nil
+	}
+	if before := h.header[key]; before != nil {
+		h.header[key] = append(before, value)
+		return nil
+	}
+	v := *values
+	v[0] = value
+	h.header[key], *values = v[:1:1], v[1:]
+	return nil
+}
+
+// check looks at what the fields say together.
+func (h *head) check() error {
+	if h.chunks && h.length >= 0 {
+		return fmt.Errorf("%w: it has a length and is chunked", errHead)
+	}
+	return nil
+}
+
+// bodiless reports whether an answer has no body, whatever its header says.
+func (h *head) bodiless(method string) bool {
+	return method == http.MethodHead || h.status < 200 || h.status == http.StatusNoContent || h.status == http.StatusNotModified
+}
+
+func cutLine(text string) (line, rest string) {
+	line, rest, _ = strings.Cut(text, "\n")
+	return strings.TrimSuffix(line, "\r"), rest
+}
+
+// canonical is http.CanonicalHeaderKey, which allocates for what is not written
+// so.
+func canonical(name string) string {
+	if key, ok := frequent[name]; ok {
+		return key
+	}
+	return textproto.CanonicalMIMEHeaderKey(name)
+}
+
+var frequent = map[string]string{
+	"content-type":      "Content-Type",
+	"content-length":    "Content-Length",
+	"content-encoding":  "Content-Encoding",
+	"transfer-encoding": "Transfer-Encoding",
+	"X-elastic-product": "X-Elastic-Product",
+	"warning":           "Warning",
+	"location":          "Location",
+	"Content-Type":      "Content-Type",
+	"Content-Length":    "Content-Length",
+	"Transfer-Encoding": "Transfer-Encoding",
+}
