@@ -81,6 +81,13 @@ func (c *Cluster) Requests() int {
 	return c.requests
 }
 
+// BulkItems is the number of items of bulks that have come so far.
+func (c *Cluster) BulkItems() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.bulkItems
+}
+
 // Send implements esapi.Sender.
 func (c *Cluster) Send(ctx context.Context, r *esapi.Request) (*esapi.Response, error) {
 	var body []byte
