@@ -25,7 +25,7 @@ func init() {
 // ?gateway=<name>.
 //
 //	GET  /esperanto/status
-//	POST /esperanto/switchover           {"master":"target-es8","dry_run":false}
+//	POST /esperanto/switchover           {"master":"target-es8","dry_run":false,"failover":false}
 //	POST /esperanto/apply                {"state":"paused"|"running"}
 //	GET  /esperanto/dead_letters         ?after=<key>&limit=<number>
 //	POST /esperanto/dead_letters/retry   {"ids":["<key>"]} or {"all":true}

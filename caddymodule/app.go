@@ -89,7 +89,7 @@ func (h *Handler) sameGateway(o *Handler) bool {
 
 func (h *Handler) sameTimes(o *Handler) bool {
 	return h.WriteTimeout == o.WriteTimeout && h.SwitchTimeout == o.SwitchTimeout && h.MasterLease == o.MasterLease &&
-		h.JournalTimeout == o.JournalTimeout && h.Grace == o.Grace && h.JournalDown == o.JournalDown
+		h.JournalTimeout == o.JournalTimeout && h.Grace == o.Grace && h.Failover == o.Failover && h.JournalDown == o.JournalDown
 }
 
 // Start opens the journals and moves masters that the configuration has

@@ -36,18 +36,23 @@ func init() {
 	})
 	caddycmd.RegisterCommand(caddycmd.Command{
 		Name:  "switch",
-		Usage: "<cluster> [--dry-run] [--json] [--gateway <name>] [--address <interface>]",
+		Usage: "<cluster> [--dry-run] [--force] [--json] [--gateway <name>] [--address <interface>]",
 		Short: "Makes another cluster the master",
 		Long: `
 Makes another cluster the master. Writes wait until the follower has everything
 that was written, at most switch_timeout; reads go on. If that is not possible
-everything stays as it is, and the exit status is 1.`,
+everything stays as it is, and the exit status is 1.
+
+With --force the other cluster takes over although the master is down: what has to be
+asked of the master is put aside until it is back. It is refused while the master
+answers.`,
 		CobraFunc: func(cmd *cobra.Command) {
 			dryRun := cmd.Flags().Bool("dry-run", false, "Only say whether it is possible now")
+			force := cmd.Flags().Bool("force", false, "The master is down: let the other cluster take over")
 			asJSON := cmd.Flags().Bool("json", false, "Print JSON")
 			client := adminFlags(cmd)
 			cmd.RunE = command(cobra.ExactArgs(1), func(cmd *cobra.Command, args []string) error {
-				return switchCommand(cmd, client, replicate.SwitchRequest{Master: args[0], DryRun: *dryRun}, *asJSON)
+				return switchCommand(cmd, client, replicate.SwitchRequest{Master: args[0], DryRun: *dryRun, Failover: *force}, *asJSON)
 			})
 		},
 	})
@@ -201,6 +206,7 @@ func statusCommand(ctx context.Context, out io.Writer, client *adminClient, asJS
 			s.Backlog, s.LagSeconds, s.OpenIntents, s.DeadLetters, s.Applier.State)
 	}
 	printRoles(out, &s.Status)
+	printFailoverState(out, s.Failover)
 	printVerifyState(out, s.Verify)
 	printBackfillState(out, s.Backfill)
 	printResyncState(out, &s.Status)

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
@@ -86,6 +87,11 @@ type Handler struct {
 	// gone, its documents are read back from the master. Only used with a
 	// target. Default: 5s.
 	Grace caddy.Duration `json:"grace,omitempty"`
+
+	// After how long without an answer of any node of the master the follower takes
+	// over. All gateways that share a journal must have it. Only used with a target.
+	// Default: it does not by itself.
+	Failover caddy.Duration `json:"failover,omitempty"`
 
 	// What becomes of writes while the journal is down: they are refused
 	// (`refuse`, the default), or let through (`accept`); then the indices that
@@ -293,13 +299,16 @@ func (h *Handler) check() error {
 	for _, o := range []struct {
 		option string
 		d      caddy.Duration
-	}{{"write_timeout", h.WriteTimeout}, {"switch_timeout", h.SwitchTimeout}, {"master_lease", h.MasterLease}, {"journal_timeout", h.JournalTimeout}, {"grace", h.Grace}} {
+	}{{"write_timeout", h.WriteTimeout}, {"switch_timeout", h.SwitchTimeout}, {"master_lease", h.MasterLease}, {"journal_timeout", h.JournalTimeout}, {"grace", h.Grace}, {"failover", h.Failover}} {
 		if o.d < 0 {
 			return &flaw{option: o.option, err: fmt.Errorf("%s must be positive", o.option)}
 		}
 		if o.d > 0 && h.Target == "" {
 			return &flaw{option: o.option, err: fmt.Errorf("%s has no use without a target", o.option)}
 		}
+	}
+	if h.Failover > 0 && h.Failover < minFailover {
+		return &flaw{option: "failover", err: fmt.Errorf("failover %s: a master that is slow would be taken for down; write 1s or more", time.Duration(h.Failover))}
 	}
 	for _, check := range []func() error{h.checkJournalDown, h.checkRoles, h.checkThrottle} {
 		if err := check(); err != nil {
@@ -308,6 +317,9 @@ func (h *Handler) check() error {
 	}
 	return h.checkReadiness()
 }
+
+// minFailover is the shortest time after which a master may be taken for down.
+const minFailover = caddy.Duration(time.Second)
 
 // typesSetting is what the option types says.
 func (h *Handler) typesSetting() translate.TypesSetting {

@@ -38,6 +38,7 @@ func openReplication(h *Handler, j *Journal, on *running) (*replication, error) 
 		MaxBody:        h.MaxBody,
 		SwitchTimeout:  time.Duration(h.SwitchTimeout),
 		MasterLease:    time.Duration(h.MasterLease),
+		Failover:       time.Duration(h.Failover),
 		NoApply:        h.Apply == "off",
 		NoCapture:      h.Capture == "off",
 		BeginPaused:    h.Apply == "paused",

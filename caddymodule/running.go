@@ -88,7 +88,7 @@ func (r *running) attach(h *Handler) error {
 		return fmt.Errorf("apply and capture of a gateway that runs cannot be changed by a reload; restart the process")
 	}
 	if !first && !h.sameTimes(r.owners[0]) {
-		h.log.Warn("write_timeout, switch_timeout, master_lease, journal_timeout, grace and journal_down have changed; a gateway that runs keeps its own until the process is restarted", "gateway", h.Name)
+		h.log.Warn("write_timeout, switch_timeout, master_lease, journal_timeout, grace, failover and journal_down have changed; a gateway that runs keeps its own until the process is restarted", "gateway", h.Name)
 	}
 	r.owners = append(r.owners, h)
 	r.use(h)

@@ -320,8 +320,8 @@ func (a *applier) intentsAlone(ctx context.Context, intents []*record) error {
 }
 
 // base keeps with each row of a document what the new master has of it. Nothing is applied
-// meanwhile and no write is under way.
-func (s *asides) base(ctx context.Context, from, to *cluster.Cluster) error {
+// meanwhile and no write is under way, as long as still says so.
+func (s *asides) base(ctx context.Context, from, to *cluster.Cluster, still func() error) error {
 	rows, err := s.list(ctx, 0, func(row *asideRow) bool {
 		return row.From == from.Name() && (row.What == "" || row.What == whatIndex)
 	})
@@ -332,6 +332,9 @@ func (s *asides) base(ctx context.Context, from, to *cluster.Cluster) error {
 	for start := 0; start < len(rows); start += 1000 {
 		chunk := rows[start:min(start+1000, len(rows))]
 		if err := baseOf(ctx, to, chunk); err != nil {
+			return err
+		}
+		if err := still(); err != nil {
 			return err
 		}
 		if err := s.put(ctx, chunk); err != nil {

@@ -207,11 +207,17 @@ func (r *Replicator) mayFail(ctx context.Context, now roles, unasked bool) error
 
 // leaveBehind is what has to be known when the follower becomes the master without the
 // former one: nothing is applied and nothing is written any more.
-func (r *Replicator) leaveBehind(ctx context.Context, m move) error {
+func (r *Replicator) leaveBehind(ctx context.Context, m move, resting epoch.State) error {
+	still := func() error {
+		if r.gate.state().Seq != resting.Seq || !r.gate.confirmed() {
+			return errors.New("another gateway has given it up, since it took too long")
+		}
+		return nil
+	}
 	if why, err := r.resyncAside(ctx); err != nil || why != nil {
 		return errors.Join(err, why)
 	}
-	if err := r.asides.base(ctx, m.now.master, m.next.master); err != nil {
+	if err := r.asides.base(ctx, m.now.master, m.next.master, still); err != nil {
 		return r.givenUp(ctx, "since it could not be kept what the new master has", err)
 	}
 	if err := r.asides.table.Delete(ctx, guardsKey); err != nil {

@@ -367,7 +367,7 @@ func (r *Replicator) handOver(ctx context.Context, closed epoch.State, m move) e
 		return r.givenUp(ctx, "since the applier did not come to rest", err)
 	}
 	if m.failing {
-		if err := r.leaveBehind(ctx, m); err != nil {
+		if err := r.leaveBehind(ctx, m, resting); err != nil {
 			return err
 		}
 	} else if err := carryGuards(ctx, m.next.follower, m.next.master); err != nil {

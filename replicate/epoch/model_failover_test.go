@@ -207,7 +207,7 @@ func (g *modelGate) takeOver(now State, to int) {
 func (g *modelGate) leaveBehind() bool {
 	m, s := g.m, g.guard.State()
 	to := slices.Index(clusterNames, s.To)
-	if !m.reach(g, to) || g.down() < failAfter || len(g.vetoes()) > 0 {
+	if to < 0 || !m.reach(g, to) || g.down() < failAfter || len(g.vetoes()) > 0 {
 		return false
 	}
 	for key := range m.aside {
