@@ -90,7 +90,7 @@ func (w *waits) add(ctx context.Context, p *pair, ids []cluster.DocID) error {
 		if err != nil {
 			return err
 		}
-		one = waiting{From: p.from.Name(), Doc: recordDoc(id), Due: now.Add(m.follower + waitMargin)}
+		one = waiting{From: p.from.Name(), Doc: recordDocOf(id), Due: now.Add(m.follower + waitMargin)}
 		raw, err := json.Marshal(one)
 		if err != nil {
 			return err
@@ -160,7 +160,7 @@ func (w *waits) look(ctx context.Context) error {
 		if due[one.From] == nil {
 			due[one.From] = map[string]cluster.DocID{}
 		}
-		due[one.From][key] = cluster.DocID(one.Doc)
+		due[one.From][key] = one.Doc.docID()
 	}
 	w.mu.Unlock()
 	for from, docs := range due {

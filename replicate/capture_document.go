@@ -184,6 +184,9 @@ func (c *capture) place(ctx context.Context, w *write, rec *record, v esapi.Vers
 		return true
 	}
 	alias, is := index.Aliases[w.doc.Index]
+	if is {
+		c.r.stood.note(w.doc.Index, stand{rec.Index, alias.IndexRouting})
+	}
 	// In an index that was not asked for a pipeline of another one has put it.
 	rec.Read = rec.Read || index.Pipeline || (!is && rec.Index != w.doc.Index)
 	if alias.IndexRouting != "" {

@@ -71,6 +71,19 @@ type recordDoc struct {
 	ID      string `json:"id"`
 	Routing string `json:"routing,omitempty"`
 	Parent  string `json:"parent,omitempty"`
+
+	// On is the index that Index, an alias, stood for at the last write through it, and
+	// OnRouting the routing that it brought along.
+	On        string `json:"on,omitempty"`
+	OnRouting string `json:"on_routing,omitempty"`
+}
+
+func recordDocOf(id cluster.DocID) recordDoc {
+	return recordDoc{Index: id.Index, Type: id.Type, ID: id.ID, Routing: id.Routing, Parent: id.Parent}
+}
+
+func (d recordDoc) docID() cluster.DocID {
+	return cluster.DocID{Index: d.Index, Type: d.Type, ID: d.ID, Routing: d.Routing, Parent: d.Parent}
 }
 
 // A stateRef says which part of a cluster's state.

@@ -31,6 +31,7 @@ type Replicator struct {
 	owed     *owed
 	counters counters
 	made     madeIndices
+	stood    stood
 	asides   *asides
 	failover *failover
 

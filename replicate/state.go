@@ -1,6 +1,7 @@
 package replicate
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -561,12 +562,16 @@ func (a *applier) resolveState(ctx context.Context, p *pair, ref asked, key stri
 }
 
 // places finds the concrete indices and routings of documents as they were
-// asked for. Those whose index the master does not have are left out: what the
-// follower has of it goes with the index's own records.
+// asked for, and those of aliases that have been moved since. Those whose index the master
+// does not have are left out: what the follower has of it goes with the index's own
+// records.
 func (p *pair) places(ctx context.Context, docs []recordDoc) ([]cluster.DocID, error) {
 	p.from.Facts().ForgetAll() // an index may not have been there before its first document
 	ids := make([]cluster.DocID, 0, len(docs))
 	for _, d := range docs {
+		if d.ID == "" {
+			continue
+		}
 		index, ok, err := p.from.Facts().Lookup(ctx, d.Index)
 		refused := new(cluster.StatusError)
 		if errors.As(err, &refused) && permanent(refused.Status, refused.Type) {
@@ -575,14 +580,24 @@ func (p *pair) places(ctx context.Context, docs []recordDoc) ([]cluster.DocID, e
 		if err != nil {
 			return nil, err
 		}
-		if !ok || d.ID == "" {
+		id := cluster.DocID{Index: index.Name, Type: d.Type, ID: d.ID, Routing: d.Routing, Parent: d.Parent}
+		if ok {
+			if alias, is := index.Aliases[d.Index]; is && alias.IndexRouting != "" {
+				id.Routing = alias.IndexRouting
+			}
+			ids = append(ids, id)
+		}
+		if d.On == "" || ok && d.On == index.Name {
 			continue
 		}
-		id := cluster.DocID{Index: index.Name, Type: d.Type, ID: d.ID, Routing: d.Routing, Parent: d.Parent}
-		if alias, is := index.Aliases[d.Index]; is && alias.IndexRouting != "" {
-			id.Routing = alias.IndexRouting
+		before, there, err := p.from.Facts().Lookup(ctx, d.On)
+		if err != nil {
+			return nil, err
 		}
-		ids = append(ids, id)
+		if there && before.Name == d.On {
+			id.Index, id.Routing = d.On, cmp.Or(d.OnRouting, d.Routing)
+			ids = append(ids, id)
+		}
 	}
 	return ids, nil
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/tidwall/gjson"
 
@@ -150,5 +151,39 @@ func TestNoTemplateAppliesToCarriedIndices(t *testing.T) {
 	g.moveTo("b")
 	if shadows() != 0 {
 		t.Error("a template of the replication is there for the application's indices")
+	}
+}
+
+// A document whose write was not answered is read back also where it went when its alias
+// is moved before.
+func TestReadBackThroughAMovedAlias(t *testing.T) {
+	for _, routing := range []string{"", `"routing":"r",`} {
+		g := newRig(t, v68, v87, func(c *Config) { c.Grace = 300 * time.Millisecond })
+		move := func(verb, index string) string {
+			if verb == "remove" {
+				return `{"remove":{"index":"` + index + `","alias":"ali"}}`
+			}
+			return `{"add":{` + routing + `"index":"` + index + `","alias":"ali"}}`
+		}
+		g.must("PUT", "/books-1/doc/0", `{"n":1}`)
+		g.must("PUT", "/books-2/doc/0", `{"n":1}`)
+		g.must("POST", "/_aliases", `{"actions":[`+move("add", "books-1")+`]}`)
+		g.must("PUT", "/ali/doc/1", `{"n":1}`)
+		g.equal()
+		lost := estest.Fault{After: errors.New("lost")}
+		g.a.Faults(func(r *esapi.Request) estest.Fault {
+			if r.Path == "/ali/doc/2" || r.Path == "/_bulk" {
+				return lost
+			}
+			return estest.Fault{}
+		})
+		g.send("PUT", "/ali/doc/2", `{"n":1}`)
+		g.send("POST", "/_bulk", `{"index":{"_index":"ali","_type":"doc","_id":"3"}}`+"\n"+`{"n":1}`+"\n")
+		g.a.Faults(nil)
+		g.must("POST", "/_aliases", `{"actions":[`+move("remove", "books-1")+`,`+move("add", "books-2")+`]}`)
+		g.equal()
+		if n := len(g.b.Docs()); n != 5 {
+			t.Errorf("%d documents", n)
+		}
 	}
 }

@@ -93,6 +93,7 @@ func (c *capture) begin(ctx context.Context, docs []recordDoc, state []asked, ke
 	if state != nil {
 		add(&record{State: state}, key)
 	}
+	r.stood.complete(docs)
 	all := docs
 	for len(docs) > 0 {
 		n := c.intentLength(docs)
