@@ -24,36 +24,55 @@ func (p *pair) compare(ctx context.Context, docs []cluster.Doc) error {
 	}
 	for start := 0; start < len(docs); start += p.a.r.cfg.BatchDocs {
 		wrote := docs[start:min(start+p.a.r.cfg.BatchDocs, len(docs))]
-		chunk := make([]cluster.DocID, len(wrote))
-		for i := range wrote {
-			chunk[i] = wrote[i].DocID
-		}
-		// The follower is asked first: the master's versions, which are read
-		// later, can be lower only if the document began anew there.
-		followers, err := p.to.MGet(ctx, chunk, true)
+		differ, err := p.differing(ctx, wrote)
 		if err != nil {
 			return err
-		}
-		masters, err := p.from.MGet(ctx, chunk, false)
-		if err != nil {
-			return err
-		}
-		var differ []cluster.DocID
-		for i := range chunk {
-			f, m := &followers[i], &masters[i]
-			if m.Unreadable != "" {
-				continue // what the follower has is not older than the effect
-			}
-			other := wrote[i].Found && f.Version == wrote[i].Version && !sameDocument(f, &wrote[i])
-			if f.Found != m.Found || (f.Found && (f.Version != m.Version || other)) {
-				differ = append(differ, chunk[i])
-			}
 		}
 		if err := p.equalise(ctx, differ); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// differing are those of the documents that the follower has otherwise than the master.
+func (p *pair) differing(ctx context.Context, wrote []cluster.Doc) (differ []cluster.DocID, err error) {
+	chunk := make([]cluster.DocID, len(wrote))
+	for i := range wrote {
+		chunk[i] = wrote[i].DocID
+	}
+	// The follower is asked first: the master's versions, which are read
+	// later, can be lower only if the document began anew there.
+	followers, err := p.to.MGet(ctx, chunk, true)
+	switch {
+	case errors.Is(err, cluster.ErrTooLarge) && len(wrote) > 1:
+		half := len(wrote) / 2
+		first, err := p.differing(ctx, wrote[:half])
+		if err != nil {
+			return nil, err
+		}
+		rest, err := p.differing(ctx, wrote[half:])
+		return append(first, rest...), err
+	case errors.Is(err, cluster.ErrTooLarge):
+		return chunk, nil
+	case err != nil:
+		return nil, err
+	}
+	masters, err := p.from.MGet(ctx, chunk, false)
+	if err != nil {
+		return nil, err
+	}
+	for i := range chunk {
+		f, m := &followers[i], &masters[i]
+		if m.Unreadable != "" {
+			continue // what the follower has is not older than the effect
+		}
+		other := wrote[i].Found && f.Version == wrote[i].Version && !sameDocument(f, &wrote[i])
+		if f.Found != m.Found || (f.Found && (f.Version != m.Version || other)) {
+			differ = append(differ, chunk[i])
+		}
+	}
+	return differ, nil
 }
 
 // equalise reads documents from both clusters and makes the follower's what the
@@ -63,11 +82,27 @@ func (p *pair) equalise(ctx context.Context, ids []cluster.DocID) error {
 		return p.settle(ctx, ids)
 	}
 	for start := 0; start < len(ids); start += readChunk {
-		if err := p.equaliseChunk(ctx, ids[start:min(start+readChunk, len(ids))]); err != nil {
+		if err := p.equaliseInHalves(ctx, ids[start:min(start+readChunk, len(ids))]); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// equaliseInHalves reads fewer at a time where they are too large to be held together.
+func (p *pair) equaliseInHalves(ctx context.Context, ids []cluster.DocID) error {
+	err := p.equaliseChunk(ctx, ids)
+	switch {
+	case !errors.Is(err, cluster.ErrTooLarge):
+		return err
+	case len(ids) == 1:
+		return p.buryAll(ctx, []rejection{{cluster.Doc{DocID: ids[0]}, err.Error()}})
+	}
+	half := len(ids) / 2
+	if err := p.equaliseInHalves(ctx, ids[:half]); err != nil {
+		return err
+	}
+	return p.equaliseInHalves(ctx, ids[half:])
 }
 
 func (p *pair) equaliseChunk(ctx context.Context, ids []cluster.DocID) error {

@@ -242,10 +242,9 @@ func (p *pair) judge(ctx context.Context, rejected []rejection) (dead int, err e
 	if err != nil {
 		return dead, err
 	}
-	for start := 0; start < len(ids); start += readChunk {
-		end := min(start+readChunk, len(ids))
-		masters, err := p.from.MGet(ctx, ids[start:end], true)
-		if err != nil {
+	var masters []cluster.Doc
+	for start := 0; start < len(ids); start += len(masters) {
+		if masters, err = p.readSome(ctx, ids[start:min(start+readChunk, len(ids))]); err != nil {
 			return dead, err
 		}
 		p.a.r.counters.readBacks.Add(int64(len(masters)))
@@ -291,6 +290,20 @@ func (p *pair) judge(ctx context.Context, rejected []rejection) (dead int, err e
 		}
 	}
 	return dead, nil
+}
+
+// readSome reads the first of these documents from the master: as many as can be held
+// together.
+func (p *pair) readSome(ctx context.Context, ids []cluster.DocID) ([]cluster.Doc, error) {
+	for n := len(ids); ; n /= 2 {
+		docs, err := p.from.MGet(ctx, ids[:n], true)
+		switch {
+		case !errors.Is(err, cluster.ErrTooLarge):
+			return docs, err
+		case n == 1:
+			return []cluster.Doc{{DocID: ids[0], Found: true, Unreadable: err.Error()}}, nil
+		}
+	}
 }
 
 // letter makes a dead letter of a document.

@@ -3,6 +3,7 @@ package replicate
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -20,7 +21,7 @@ type worker struct {
 	stop    context.CancelFunc
 	stopped chan struct{}
 
-	open      []*openIntent          // by offset; resolved ones at the front are dropped
+	open      []*openIntent          // by offset; resolved ones are dropped now and then, and those at the front at once
 	openByID  map[string]*openIntent // those that are not resolved
 	next      int64                  // behind the last entry that was handled
 	committed int64
@@ -30,6 +31,7 @@ type worker struct {
 	// has its effect behind that in the journal, and must not get into an index
 	// of the same name that was created since.
 	deletions map[string]time.Time
+	deleted   time.Time // when one of so many was deleted that they are not remembered one by one
 
 	batch      []change
 	batchFrom  string
@@ -208,6 +210,10 @@ func (w *worker) noteDeletion(index string, at time.Time) {
 			}
 		}
 	}
+	if len(w.deletions) >= maxDeletions {
+		clear(w.deletions)
+		w.deleted = at
+	}
 	w.deletions[index] = at
 }
 
@@ -215,6 +221,9 @@ func (w *worker) noteDeletion(index string, at time.Time) {
 // it is read back then. By the time of the journal, so that it comes out the
 // same when entries come again.
 func (w *worker) afterDeletion(index string, at time.Time) bool {
+	if !w.deleted.IsZero() && at.Sub(w.deleted) <= w.a.r.cfg.WriteTimeout {
+		return true
+	}
 	then, ok := w.deletions[index]
 	if ok && at.Sub(then) > w.a.r.cfg.WriteTimeout {
 		delete(w.deletions, index)
@@ -262,8 +271,11 @@ func (w *worker) close(o *openIntent) {
 		n++
 	}
 	w.open = w.open[n:]
-	if len(w.open) == 0 {
+	switch resolved := len(w.open) - len(w.openByID); {
+	case len(w.open) == 0:
 		w.open = nil
+	case resolved > 1000 && resolved > len(w.openByID): // one that stays open would keep all behind it
+		w.open = slices.DeleteFunc(w.open, func(o *openIntent) bool { return o.resolved })
 	}
 }
 

@@ -19,6 +19,7 @@ type Cluster struct {
 	facts   *Facts
 
 	interrupts interrupts
+	maxAnswer  int64
 
 	// Of one that is Renamed: what it is in truth, and its names.
 	real  *Cluster
@@ -36,13 +37,15 @@ type Options struct {
 	// Version is the cluster's version if the operator has set it. If it is
 	// zero the cluster is asked for it.
 	Version esapi.Version
+	// MaxAnswer bounds the answers that are held in memory, in bytes. If zero, 256 MiB.
+	MaxAnswer int64
 }
 
 // New makes a Cluster. It sends nothing yet.
 func New(name string, s esapi.Sender, o Options) *Cluster {
 	c := &Cluster{name: name}
 	c.ctx, c.stop = context.WithCancel(context.Background())
-	c.version.fixed = o.Version
+	c.version.fixed, c.maxAnswer = o.Version, o.MaxAnswer
 	c.facts = newFacts(c)
 	c.SetSender(s)
 	return c

@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -26,7 +27,7 @@ const defaultWait = 30 * time.Second
 // answer; target is a path with an optional query. Any status is an answer, not
 // an error.
 func (c *Cluster) Do(ctx context.Context, method, target string, body []byte) (status int, answer []byte, err error) {
-	return c.do(ctx, method, target, body, maxAnswer)
+	return c.do(ctx, method, target, body, cmp.Or(c.maxAnswer, maxAnswer))
 }
 
 // do is Do with a bound on the answer, in bytes.
