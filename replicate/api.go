@@ -15,6 +15,7 @@ type Status struct {
 	Members    []MemberStatus  `json:"members,omitempty"` // the gateways that share the journal
 	Roles      Roles           `json:"roles"`             // of the process that was asked
 	Clusters   []ClusterStatus `json:"clusters"`
+	Indices    *Indices        `json:"indices,omitempty"` // which are replicated; nil: all
 
 	Partitions []PartitionStatus `json:"partitions,omitempty"`
 	Backlog    int64             `json:"backlog"`     // records that are not applied
@@ -93,6 +94,7 @@ type Counts struct {
 	ReadBacks       int64 `json:"read_backs"`        // documents read back from the master
 	Unknown         int64 `json:"unknown_outcomes"`  // writes whose outcome was not known
 	Applied         int64 `json:"applied"`           // documents written to the follower
+	LeftOut         int64 `json:"left_out"`          // effects of indices that are not replicated
 	Conflicts       int64 `json:"conflicts"`         // documents the follower had already, or in a newer version
 	Forced          int64 `json:"forced"`            // documents set to a version lower than the follower's
 	Dead            int64 `json:"dead"`              // documents that became dead letters

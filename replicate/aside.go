@@ -81,7 +81,7 @@ const atOnce = 64
 // put keeps rows. Those that are there already are kept anew: what was known of them may
 // be different now.
 func (s *asides) put(ctx context.Context, rows []asideRow) error {
-	return each(rows, func(row *asideRow) error {
+	return each(s.r.selection.ofRows(rows), func(row *asideRow) error {
 		raw, err := json.Marshal(row)
 		if err != nil {
 			return err

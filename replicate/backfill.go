@@ -75,15 +75,15 @@ func (r *Replicator) StartBackfill(ctx context.Context, o BackfillOptions) (Job,
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
 	master := r.gate.now().master
-	if err := o.try(ctx, master); err != nil {
+	if err := o.try(ctx, master, r.selection); err != nil {
 		return Job{}, &JobError{Reason: err.Error(), NextSteps: []string{"see that cluster " + master.Name() + " answers, and that indices and query are right; then try again"}}
 	}
 	return r.jobs.Start(ctx, JobBackfill, o)
 }
 
 // try looks at whether the master understands the options.
-func (o *BackfillOptions) try(ctx context.Context, master *cluster.Cluster) error {
-	names, err := o.indices(ctx, master)
+func (o *BackfillOptions) try(ctx context.Context, master *cluster.Cluster, sel *selection) error {
+	names, err := o.indices(ctx, master, sel)
 	if err != nil {
 		return err
 	}
@@ -91,8 +91,12 @@ func (o *BackfillOptions) try(ctx context.Context, master *cluster.Cluster) erro
 		if strings.ContainsAny(want, "*") || strings.HasPrefix(want, "-") || slices.Contains(names, want) {
 			continue
 		}
-		if _, ok, err := master.Facts().Lookup(ctx, want); err != nil || !ok {
+		index, ok, err := master.Facts().Lookup(ctx, want)
+		if err != nil || !ok {
 			return errors.Join(fmt.Errorf("cluster %s has no index %s", master.Name(), want), err)
+		}
+		if !sel.replicated(index.Name) {
+			return sel.why(index.Name)
 		}
 	}
 	if len(o.Query) == 0 || len(names) == 0 {
@@ -107,13 +111,17 @@ func (o *BackfillOptions) try(ctx context.Context, master *cluster.Cluster) erro
 
 // indices are the names of those to be copied, in order. Those of the system,
 // that begin with a dot, are among them only if a pattern does, too.
-func (o *BackfillOptions) indices(ctx context.Context, master *cluster.Cluster) ([]string, error) {
+func (o *BackfillOptions) indices(ctx context.Context, master *cluster.Cluster, sel *selection) ([]string, error) {
 	all, err := master.Facts().Expand(ctx, strings.Join(o.Indices, ","))
 	if err != nil {
 		return nil, err
 	}
-	return slices.DeleteFunc(all, func(name string) bool {
-		return strings.HasPrefix(name, ".") && !slices.ContainsFunc(o.Indices, func(pattern string) bool {
+	patterns := o.Indices
+	if len(patterns) == 0 && sel != nil {
+		patterns = sel.Include
+	}
+	return slices.DeleteFunc(sel.of(all), func(name string) bool {
+		return strings.HasPrefix(name, ".") && !slices.ContainsFunc(patterns, func(pattern string) bool {
 			ok, err := path.Match(pattern, name)
 			return ok && err == nil && strings.HasPrefix(pattern, ".")
 		})
@@ -231,7 +239,7 @@ func (r *Replicator) backfill(ctx context.Context, j *JobRun) error {
 	j.Report(b.report)
 	var names []string
 	err = b.persist(ctx, func() (err error) {
-		names, err = b.o.indices(ctx, b.p.from)
+		names, err = b.o.indices(ctx, b.p.from, r.selection)
 		return err
 	})
 	if err != nil {

@@ -51,10 +51,14 @@ func (p *pair) applyRollover(ctx context.Context, alias string) (problem, err er
 	if err != nil {
 		return nil, err
 	}
+	names = p.a.r.selection.of(names)
 	for _, name := range names {
 		if problem, err = p.applyIndex(ctx, name, false); problem != nil || err != nil {
 			return problem, err
 		}
+	}
+	if len(names) == 0 {
+		return nil, nil
 	}
 	return p.applyAliases(ctx, names)
 }

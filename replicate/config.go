@@ -21,6 +21,9 @@ type Config struct {
 	// to: requests go straight to Source and Journal may be nil too.
 	Target *cluster.Cluster
 
+	// Indices say which indices are replicated, and under which names.
+	Indices Indices
+
 	// Master is the name that the configuration gives. A switchover that was
 	// made later by other means outlives a restart; see SetConfiguredMaster.
 	Master string
@@ -154,6 +157,15 @@ func (c Config) validate() error {
 	}
 	if c.Master != c.Source.Name() && c.Master != c.Target.Name() {
 		return fmt.Errorf("master %q is neither source %q nor target %q", c.Master, c.Source.Name(), c.Target.Name())
+	}
+	if len(c.Indices.Rename) > 0 && c.Master != c.Source.Name() {
+		return fmt.Errorf("master %q: %w", c.Master, errRenamed)
+	}
+	if len(c.Indices.Rename) > 0 && c.Failover > 0 {
+		return fmt.Errorf("failover: cluster %s could not take over: %w", c.Target.Name(), errRenamed)
+	}
+	if len(c.Indices.Rename) > 0 && c.BothWays != "" {
+		return errors.New("both_ways and rename in indices exclude each other: the other site would not know whose copies these are")
 	}
 	if c.Journal == nil {
 		return errors.New("replicate: no journal")

@@ -78,6 +78,7 @@ func (p *pair) differing(ctx context.Context, wrote []cluster.Doc) (differ []clu
 // equalise reads documents from both clusters and makes the follower's what the
 // master's are.
 func (p *pair) equalise(ctx context.Context, ids []cluster.DocID) error {
+	ids = p.a.r.selection.ofDocs(ids)
 	if p.bothWays() {
 		return p.settle(ctx, ids)
 	}

@@ -21,6 +21,9 @@ func (r *Replicator) foretell(ctx context.Context, next roles) SwitchResult {
 		note("the backlog is not known: %v", err)
 	}
 	result.Backlog = backlog
+	if r.selection != nil {
+		note("not all indices are replicated: those that are left out by %s stay at %s alone, and are not found at %s", r.selection, next.follower.Name(), next.master.Name())
+	}
 	rate := max(r.applierStatus().Rate, assumedRate)
 	result.ExpectedSeconds = float64(backlog)/entriesPerDoc/rate + 0.2
 	for _, m := range result.Members {

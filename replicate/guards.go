@@ -132,7 +132,7 @@ func guard(ctx context.Context, c *cluster.Cluster, list []guarding) error {
 
 // carryGuards gives the cluster that is about to become the master the guards that the
 // master of before has. Nothing is being applied.
-func carryGuards(ctx context.Context, from, to *cluster.Cluster) error {
+func carryGuards(ctx context.Context, from, to *cluster.Cluster, s *selection) error {
 	if err := sweepShadows(ctx, to, time.UnixMilli(math.MaxInt64)); err != nil {
 		return err
 	}
@@ -144,13 +144,19 @@ func carryGuards(ctx context.Context, from, to *cluster.Cluster) error {
 	if err != nil {
 		return err
 	}
-	if have, err = have.alsoAt(ctx, from); err != nil {
+	if have, err = have.of(s).alsoAt(ctx, from); err != nil {
 		return err
 	}
-	if want, err = want.alsoAt(ctx, to); err != nil {
+	if want, err = want.of(s).alsoAt(ctx, to); err != nil {
 		return err
 	}
 	return guard(ctx, to, guardings(want, have))
+}
+
+// of are the guards of the indices that are replicated.
+func (g guards) of(s *selection) guards {
+	maps.DeleteFunc(g, func(name string, _ map[string]string) bool { return !s.replicated(name) })
+	return g
 }
 
 // alsoAt are the guards of those indices that another cluster has, too.
@@ -170,7 +176,7 @@ func (g guards) alsoAt(ctx context.Context, c *cluster.Cluster) (guards, error) 
 
 // guardable refuses to make a cluster the master that does not know the final pipelines
 // of the present one: documents would be stored without them.
-func guardable(ctx context.Context, from, to *cluster.Cluster) error {
+func guardable(ctx context.Context, from, to *cluster.Cluster, s *selection) error {
 	v, err := to.Version(ctx)
 	if err != nil || v.AtLeast(finalPipelines) {
 		return err
@@ -179,7 +185,7 @@ func guardable(ctx context.Context, from, to *cluster.Cluster) error {
 	if err != nil {
 		return fmt.Errorf("reading which indices have a final pipeline: %w", err)
 	}
-	for _, name := range slices.Sorted(maps.Keys(all)) {
+	for _, name := range slices.Sorted(maps.Keys(all.of(s))) {
 		if pipeline := all[name]["final_pipeline"]; pipeline != "" {
 			return &SwitchError{Reason: fmt.Sprintf("index %s has the final pipeline %s, which cluster %s (%s) cannot have: it would store documents without it", name, pipeline, to.Name(), v),
 				NextSteps: []string{"take the setting index.final_pipeline of " + name + " away, or move what the pipeline does into its default pipeline"}}
@@ -204,9 +210,16 @@ func (p *pair) unguard(ctx context.Context) error {
 	}
 	// The master may be down by now: it is not asked twice.
 	maps.DeleteFunc(have, func(name string, _ map[string]string) bool { return p.foreign[name] })
-	ours, err := have.alsoAt(ctx, p.from)
+	ours, err := have.of(p.a.r.selection).alsoAt(ctx, p.from)
 	if err != nil {
 		return err
+	}
+	for name := range ours {
+		if problem, err := p.indices.stranger(ctx, name); err != nil {
+			return err
+		} else if problem != nil {
+			delete(ours, name)
+		}
 	}
 	if err := p.takeAway(ctx, ours); err != nil {
 		return err

@@ -172,6 +172,7 @@ type indexState struct {
 	name                        string
 	mappings, settings, aliases gjson.Result
 	typ                         string // the type that applications see, "" if there is none
+	leader                      string // its name, if the follower's is another one
 }
 
 // read reads indices from the master. Those that it does not have are left out.
@@ -194,7 +195,7 @@ func (x *indices) read(ctx context.Context, names []string) (map[string]indexSta
 	found := map[string]indexState{}
 	gjson.ParseBytes(answer).ForEach(func(name, o gjson.Result) bool {
 		if slices.Contains(names, name.String()) { // an alias of that name is another thing
-			found[name.String()] = indexState{name: name.String(), mappings: o.Get("mappings"), settings: o.Get("settings.index"), aliases: o.Get("aliases")}
+			found[name.String()] = indexState{name: name.String(), leader: x.leader(name.String()), mappings: o.Get("mappings"), settings: o.Get("settings.index"), aliases: o.Get("aliases")}
 		}
 		return true
 	})
@@ -218,6 +219,9 @@ func (x *indices) read(ctx context.Context, names []string) (map[string]indexSta
 // carryIndex creates an index at the follower, or brings its mapping to the
 // master's. problem is what the follower objects to.
 func (x *indices) carryIndex(ctx context.Context, index indexState) (problem, err error) {
+	if problem, err := x.stranger(ctx, index.name); problem != nil || err != nil {
+		return problem, err
+	}
 	_, exists, err := x.to.Facts().Lookup(ctx, index.name)
 	if err != nil {
 		return nil, err
@@ -233,6 +237,9 @@ func (x *indices) carryIndex(ctx context.Context, index indexState) (problem, er
 			return nil, err
 		}
 		problem, err = s.createIndex(ctx, index)
+		if err == nil && problem == nil && len(index.mappings.Map()) == 0 {
+			err = x.mark(ctx, index)
+		}
 		if problem == nil && err == nil {
 			return nil, p.unguardIndex(ctx, index.name)
 		}

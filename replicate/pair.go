@@ -152,6 +152,11 @@ func (p *pair) write(ctx context.Context, docs []cluster.Doc) (w written, err er
 	if err := p.indices.may(); err != nil {
 		return written{}, err
 	}
+	docs, strange, err := p.ours(ctx, docs)
+	if err != nil {
+		return written{}, err
+	}
+	w.rejected = strange
 	if err := p.unguard(ctx); err != nil {
 		return written{}, err
 	}
@@ -168,9 +173,11 @@ func (p *pair) write(ctx context.Context, docs []cluster.Doc) (w written, err er
 			return written{}, err
 		}
 		if len(docs) > 1 {
-			return p.writeSingly(ctx, docs)
+			w, err := p.writeSingly(ctx, docs)
+			w.rejected = append(w.rejected, strange...)
+			return w, err
 		}
-		return written{rejected: []rejection{{docs[0], whole.Error()}}}, nil
+		return written{rejected: append(strange, rejection{docs[0], whole.Error()})}, nil
 	}
 	for i, r := range results {
 		switch {

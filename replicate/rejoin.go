@@ -481,7 +481,7 @@ func (s *asides) bringGuards(ctx context.Context, name string) error {
 		return err
 	}
 	master := s.r.clusterNamed(name)
-	if former, err = former.alsoAt(ctx, master); err != nil {
+	if former, err = former.of(s.r.selection).alsoAt(ctx, master); err != nil {
 		return err
 	}
 	have, err := guardsOf(ctx, master, "_all")

@@ -35,6 +35,8 @@ type Replicator struct {
 	asides   *asides
 	failover *failover
 
+	selection *selection // nil: all indices, under their own names
+
 	known      atomic.Bool // who the master is: Start has come to its end
 	intentSeq  atomic.Uint64
 	journalErr atomic.Pointer[error]  // the last failure of the journal; nil while it works
@@ -56,15 +58,22 @@ func New(cfg Config) (*Replicator, error) {
 		return nil, err
 	}
 	cfg = cfg.withDefaults()
+	selection, err := newSelection(cfg.Indices)
+	if err != nil {
+		return nil, fmt.Errorf("indices: %w", err)
+	}
+	if selection.renames() {
+		cfg.Target = cfg.Target.Renamed(selection) // from here on it knows the source's names
+	}
 	var instance [6]byte
 	rand.Read(instance[:])
-	var err error
 	r := &Replicator{
-		cfg:      cfg,
-		log:      cfg.Logger,
-		instance: hex.EncodeToString(instance[:]),
-		ids:      newIDMaker(),
-		ledger:   newLedger(),
+		cfg:       cfg,
+		log:       cfg.Logger,
+		instance:  hex.EncodeToString(instance[:]),
+		ids:       newIDMaker(),
+		ledger:    newLedger(),
+		selection: selection,
 
 		configured: cfg.Master,
 	}
@@ -188,6 +197,9 @@ func (r *Replicator) readControl(ctx context.Context) (epoch.State, error) {
 	if err := r.stays(state.Master); err != nil {
 		return state, err
 	}
+	if err := r.movable(state.Master); err != nil {
+		return state, fmt.Errorf("the master is %s: %w; move it to %s with the configuration from before, then start with this one", state.Master, err, r.cfg.Source.Name())
+	}
 	if err := r.applier.load(ctx, state.Applier == "paused"); err != nil {
 		return state, fmt.Errorf("reading the dead letters: %w", err)
 	}
@@ -265,6 +277,9 @@ func (r *Replicator) Close(ctx context.Context) error {
 	}()
 	select {
 	case <-stopped:
+		if r.selection.renames() {
+			r.cfg.Target.Close() // it was made by New
+		}
 	case <-ctx.Done():
 		return errors.Join(fmt.Errorf("the applier did not stop in time: %w", ctx.Err()), err)
 	}

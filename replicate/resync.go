@@ -47,7 +47,7 @@ func newResyncs(r *Replicator) *resyncs {
 func (s *resyncs) wishes(ctx context.Context) (list []resyncWish, err error) {
 	err = s.table.Scan(ctx, func(key string, value []byte) bool {
 		var w resyncWish
-		if json.Unmarshal(value, &w) == nil && w.Index != "" {
+		if json.Unmarshal(value, &w) == nil && w.Index != "" && s.r.selection.replicated(w.Index) {
 			w.key = key
 			list = append(list, w)
 		}
@@ -122,7 +122,7 @@ func (a *applier) resyncWanted(ctx context.Context, from, key, name string) erro
 		if len(names) == 0 {
 			names = []string{name}
 		}
-		for i, name := range names {
+		for i, name := range a.r.selection.of(names) {
 			if err := a.r.resyncs.put(ctx, key+"/"+strconv.Itoa(i), name); err != nil {
 				return err
 			}
@@ -383,6 +383,10 @@ func (r *Replicator) Resync(ctx context.Context, expressions []string) (names []
 	}
 	if len(names) == 0 {
 		return nil, &JobError{fmt.Sprintf("cluster %s has no index %s", lease.Master().Name(), strings.Join(expressions, ",")), []string{"see that the names are right"}}
+	}
+	first := names[0]
+	if names = r.selection.of(names); len(names) == 0 {
+		return nil, &JobError{r.selection.why(first).Error(), []string{"see the configuration"}}
 	}
 	for _, name := range names {
 		if err := r.askForResync(ctx, lease.roles, name); err != nil {

@@ -173,8 +173,8 @@ func (s *scribe) mappings(index indexState) string {
 	if s.dialect.Major < 7 {
 		raw := index.mappings.Raw
 		index.mappings.ForEach(func(typ, m gjson.Result) bool {
-			if s.remind && typ.Str != "_default_" {
-				raw, _ = sjson.SetRaw(raw, gjson.Escape(typ.Str), s.reminded(m.Raw, typ.Str))
+			if typ.Str != "_default_" {
+				raw, _ = sjson.SetRaw(raw, gjson.Escape(typ.Str), s.reminded(index, m.Raw, typ.Str))
 			}
 			return true
 		})
@@ -184,7 +184,7 @@ func (s *scribe) mappings(index indexState) string {
 	if m == "" {
 		m = "{}"
 	}
-	m = s.reminded(m, s.typ)
+	m = s.reminded(index, m, s.typ)
 	if s.typed {
 		quoted := string(gjson.AppendJSONString(nil, s.typ))
 		return `{` + quoted + `:` + m + `}`
@@ -192,16 +192,21 @@ func (s *scribe) mappings(index indexState) string {
 	return m
 }
 
-// reminded is a mapping with the type in its _meta.
-func (s *scribe) reminded(mapping, typ string) string {
-	if !s.remind || typ == "" || typ == "_doc" {
-		return mapping
+// reminded is a mapping with what the follower has to remember in its _meta: the type,
+// and the master's index, if it has another name.
+func (s *scribe) reminded(index indexState, mapping, typ string) string {
+	set := func(what, value string) {
+		if with, err := sjson.Set(mapping, "_meta.esperanto."+what, value); err == nil {
+			mapping = with
+		}
 	}
-	with, err := sjson.Set(mapping, "_meta.esperanto.type", typ)
-	if err != nil {
-		return mapping
+	if s.remind && typ != "" && typ != "_doc" {
+		set("type", typ)
 	}
-	return with
+	if index.leader != "" {
+		set("leader_index", index.leader)
+	}
+	return mapping
 }
 
 // putMapping adds the master's fields to the follower's mapping.
@@ -214,14 +219,14 @@ func (s *scribe) putMapping(ctx context.Context, index indexState) (problem, err
 		if !index.mappings.IsObject() || m == "{}" {
 			return nil, nil
 		}
-		_, _, problem, err = s.do(ctx, http.MethodPut, target, []byte(s.reminded(m, s.typ)))
+		_, _, problem, err = s.do(ctx, http.MethodPut, target, []byte(s.reminded(index, m, s.typ)))
 		return problem, err
 	}
 	index.mappings.ForEach(func(typ, m gjson.Result) bool {
 		if typ.Str == "_default_" {
 			return true
 		}
-		_, _, problem, err = s.do(ctx, http.MethodPut, cluster.Path(index.name, "_mapping", typ.Str), []byte(s.reminded(m.Raw, typ.Str)))
+		_, _, problem, err = s.do(ctx, http.MethodPut, cluster.Path(index.name, "_mapping", typ.Str), []byte(s.reminded(index, m.Raw, typ.Str)))
 		return problem == nil && err == nil
 	})
 	return problem, err

@@ -73,6 +73,10 @@ func (p *pair) applyState(ctx context.Context, ref stateRef, deleted bool) (prob
 	if err := p.unguard(ctx); err != nil {
 		return nil, err
 	}
+	ref, any := p.a.r.selection.ofState(ref)
+	if !any {
+		return nil, nil
+	}
 	switch ref.What {
 	case whatIndex:
 		return p.applyIndex(ctx, ref.Name, deleted)
@@ -134,6 +138,9 @@ func (p *pair) applyIndex(ctx context.Context, name string, deleted bool) (probl
 func (p *pair) deleteIndex(ctx context.Context, name string) (problem, err error) {
 	if strings.ContainsAny(name, "*,?") || name == "_all" || name == "" {
 		return fmt.Errorf("%q is not the name of one index", name), nil
+	}
+	if ours, err := p.indices.deletable(ctx, name); !ours || err != nil {
+		return nil, err
 	}
 	p.to.Facts().Forget(name)
 	if index, ok, err := p.to.Facts().Lookup(ctx, name); err != nil || ok && index.Name != name {
@@ -347,7 +354,7 @@ func (p *pair) sharing(ctx context.Context, names []string, want, have map[strin
 				return nil, err
 			}
 			for _, other := range others {
-				if other != alias && !slices.Contains(names, other) && !slices.Contains(more, other) {
+				if other != alias && !slices.Contains(names, other) && !slices.Contains(more, other) && p.a.r.selection.replicated(other) {
 					more = append(more, other)
 				}
 			}

@@ -48,6 +48,9 @@ func (r *Replicator) Status(ctx context.Context) Status {
 	if err := r.refreshDead(ctx); err != nil {
 		r.log.Debug("the dead letters of other gateways are not known", "reason", err)
 	}
+	if r.selection != nil {
+		s.Indices = &r.selection.Indices
+	}
 	s.DeadLetters = int64(r.applier.dead.count())
 	s.Applier = r.applierStatus()
 	s.BothWays, s.Remembered = r.cfg.BothWays, r.applier.waits.count()

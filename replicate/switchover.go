@@ -116,7 +116,7 @@ func (r *Replicator) maymove(ctx context.Context, m move) error {
 	if err := r.mayswitch(ctx, m.now); err != nil {
 		return err
 	}
-	if err := guardable(ctx, m.now.master, m.now.follower); err != nil {
+	if err := guardable(ctx, m.now.master, m.now.follower, r.selection); err != nil {
 		return err
 	}
 	return r.nothingAside(ctx)
@@ -155,6 +155,9 @@ func unmoved(s *epoch.State, now roles) error {
 // mayswitch tells what stands in the way of making the follower the master.
 func (r *Replicator) mayswitch(ctx context.Context, now roles) error {
 	follower := now.follower.Name()
+	if err := r.movable(follower); err != nil {
+		return &SwitchError{Reason: err.Error(), NextSteps: renamedSteps}
+	}
 	if former := r.gate.state().Rejoin; former != "" {
 		return &SwitchError{Reason: fmt.Sprintf("cluster %s was the master before a failover, and has not been made equal to the new one yet", former), NextSteps: []string{"bring cluster " + former + " back, then wait until the status has no rejoin any more"}}
 	}
@@ -370,7 +373,7 @@ func (r *Replicator) handOver(ctx context.Context, closed epoch.State, m move) e
 		if err := r.leaveBehind(ctx, m, resting); err != nil {
 			return err
 		}
-	} else if err := carryGuards(ctx, m.next.follower, m.next.master); err != nil {
+	} else if err := carryGuards(ctx, m.next.follower, m.next.master, r.selection); err != nil {
 		return r.givenUp(ctx, "since final pipelines and blocks could not be carried over", err)
 	}
 	if _, err := from(resting, func(s *epoch.State) { *s = s.Move(); m.also(s) }); err != nil {
@@ -441,7 +444,7 @@ func (r *Replicator) obey(s epoch.State) {
 // rolesIn says who is who in a state. It is not ok if the configuration does not have
 // that cluster.
 func (r *Replicator) rolesIn(s epoch.State) (roles, bool) {
-	if r.clusterNamed(s.Master) == nil {
+	if r.clusterNamed(s.Master) == nil || r.movable(s.Master) != nil {
 		return roles{}, false
 	}
 	next := r.rolesOf(s.Master, s.Epoch)

@@ -57,9 +57,10 @@ type VerifyProgress struct {
 
 // A Mismatch is something in which the follower differs from the master.
 type Mismatch struct {
-	What     string `json:"what"` // "document", "index", "mapping", "setting", "alias", "template" ...
-	Kind     string `json:"kind"` // "missing" at the follower, "extra", "different"
-	Index    string `json:"index,omitempty"`
+	What     string `json:"what"`                     // "document", "index", "mapping", "setting", "alias", "template" ...
+	Kind     string `json:"kind"`                     // "missing" at the follower, "extra", "different"
+	Index    string `json:"index,omitempty"`          // as the master calls it
+	There    string `json:"follower_index,omitempty"` // as the follower does, if otherwise
 	Type     string `json:"type,omitempty"`
 	ID       string `json:"id,omitempty"`
 	Routing  string `json:"routing,omitempty"`
@@ -200,13 +201,16 @@ func (v *verification) indices(ctx context.Context) ([]string, error) {
 			return nil, err
 		}
 		for _, name := range names {
-			if expression != "" || !strings.HasPrefix(name, ".") {
+			if v.r.selection.replicated(name) && (expression != "" || !strings.HasPrefix(name, ".")) {
 				set[name] = true
 			}
 		}
 	}
-	if len(set) == 0 && expression != "" {
+	if len(set) == 0 && expression != "" && v.r.selection == nil {
 		return nil, fmt.Errorf("no index is called %s, at either cluster", expression)
+	}
+	if len(set) == 0 && expression != "" {
+		return nil, fmt.Errorf("no index is called %s, at either cluster, or it is not replicated: %s", expression, v.r.selection)
 	}
 	names := keys(set)
 	slices.Sort(names)
@@ -271,6 +275,9 @@ func (v *verification) found(list []Mismatch) {
 	p := &v.progress
 	for _, m := range list {
 		m.Why = clipped(m.Why, maxReason)
+		if there := v.r.selection.There(m.Index); there != m.Index {
+			m.There = there
+		}
 		switch {
 		case m.What != whatDocument:
 			p.State++
@@ -296,7 +303,7 @@ func (v *verification) found(list []Mismatch) {
 
 // size is about how many bytes a mismatch takes in JSON.
 func (m *Mismatch) size() int {
-	return len(m.What) + len(m.Kind) + len(m.Index) + len(m.Type) + len(m.ID) + len(m.Routing) + len(m.Name) + len(m.Why) + 100
+	return len(m.What) + len(m.Kind) + len(m.Index) + len(m.There) + len(m.Type) + len(m.ID) + len(m.Routing) + len(m.Name) + len(m.Why) + 100
 }
 
 func clipped(s string, n int) string {

@@ -20,6 +20,9 @@ import (
 
 // index compares one index: what it is made of, and its documents.
 func (v *verification) index(ctx context.Context, name string, size cluster.Size) error {
+	if other, err := v.stranger(ctx, name); other || err != nil {
+		return err
+	}
 	if err := v.state(ctx, name); err != nil {
 		return err
 	}

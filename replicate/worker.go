@@ -181,6 +181,10 @@ func (w *worker) add(rec *record, size int, at time.Time) error {
 		return w.a.bury(w.ctx, DeadLetter{From: rec.From, Index: rec.Index, ID: rec.ID, Version: rec.Version,
 			Reason: fmt.Sprintf("the effect comes from cluster %q, which the configuration does not have", rec.From)})
 	}
+	if !w.a.r.selection.replicated(rec.Index) {
+		w.a.r.counters.leftOut.Add(1)
+		return nil
+	}
 	if err := w.a.await(w.ctx, rec.Epoch); err != nil {
 		return err
 	}

@@ -71,7 +71,7 @@ func (c *Cluster) MGet(ctx context.Context, ids []DocID, source bool) ([]Doc, er
 			return nil, err
 		}
 		body = append(body, `{"_index":`...)
-		body = appendString(body, c.there(id.Index))
+		body = appendString(body, c.There(id.Index))
 		if typ != "" {
 			body = append(body, `,"_type":`...)
 			body = appendString(body, typ)
@@ -143,8 +143,8 @@ func (c *Cluster) readDocs(ids []DocID, answer []byte) ([]Doc, error) {
 		if doc.Found {
 			doc.Version = d.Get("_version").Int()
 			doc.Source = []byte(d.Get("_source").Raw)
-			if index := d.Get("_index").String(); index != "" {
-				doc.Index = c.here(index)
+			if index := d.Get("_index").String(); index != "" && c.names == nil {
+				doc.Index = index
 			}
 			if r := d.Get("_routing"); r.Exists() || d.Get("_source").Exists() {
 				doc.Routing = r.String() // it may have another one than it was asked for with
@@ -252,7 +252,7 @@ func (c *Cluster) writeBulk(ctx context.Context, v esapi.Version, docs []Doc) ([
 		if err != nil {
 			return nil, err
 		}
-		body = appendAction(body, v, c.there(docs[i].Index), &docs[i], typ)
+		body = appendAction(body, v, c.There(docs[i].Index), &docs[i], typ)
 	}
 	target := "/_bulk"
 	if v.AtLeast(noPipeline) {

@@ -38,6 +38,7 @@ type Index struct {
 
 	// Leader is the index whose documents this one has got under a name of its own.
 	Leader string
+	Bare   bool // it has no mapping
 
 	// Pipeline says that an ingest pipeline of the index's settings may change
 	// documents on their way in.
@@ -245,6 +246,11 @@ func readIndex(v esapi.Version, name string, o gjson.Result) Index {
 		return true
 	})
 	mapping := o.Get("mappings")
+	index.Bare = true
+	mapping.ForEach(func(key, m gjson.Result) bool {
+		index.Bare = m.Raw == "{}" || key.Str == "_default_"
+		return index.Bare
+	})
 	if v.Major >= 8 {
 		index.readMapping(mapping)
 		return index

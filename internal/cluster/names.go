@@ -34,25 +34,11 @@ func (c *Cluster) Renamed(names Names) *Cluster {
 }
 
 // There is the name that an index has at the cluster, for what Do does not rename.
-func (c *Cluster) There(name string) string { return c.there(name) }
-
-// there is the name that an index has at the cluster.
-func (c *Cluster) there(name string) string {
+func (c *Cluster) There(name string) string {
 	if c.names == nil {
 		return name
 	}
 	return c.names.There(name)
-}
-
-// here is the name of an index in an answer about documents that were asked for by
-// here's names, so that it has one.
-func (c *Cluster) here(there string) string {
-	if c.names != nil {
-		if name, ok := c.names.Here(there); ok {
-			return name
-		}
-	}
-	return there
 }
 
 // expand is Facts.Expand. The cluster can tell what an alias stands for; which indices
@@ -152,14 +138,17 @@ func (s *renaming) Send(ctx context.Context, r *esapi.Request) (*esapi.Response,
 	if err != nil || res.Status >= 300 {
 		return res, err
 	}
-	switch e.API {
-	case "indices.get", "indices.get_settings", "indices.get_alias", "indices.get_mapping":
+	switch {
+	case keyed[e.API]:
 		return s.shown(res, "")
-	case "cluster.state":
+	case e.API == "cluster.state":
 		return s.shown(res, "metadata.indices")
 	}
 	return res, nil
 }
+
+// keyed are the APIs whose answers have a member for each index.
+var keyed = map[string]bool{"indices.get": true, "indices.get_settings": true, "indices.get_alias": true, "indices.get_mapping": true}
 
 // path is a request's path at the cluster.
 func (s *renaming) path(e esapi.Endpoint, v esapi.Version) (string, error) {
@@ -167,6 +156,9 @@ func (s *renaming) path(e esapi.Endpoint, v esapi.Version) (string, error) {
 		return "", s.refused(e)
 	}
 	if e.Index == "" {
+		return e.Path, nil
+	}
+	if e.Index == "_all" && keyed[e.API] {
 		return e.Path, nil
 	}
 	names := strings.Split(e.Index, ",")

@@ -101,6 +101,7 @@ func testRenamed(t *testing.T, v esapi.Version) {
 		"/books/_settings":                          "books.settings.index.uuid",
 		"/books,films/_alias":                       "films.aliases.all",
 		"/books":                                    "books.mappings",
+		"/_all/_settings":                           "books.settings.index.uuid",
 		"/_cluster/state/metadata/books":            "metadata.indices.books.state",
 		"/_cluster/state/metadata?filter_path=made": "metadata.indices.films.state",
 	} {

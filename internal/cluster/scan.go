@@ -75,6 +75,11 @@ func (c *Cluster) Scan(ctx context.Context, o ScanOptions, page func(read time.T
 		if err != nil || len(p.docs) == 0 {
 			return err
 		}
+		for i := range p.docs {
+			if c.names != nil {
+				p.docs[i].Index = o.Index
+			}
+		}
 		if err = page(read, p.docs); err != nil {
 			continue
 		}
@@ -124,9 +129,7 @@ func (c *Cluster) scanPage(ctx context.Context, target string, body []byte, limi
 		return p, fmt.Errorf("%s: a page of a scan: the answer has no hits", c.name)
 	}
 	hits.ForEach(func(_, h gjson.Result) bool {
-		d := readHit(h)
-		d.Index = c.here(d.Index)
-		p.docs = append(p.docs, d)
+		p.docs = append(p.docs, readHit(h))
 		return true
 	})
 	return p, nil

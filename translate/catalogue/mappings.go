@@ -327,12 +327,13 @@ func mergeDefault(def, mapping gjson.Result) string {
 // withTypeMeta writes the type's name into a mapping's _meta, beside what the
 // application keeps there.
 func withTypeMeta(mapping, t string) string {
-	own := `{"type":` + translate.Quote(t) + `}`
-	var o, meta object
+	var o, meta, own object
 	parsed := gjson.Parse(mapping)
 	o.addAll(parsed)
 	meta.addAll(member(parsed, "_meta"))
-	meta.set("esperanto", own)
+	own.addAll(member(member(parsed, "_meta"), "esperanto")) // what the replication keeps there
+	own.set("type", translate.Quote(t))
+	meta.set("esperanto", own.String())
 	o.set("_meta", meta.String())
 	return o.String()
 }

@@ -1,0 +1,349 @@
+package replicate
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/esperanto-es/esperanto/internal/cluster"
+	"github.com/esperanto-es/esperanto/internal/esapi"
+	"github.com/esperanto-es/esperanto/internal/estest"
+	"github.com/esperanto-es/esperanto/replicate/journal"
+)
+
+func withIndices(i Indices) func(*Config) { return func(c *Config) { c.Indices = i } }
+
+// selected waits for the applier and compares the follower with what it should have.
+// Its indices of others are not looked at.
+func (g *rig) selected(others ...string) {
+	g.t.Helper()
+	g.drained()
+	sel := g.r.selection
+	var want []estest.Doc
+	for _, d := range g.a.Docs() {
+		if sel.replicated(d.Index) {
+			d.Index = sel.There(d.Index)
+			want = append(want, d)
+		}
+	}
+	have := slices.DeleteFunc(g.b.Docs(), func(d estest.Doc) bool { return slices.Contains(others, d.Index) })
+	byName := func(a, b estest.Doc) int { return strings.Compare(a.Index+"/"+a.ID, b.Index+"/"+b.ID) }
+	slices.SortStableFunc(want, byName)
+	slices.SortStableFunc(have, byName)
+	if !reflect.DeepEqual(want, have) {
+		letters, _ := g.r.DeadLetters(context.Background(), "", 0)
+		g.t.Fatalf("the follower differs:\n%s%sdead letters: %+v", list("wanted", want), list("has", have), letters)
+	}
+}
+
+// set writes a document beside the gateway, and its index if it is not there.
+func set(c *estest.Cluster, index, id, routing string, version int64, source string) {
+	if !slices.Contains(c.Indices(), index) {
+		_, _ = c.Send(context.Background(), esapi.NewRequest("PUT", "/"+index, nil))
+	}
+	c.Set(index, id, routing, version, source)
+}
+
+// someLogs has two of four kinds of indices be replicated, one under another name.
+var someLogs = Indices{Include: []string{"logs-*", "books"}, Exclude: []string{"logs-debug-*"}, Rename: []Rename{{"logs-*", "copy-{{leader_index}}"}}}
+
+func TestSelectedIndices(t *testing.T) {
+	for _, v := range [][2]esapi.Version{{v56, v87}, {v87, v56}, {v68, v717}} {
+		t.Run(v[0].String()+" to "+v[1].String(), func(t *testing.T) {
+			g := newRig(t, v[0], v[1], withIndices(someLogs))
+			typ := typeAt(v[0])
+			before := func(index string, n int) {
+				for i := range n {
+					g.beside(g.a, "PUT", fmt.Sprintf("/%s/%s/old%d?version=%d&version_type=external", index, typ, i, 3+i), `{"n":1}`)
+				}
+			}
+			before("logs-0", 30)
+			before("logs-debug-0", 5)
+			before("other", 5)
+			for i, index := range []string{"logs-1", "logs-debug-1", "books", "other"} {
+				g.must("PUT", fmt.Sprintf("/%s/%s/1?routing=r", index, typ), fmt.Sprintf(`{"n":%d}`, i))
+				g.must("PUT", fmt.Sprintf("/%s/%s/2", index, typ), `{"n":2}`)
+				g.must("PUT", fmt.Sprintf("/%s/%s/3", index, typ), `{"n":3}`)
+				if v[0].Major < 7 {
+					g.must("POST", fmt.Sprintf("/%s/%s/2/_update", index, typ), `{"doc":{"m":1}}`)
+				} else {
+					g.must("POST", fmt.Sprintf("/%s/_update/2", index), `{"doc":{"m":1}}`)
+				}
+				g.must("DELETE", fmt.Sprintf("/%s/%s/3", index, typ), "")
+				g.must("PUT", fmt.Sprintf("/%s/_alias/all", index), "")
+			}
+			bulk := ""
+			for _, index := range []string{"logs-2", "logs-debug-2", "books", "other"} {
+				named := ""
+				if v[0].Major < 7 {
+					named = `,"_type":"doc"`
+				}
+				bulk += fmt.Sprintf(`{"index":{"_index":%q,"_id":"b"%s}}`+"\n"+`{"n":1}`+"\n", index, named)
+			}
+			g.must("POST", "/_bulk", bulk)
+			g.must("PUT", "/logs-3", `{"settings":{"index":{"refresh_interval":"9s"}},"aliases":{"third":{}}}`)
+			g.must("POST", "/logs-3/_close", "")
+			g.must("PUT", fmt.Sprintf("/logs-4/%s/1", typ), `{"n":1}`)
+			g.must("PUT", "/logs-5", "") // without a mapping
+			g.drained()
+			if got := g.b.Indices(); !slices.Equal(got, []string{"books", "copy-logs-1", "copy-logs-2", "copy-logs-3", "copy-logs-4", "copy-logs-5"}) {
+				t.Errorf("indices %v", got)
+			}
+			g.must("DELETE", "/logs-4", "")
+			g.must("DELETE", "/logs-5", "")
+			g.must("DELETE", "/other", "")
+			g.drained()
+			if got := g.b.Indices(); !slices.Equal(got, []string{"books", "copy-logs-1", "copy-logs-2", "copy-logs-3"}) {
+				t.Errorf("indices %v", got)
+			}
+			for index, aliases := range map[string]string{"copy-logs-1": "all", "books": "all", "copy-logs-3": "third", "copy-logs-2": ""} {
+				if got := strings.Join(g.b.Aliases(index), " "); got != aliases {
+					t.Errorf("aliases of %s: %s", index, got)
+				}
+			}
+			if n := g.r.Counts().LeftOut; n == 0 {
+				t.Error("nothing was left out")
+			}
+
+			g.must("POST", "/logs-3/_open", "")
+			g.startBackfill(BackfillOptions{})
+			if p := g.backfilled(); p.Indices != 5 || p.Copied != 30 {
+				t.Errorf("%+v", p)
+			}
+			g.selected()
+			g.noDeadLetters()
+			if j, p := g.verified(VerifyOptions{}); j.State != JobDone || p.Mismatches+p.Unsure != 0 || p.Indices != 5 {
+				t.Errorf("%s %+v", j.Error, p)
+			}
+
+			// What differs is told by the master's name, and repaired.
+			set(g.b, "copy-logs-1", "2", "", 9, `{"n":"changed"}`)
+			set(g.b, "copy-logs-1", "extra", "", 9, `{}`)
+			set(g.b, "mine", "1", "", 9, `{}`)
+			set(g.b, "copy-books", "1", "", 9, `{}`)
+			_, p := g.verified(VerifyOptions{Repair: true})
+			if p.Mismatches != 2 || p.Repaired != 2 || p.Left != 0 {
+				t.Errorf("%+v", p)
+			}
+			for _, m := range p.Samples {
+				if m.Index != "logs-1" || m.There != "copy-logs-1" {
+					t.Errorf("%+v", m)
+				}
+			}
+			set(g.b, "copy-logs-2", "extra", "", 9, `{}`)
+			if names, err := g.r.Resync(t.Context(), []string{"*"}); err != nil || len(names) != 5 {
+				t.Errorf("%v, %v", names, err)
+			}
+			g.drained()
+			g.waitJob(JobResync, JobDone)
+			g.selected("mine", "copy-books")
+			g.noDeadLetters()
+		})
+	}
+}
+
+func TestWhatIsNotReplicatedIsNamed(t *testing.T) {
+	g := newRig(t, v56, v87, withIndices(Indices{Include: []string{"books"}}))
+	g.must("PUT", "/books/book/1", `{}`)
+	g.must("PUT", "/other/book/1", `{}`)
+	g.must("PUT", "/other/_alias/alias", "")
+	for _, name := range []string{"other", "alias"} {
+		refused := new(JobError)
+		if _, err := g.r.StartBackfill(t.Context(), BackfillOptions{Indices: []string{name}}); !errors.As(err, &refused) || !strings.Contains(err.Error(), "index other is not replicated: indices { include books }") {
+			t.Errorf("backfill of %s: %v", name, err)
+		}
+		if _, err := g.r.Resync(t.Context(), []string{name}); !errors.As(err, &refused) || !strings.Contains(err.Error(), "is not replicated") {
+			t.Errorf("resync of %s: %v", name, err)
+		}
+		if j, _ := g.verified(VerifyOptions{Indices: []string{name}}); j.State != JobFailed || !strings.Contains(j.Error, "not replicated: indices { include books }") {
+			t.Errorf("verify of %s: %s", name, j.Error)
+		}
+	}
+	g.startBackfill(BackfillOptions{Indices: []string{"*"}})
+	if p := g.backfilled(); p.Indices != 1 {
+		t.Errorf("%+v", p)
+	}
+	g.selected()
+	if s := g.r.Status(t.Context()); s.Indices == nil || s.Indices.Include[0] != "books" {
+		t.Errorf("%+v", s.Indices)
+	}
+}
+
+// TestSwitchWithSomeIndices moves the master to and fro while a part is replicated: what
+// is not stays where it is.
+func TestSwitchWithSomeIndices(t *testing.T) {
+	g := newRig(t, v56, v87, withIndices(Indices{Exclude: []string{"tmp-*"}}))
+	g.must("PUT", "/books/book/1", `{"n":1}`)
+	g.must("PUT", "/tmp-1/book/1", `{"n":1}`)
+	g.drained()
+	r, err := g.r.Switchover(t.Context(), SwitchRequest{Master: "b", DryRun: true})
+	if err != nil || !slices.ContainsFunc(r.NextSteps, func(s string) bool { return strings.Contains(s, "indices { exclude tmp-* } stay at a alone") }) {
+		t.Errorf("%+v, %v", r, err)
+	}
+	g.moveTo("b")
+	g.must("PUT", "/books/_doc/2", `{"n":2}`)
+	g.must("PUT", "/tmp-1/_doc/2", `{"n":2}`)
+	g.must("PUT", "/tmp-2/_doc/2", `{"n":2}`)
+	g.drained()
+	g.moveTo("a")
+	g.must("DELETE", "/tmp-1", "")
+	g.must("PUT", "/books/book/3", `{"n":3}`)
+	g.drained()
+	if a, b := fmt.Sprint(names(g.a.Docs())), fmt.Sprint(names(g.b.Docs())); a != "[books/1 books/2 books/3]" || b != "[books/1 books/2 books/3 tmp-1/2 tmp-2/2]" {
+		t.Errorf("a has %s, b has %s", a, b)
+	}
+	g.noDeadLetters()
+	if j, p := g.verified(VerifyOptions{}); j.State != JobDone || p.Mismatches != 0 || p.Indices != 1 {
+		t.Errorf("%s %+v", j.Error, p)
+	}
+}
+
+func names(docs []estest.Doc) (list []string) {
+	for _, d := range docs {
+		list = append(list, d.Index+"/"+d.ID)
+	}
+	return list
+}
+
+func TestRenamedMasterStays(t *testing.T) {
+	g := newRig(t, v56, v87, withIndices(Indices{Rename: []Rename{{"*", "{{leader_index}}-copy"}}}))
+	g.must("PUT", "/books/book/1", `{}`)
+	for _, dry := range []bool{true, false} {
+		refused := new(SwitchError)
+		if _, err := g.r.Switchover(t.Context(), SwitchRequest{Master: "b", DryRun: dry}); !errors.As(err, &refused) || !strings.Contains(refused.Reason, "rename in indices") || len(refused.NextSteps) == 0 {
+			t.Errorf("%v", err)
+		}
+	}
+	g.selected()
+	g.noDeadLetters()
+
+	wrong := g.r.cfg
+	wrong.Master = "b"
+	if _, err := New(wrong); err == nil || !strings.Contains(err.Error(), "rename in indices") {
+		t.Error(err)
+	}
+
+	// A master that was moved by a configuration from before.
+	g = newRig(t, v56, v87)
+	g.must("PUT", "/books/book/1", `{}`)
+	g.moveTo("b")
+	g.kill()
+	g.cfg.Indices = Indices{Rename: []Rename{{"*", "{{leader_index}}-copy"}}}
+	cfg := g.cfg
+	cfg.Source, cfg.Target = cluster.New("a", g.a, cluster.Options{}), cluster.New("b", g.b, cluster.Options{})
+	wait(t, func() bool {
+		j, err := journal.OpenEmbedded(g.dir, journal.EmbeddedOptions{Partitions: 4})
+		cfg.Journal = j
+		return err == nil
+	})
+	defer func() { cfg.Journal.Close(context.Background()) }()
+	r, err := New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := r.Start(t.Context()); err == nil || !strings.Contains(err.Error(), "move it to a with the configuration from before") {
+		t.Error(err)
+	}
+	if err := r.Close(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestOpenIntentsOfSomeIndices has intents read back after a kill.
+func TestOpenIntentsOfSomeIndices(t *testing.T) {
+	g := newRig(t, v56, v87, withIndices(someLogs))
+	g.must("PUT", "/logs-1/book/1", `{"n":1}`)
+	g.must("PUT", "/logs-debug-1/book/1", `{"n":1}`)
+	g.must("PUT", "/logs-1/_alias/one", "")
+	g.drained()
+	// The answers are lost after the master has done what was asked.
+	g.a.Faults(func(r *esapi.Request) estest.Fault {
+		if r.Method == "PUT" || r.Method == "DELETE" {
+			return estest.Fault{After: errors.New("the answer is lost")}
+		}
+		return estest.Fault{}
+	})
+	for _, path := range []string{"/logs-1/book/2", "/one/book/3", "/logs-debug-1/book/2"} {
+		if _, _, err := g.send("PUT", path, `{"n":2}`); err == nil {
+			t.Errorf("%s is answered", path)
+		}
+	}
+	g.send("DELETE", "/logs-1/book/1", "")
+	g.a.Faults(nil)
+	g.restart()
+	g.selected()
+	g.noDeadLetters()
+}
+
+// TestStrangers has indices at the follower that are not the copies which they have the
+// names of.
+func TestStrangers(t *testing.T) {
+	for _, v := range [][2]esapi.Version{{v56, v87}, {v87, v56}} {
+		t.Run(v[0].String()+" to "+v[1].String(), func(t *testing.T) {
+			g := newRig(t, v[0], v[1], withIndices(Indices{Rename: []Rename{{"logs-*", "copy-{{leader_index}}"}}}))
+			typ := typeAt(v[0])
+			mappings := func(m string) string {
+				if v[1].Major < 7 {
+					return `{"mappings":{"doc":` + m + `}}`
+				}
+				return `{"mappings":` + m + `}`
+			}
+			g.beside(g.b, "PUT", "/copy-logs-1", mappings(`{"properties":{"theirs":{"type":"keyword"}}}`))
+			set(g.b, "copy-logs-1", "1", "", 50, `{"theirs":"x"}`)
+			set(g.b, "copy-logs-1", "2", "", 50, `{"theirs":"x"}`)
+			g.beside(g.b, "PUT", "/copy-logs-9", mappings(`{"properties":{"theirs":{"type":"keyword"}}}`))
+			set(g.b, "copy-logs-9", "1", "", 50, `{"theirs":"x"}`) // of no index of the master
+			g.beside(g.b, "PUT", "/copy-logs-2", mappings(`{"_meta":{"esperanto":{"leader_index":"logs-2"}},"properties":{"n":{"type":"long"}}}`))
+			g.beside(g.b, "PUT", "/copy-logs-3", "")
+			theirs := g.b.Docs()
+			for _, index := range []string{"logs-1", "logs-2", "logs-3", "copy-logs-4", "logs-4"} {
+				g.must("PUT", fmt.Sprintf("/%s/%s/1", index, typ), `{"n":1}`)
+				g.must("PUT", fmt.Sprintf("/%s/%s/2", index, typ), `{"n":1}`)
+				g.must("DELETE", fmt.Sprintf("/%s/%s/2", index, typ), "")
+			}
+			g.drained()
+			letters, err := g.r.DeadLetters(t.Context(), "", 0)
+			if err != nil || len(letters) == 0 {
+				t.Fatal(letters, err)
+			}
+			for _, d := range letters {
+				switch {
+				case d.Index == "logs-1" && strings.Contains(d.Reason, "not known as the copy of logs-1"):
+				case d.Index == "copy-logs-4" && strings.Contains(d.Reason, "the name that index logs-4 has at the target"):
+				default:
+					t.Errorf("%+v", d)
+				}
+			}
+			j, p := g.verified(VerifyOptions{Repair: true})
+			if j.State != JobDone || p.Mismatches != 2 || p.Left != 2 || p.Samples[0].Index != "copy-logs-4" || p.Samples[1].Index != "logs-1" {
+				t.Errorf("%s %+v", j.Error, p)
+			}
+			for _, index := range []string{"logs-1", "copy-logs-4", "logs-9"} {
+				g.send("DELETE", "/"+index, "")
+			}
+			g.must("PUT", fmt.Sprintf("/logs-9/%s/2", typ), `{"n":1}`)
+			g.must("DELETE", "/logs-9", "")
+			g.drained()
+			left := slices.DeleteFunc(g.b.Docs(), func(d estest.Doc) bool { return d.Index != "copy-logs-1" && d.Index != "copy-logs-9" })
+			if !reflect.DeepEqual(left, theirs) {
+				t.Errorf("strangers were touched:\n%s%s", list("before", theirs), list("after", left))
+			}
+			g.selected("copy-logs-1", "copy-logs-9")
+
+			// When it is out of the way, the letters can be retried.
+			g.must("PUT", fmt.Sprintf("/logs-1/%s/1", typ), `{"n":2}`)
+			g.drained()
+			g.beside(g.b, "DELETE", "/copy-logs-1", "")
+			g.r.cfg.Target.Facts().ForgetAll()
+			if _, left, err := g.r.RetryDeadLetters(t.Context()); err != nil || left != 0 {
+				letters, _ := g.r.DeadLetters(t.Context(), "", 0)
+				t.Errorf("%d left, %v: %+v", left, err, letters)
+			}
+			g.selected("copy-logs-9")
+		})
+	}
+}
