@@ -54,16 +54,20 @@ func (p *pair) lastMeeting(ctx context.Context, what, name string) (*meeting, er
 
 // met keeps what both clusters have.
 func (p *pair) met(ctx context.Context, what, name string, mine, theirs map[string]string) error {
+	return p.keepMeeting(ctx, what, name, &meeting{digests(mine), digests(theirs)})
+}
+
+func (p *pair) keepMeeting(ctx context.Context, what, name string, m *meeting) error {
 	key := meetingKey(p, what, name)
-	if len(mine) == 0 && len(theirs) == 0 {
-		return p.meetings().Delete(ctx, key)
-	}
-	raw, err := json.Marshal(meeting{digests(mine), digests(theirs)})
+	raw, err := json.Marshal(m)
 	if err != nil {
 		return err
 	}
 	if before, err := p.meetings().Get(ctx, key); err != nil || string(before) == string(raw) {
 		return err
+	}
+	if len(m.Mine) == 0 && len(m.Theirs) == 0 && what != partAliases { // a definition that is gone
+		return p.meetings().Delete(ctx, key)
 	}
 	return p.meetings().Put(ctx, key, raw)
 }
@@ -257,8 +261,8 @@ func definedAt(ctx context.Context, c *cluster.Cluster, ref stateRef) (string, e
 	return definition(ref, answer), nil
 }
 
-// meet keeps what both clusters have of what a request is going to change, where nothing is
-// known of it: the other gateway may have brought it here. What cannot be read is left out: then
+// meet keeps, before a request changes something, what both clusters have of it and nothing is
+// known of: the other gateway has brought it here. What cannot be read is left out: then
 // nothing is removed at the follower.
 func (c *capture) meet(ctx context.Context, things []touched) {
 	p := c.r.applier.pairs[c.lease.roles.master.Name()]
@@ -281,26 +285,20 @@ func (p *pair) meet(ctx context.Context, ref stateRef) error {
 			}
 		}
 	case whatTemplate, whatIndexTemplate, whatComponentTemplate, whatPipeline, whatScript:
-		if last, err := p.lastMeeting(ctx, ref.What, ref.Name); err != nil || last != nil {
-			return err
-		}
 		mine, err := definedAt(ctx, p.from, ref)
-		if err != nil || mine == "" {
+		if err != nil {
 			return err
 		}
 		theirs, err := definedAt(ctx, p.to, ref)
 		if err != nil {
 			return err
 		}
-		return p.met(ctx, ref.What, ref.Name, part(mine), part(theirs))
+		return p.meetAlso(ctx, ref.What, ref.Name, part(mine), part(theirs))
 	}
 	return nil
 }
 
 func (p *pair) meetIndex(ctx context.Context, name string) error {
-	if last, err := p.lastMeeting(ctx, partSettings, name); err != nil || last != nil {
-		return err
-	}
 	var all [2]struct {
 		settings map[string]string
 		aliases  map[string]map[string]string
@@ -319,30 +317,41 @@ func (p *pair) meetIndex(ctx context.Context, name string) error {
 		}
 	}
 	return errors.Join(
-		p.met(ctx, partSettings, name, all[0].settings, all[1].settings),
-		p.met(ctx, partAliases, name, all[0].aliases[name], all[1].aliases[name]),
-		p.metOpen(ctx, name, all[0].open, all[1].open))
+		p.meetAlso(ctx, partSettings, name, all[0].settings, all[1].settings),
+		p.meetAlso(ctx, partAliases, name, all[0].aliases[name], all[1].aliases[name]),
+		p.meetAlso(ctx, partOpen, name, part(all[0].open), part(all[1].open)))
+}
+
+// meetAlso adds to a meeting what both clusters have and it does not know.
+func (p *pair) meetAlso(ctx context.Context, what, name string, mine, theirs map[string]string) error {
+	last, err := p.lastMeeting(ctx, what, name)
+	if err != nil {
+		return err
+	}
+	if last == nil {
+		last = &meeting{Mine: map[string]string{}, Theirs: map[string]string{}}
+	}
+	news := false
+	for key, raw := range mine {
+		there, both := theirs[key]
+		if _, known := last.Mine[key]; both && !known {
+			last.Mine[key], last.Theirs[key], news = digest(raw), digest(there), true
+		}
+	}
+	if !news {
+		return nil
+	}
+	return p.keepMeeting(ctx, what, name, last)
 }
 
 // survives reports whether an index of the follower is not the one whose deletion at the
-// master is told of: it was made later than the master's that has the name now or, if there is none, later
-// than the deletion.
+// master is told of, but was made since.
 func (p *pair) survives(ctx context.Context, name string, deleted time.Time) (bool, error) {
 	if !p.bothWays() {
 		return false, nil
 	}
-	there, err := madeAt(ctx, p.to, name)
-	if err != nil || there.IsZero() {
-		return false, err
-	}
-	here, err := madeAt(ctx, p.from, name)
-	if err != nil {
-		return false, err
-	}
-	if !here.IsZero() {
-		deleted = here
-	}
-	return !there.Before(deleted), nil
+	made, err := madeAt(ctx, p.to, name)
+	return err == nil && !made.IsZero() && !made.Before(deleted.Truncate(time.Millisecond)), err
 }
 
 // madeAt is when an index was made, zero if there is none.

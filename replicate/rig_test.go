@@ -28,6 +28,7 @@ type rig struct {
 	r          *Replicator
 	journal    journal.Journal
 	beforeOpen func(*Config)
+	crossed    bool // the clusters are b and a: it is the other site's
 
 	beforeStart func(*Replicator)
 }
@@ -71,6 +72,9 @@ func (g *rig) start() {
 	cfg := g.cfg
 	cfg.Source = cluster.New("a", g.a, cluster.Options{})
 	cfg.Target = cluster.New("b", g.b, cluster.Options{})
+	if g.crossed {
+		cfg.Source, cfg.Target = cluster.New("b", g.a, cluster.Options{}), cluster.New("a", g.b, cluster.Options{})
+	}
 	cfg.Journal = j
 	if g.beforeOpen != nil {
 		g.beforeOpen(&cfg)

@@ -95,11 +95,6 @@ func (p *pair) applyState(ctx context.Context, ref stateRef, deleted bool) (prob
 // the master's may be another one of that name by now.
 func (p *pair) applyIndex(ctx context.Context, name string, deleted bool) (problem, err error) {
 	if deleted {
-		if kept, err := p.survives(ctx, name, p.a.r.cfg.Now()); err != nil {
-			return nil, err
-		} else if kept {
-			return p.applyIndex(ctx, name, false)
-		}
 		if problem, err = p.deleteIndex(ctx, name); problem != nil || err != nil {
 			return problem, err
 		}
@@ -549,7 +544,7 @@ func (a *applier) resolveState(ctx context.Context, p *pair, ref asked, key stri
 		err := a.persist(ctx, func() error {
 			uuid, err := uuidOf(ctx, p.from, ref.Name)
 			another = uuid != "" && uuid != ref.UUID
-			if deleted = another; err == nil && uuid == "" && p.bothWays() {
+			if deleted = another; err == nil && uuid != ref.UUID && p.bothWays() {
 				var kept bool
 				kept, err = p.survives(ctx, ref.Name, at)
 				deleted = !kept
