@@ -38,10 +38,14 @@ type fleetGate struct {
 	journal journal.Journal
 	wire    *wire
 	stopped atomic.Pointer[chan struct{}] // writes to a are not sent before it is closed
+	lost    atomic.Bool                   // a is not reached
 }
 
 // Send implements esapi.Sender for the gateway's way to cluster a.
 func (g *fleetGate) Send(ctx context.Context, r *esapi.Request) (*esapi.Response, error) {
+	if g.lost.Load() {
+		return nil, esapi.ErrNotSent
+	}
 	if c := g.stopped.Load(); c != nil && r.Method == "PUT" {
 		<-*c
 		ctx = context.WithoutCancel(ctx)
