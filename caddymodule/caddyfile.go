@@ -117,6 +117,8 @@ func parseHandler(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
 //	    journal_down    refuse|accept
 //	    failover        <duration>
 //
+//	    both_ways <cluster>
+//
 //	    apply    on|off|paused
 //	    capture  on|off
 //	    throttle {
@@ -179,7 +181,7 @@ func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 func (h *Handler) unmarshalOption(option string, d *caddyfile.Dispenser) error {
 	var value string
 	switch option {
-	case "source", "target", "master", "dialect", "types", "max_body", "write_timeout", "switch_timeout", "master_lease", "journal_timeout", "grace", "failover", "readiness", "apply", "capture":
+	case "source", "target", "master", "dialect", "types", "max_body", "write_timeout", "switch_timeout", "master_lease", "journal_timeout", "grace", "failover", "both_ways", "readiness", "apply", "capture":
 		if !d.AllArgs(&value) {
 			return d.Errf("%s takes exactly one value", option)
 		}
@@ -216,6 +218,8 @@ func (h *Handler) unmarshalOption(option string, d *caddyfile.Dispenser) error {
 		return duration(d, option, value, &h.Grace)
 	case "failover":
 		return duration(d, option, value, &h.Failover)
+	case "both_ways":
+		h.BothWays = value
 	case "readiness":
 		h.Readiness = value
 	case "apply":
@@ -231,7 +235,7 @@ func (h *Handler) unmarshalOption(option string, d *caddyfile.Dispenser) error {
 	case "compare":
 		return h.unmarshalCompare(d)
 	default:
-		return d.Errf("unknown option %s; the options are: cluster, source, target, master, dialect, types, max_body, write_timeout, switch_timeout, master_lease, journal_timeout, grace, journal_down, failover, apply, capture, throttle, readiness, compare", option)
+		return d.Errf("unknown option %s; the options are: cluster, source, target, master, dialect, types, max_body, write_timeout, switch_timeout, master_lease, journal_timeout, grace, journal_down, failover, both_ways, apply, capture, throttle, readiness, compare", option)
 	}
 	return nil
 }

@@ -98,6 +98,11 @@ type Handler struct {
 	// they touch are resynced when the journal is back. Only used with a target.
 	JournalDown string `json:"journal_down,omitempty"`
 
+	// The other cluster is written too, by another gateway that replicates to this one's
+	// source. Of two documents of one version that of this cluster counts; both
+	// gateways name the same one. Default: nobody else writes to the target.
+	BothWays string `json:"both_ways,omitempty"`
+
 	// Whether this process applies what stands in the journal to the follower: `on`,
 	// `off` (others that share the journal do), or `paused` (as on, but the applier
 	// begins paused if none was there before; the admin API has it go on). Only used
@@ -310,7 +315,7 @@ func (h *Handler) check() error {
 	if h.Failover > 0 && h.Failover < minFailover {
 		return &flaw{option: "failover", err: fmt.Errorf("failover %s: a master that is slow would be taken for down; write 1s or more", time.Duration(h.Failover))}
 	}
-	for _, check := range []func() error{h.checkJournalDown, h.checkRoles, h.checkThrottle} {
+	for _, check := range []func() error{h.checkJournalDown, h.checkRoles, h.checkThrottle, h.checkBothWays} {
 		if err := check(); err != nil {
 			return err
 		}

@@ -39,6 +39,7 @@ func openReplication(h *Handler, j *Journal, on *running) (*replication, error) 
 		SwitchTimeout:  time.Duration(h.SwitchTimeout),
 		MasterLease:    time.Duration(h.MasterLease),
 		Failover:       time.Duration(h.Failover),
+		BothWays:       h.BothWays,
 		NoApply:        h.Apply == "off",
 		NoCapture:      h.Capture == "off",
 		BeginPaused:    h.Apply == "paused",

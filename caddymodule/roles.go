@@ -44,7 +44,7 @@ func (h *Handler) checkJournal(j *Journal) error {
 // sameRoles reports whether a gateway that runs with o can go on with h. Whether the
 // applier begins paused is asked only once.
 func (h *Handler) sameRoles(o *Handler) bool {
-	return (h.Apply == "off") == (o.Apply == "off") && (h.Capture == "off") == (o.Capture == "off")
+	return (h.Apply == "off") == (o.Apply == "off") && (h.Capture == "off") == (o.Capture == "off") && h.BothWays == o.BothWays
 }
 
 // noWrites is the answer to writes of a gateway that takes none.

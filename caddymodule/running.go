@@ -85,7 +85,7 @@ func (r *running) attach(h *Handler) error {
 	first := len(r.owners) == 0
 	if !first && !h.sameRoles(r.owners[0]) {
 		r.mu.Unlock()
-		return fmt.Errorf("apply and capture of a gateway that runs cannot be changed by a reload; restart the process")
+		return fmt.Errorf("apply, capture and both_ways of a gateway that runs cannot be changed by a reload; restart the process")
 	}
 	if !first && !h.sameTimes(r.owners[0]) {
 		h.log.Warn("write_timeout, switch_timeout, master_lease, journal_timeout, grace, failover and journal_down have changed; a gateway that runs keeps its own until the process is restarted", "gateway", h.Name)

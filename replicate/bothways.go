@@ -35,6 +35,8 @@ func (c *Config) validateBothWays() error {
 		return fmt.Errorf("both_ways names %q, which is neither source %q nor target %q: name the cluster that counts when both have written the same version of a document", c.BothWays, c.Source.Name(), c.Target.Name())
 	case c.Master != c.Source.Name():
 		return fmt.Errorf("with both_ways the master is the source, %q, and stays it: the gateway of the other site has source and target exchanged", c.Source.Name())
+	case c.Failover > 0:
+		return errors.New("both_ways and failover exclude each other: with both_ways the other cluster has applications and a gateway of its own")
 	case c.AcceptDown:
 		return errors.New("with both_ways journal_down cannot be accept: a resync cannot tell a document that was deleted while the journal was down from one that the other site has written")
 	}

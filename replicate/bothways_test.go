@@ -88,6 +88,7 @@ func TestBothWaysRefuses(t *testing.T) {
 	for _, change := range []func(*Config){
 		func(c *Config) { c.BothWays = "c" },
 		func(c *Config) { c.Master = "b" },
+		func(c *Config) { c.Failover = time.Minute },
 		func(c *Config) { c.AcceptDown, c.OwedFile = true, "owed" },
 	} {
 		cfg := a.r.cfg
