@@ -186,10 +186,7 @@ func (x *indices) read(ctx context.Context, names []string) (map[string]indexSta
 	if err != nil {
 		return nil, err
 	}
-	if cluster.NoIndex(status, answer) {
-		return nil, nil
-	}
-	if err := x.from.Failed(status, answer); err != nil {
+	if err := x.from.Failed(status, answer); err != nil && !cluster.NoIndex(status, answer) {
 		return nil, err
 	}
 	found := map[string]indexState{}
@@ -199,6 +196,13 @@ func (x *indices) read(ctx context.Context, names []string) (map[string]indexSta
 		}
 		return true
 	})
+	for _, name := range names {
+		if _, ok := found[name]; !ok {
+			if err := x.missing(ctx, name); err != nil {
+				return nil, err
+			}
+		}
+	}
 	for name, index := range found {
 		if v.Major < 7 {
 			continue
@@ -214,6 +218,19 @@ func (x *indices) read(ctx context.Context, names []string) (map[string]indexSta
 		found[name] = index
 	}
 	return found, nil
+}
+
+// missing reports an error if an index that was not shown may be there all the same: a
+// user who may not see it is not told so among others.
+func (x *indices) missing(ctx context.Context, name string) error {
+	status, answer, err := x.from.Do(ctx, http.MethodGet, cluster.Path(name)+"?filter_path=*.settings.index.uuid", nil)
+	if err != nil || cluster.NoIndex(status, answer) {
+		return err
+	}
+	if err := x.from.Failed(status, answer); err != nil {
+		return fmt.Errorf("whether index %s is gone, or the gateway's user may not see it: %w", name, err)
+	}
+	return nil
 }
 
 // carryIndex creates an index at the follower, or brings its mapping to the

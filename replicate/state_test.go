@@ -3,6 +3,7 @@ package replicate
 import (
 	"context"
 	"errors"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -186,4 +187,29 @@ func TestReadBackThroughAMovedAlias(t *testing.T) {
 			t.Errorf("%d documents", n)
 		}
 	}
+}
+
+// An index that the gateway's user may not see any more is not deleted at the follower:
+// among others a cluster leaves it out, and alone it says so.
+func TestHiddenIndexIsNotGone(t *testing.T) {
+	g := newRig(t, v717, v87)
+	g.must("PUT", "/books/_doc/1", `{"n":1}`)
+	g.equal()
+	g.a.Faults(func(r *esapi.Request) estest.Fault {
+		switch {
+		case r.Method != "GET" || r.Path != "/books":
+			return estest.Fault{}
+		case r.Params.Bool("ignore_unavailable"):
+			return estest.Fault{Change: func([]byte) []byte { return []byte(`{}`) }}
+		}
+		return estest.Fault{Status: 403}
+	})
+	g.must("PUT", "/books/_doc/2", `{"n":1}`)
+	g.must("PUT", "/books/_mapping", `{"properties":{"k":{"type":"keyword"}}}`)
+	wait(t, func() bool { return strings.Contains(g.r.Status(t.Context()).Applier.Reason, "may not see it") })
+	if len(g.b.Docs()) == 0 {
+		t.Error("the follower's index was deleted")
+	}
+	g.a.Faults(nil)
+	g.equal()
 }

@@ -82,7 +82,9 @@ func (r *Replicator) switchover(ctx context.Context, req SwitchRequest, also fun
 			return SwitchResult{}, r.givenUp(ctx, "before writes were made to wait", err)
 		}
 	} else {
-		if err := r.approach(ctx, now); err != nil {
+		if err := r.approach(ctx, now); errors.Is(err, errUnderway) {
+			return SwitchResult{}, errUnderway // who follows the configuration waits for that one
+		} else if err != nil {
 			return SwitchResult{}, r.givenUp(ctx, "before writes were made to wait", err)
 		}
 	}
