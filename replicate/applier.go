@@ -39,7 +39,7 @@ func newApplier(r *Replicator) *applier {
 		resumed:  make(chan struct{}),
 		opened:   make(chan struct{}, 1),
 	}
-	a.pace = newPace(int(r.cfg.Journal.Partitions()), r.cfg.BatchDocs, r.cfg.BatchBytes, r.cfg.Throttle.DocsPerSecond, r.cfg.Throttle.BytesPerSecond, nil)
+	a.pace = newPace(maxFlights*int(r.cfg.Journal.Partitions()), r.cfg.BatchDocs, r.cfg.BatchBytes, r.cfg.Throttle.DocsPerSecond, r.cfg.Throttle.BytesPerSecond, nil)
 	a.dead.table, a.dead.keys = r.cfg.Journal.Table("dead"), map[string]bool{}
 	if r.bothWays() {
 		a.waits = newWaits(a)

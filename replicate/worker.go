@@ -33,10 +33,8 @@ type worker struct {
 	deletions map[string]time.Time
 	deleted   time.Time // when one of so many was deleted that they are not remembered one by one
 
-	batch      []change
-	batchFrom  string
-	batchEpoch uint64
-	batchBytes int
+	batch   load
+	flights []*flight // in the order in which they were launched
 
 	// For Status.
 	oldest     atomic.Int64 // unix ms of the oldest entry in work, 0 if there is none
@@ -81,12 +79,13 @@ func newWorker(a *applier, partition int32, next int64) *worker {
 // run works until it is stopped. What it has not committed is delivered again.
 func (w *worker) run() {
 	defer close(w.stopped)
+	defer func() { _ = w.landAll() }()
 	for {
 		entries, ok := w.take()
-		if !ok || w.a.waitRunning(w.ctx) != nil {
+		if !ok || w.pausing() != nil {
 			return
 		}
-		if len(entries) > 0 {
+		if len(entries) > 0 && w.oldestLoad() == nil {
 			w.oldest.Store(entries[0].Time.UnixMilli())
 		}
 		for i := range entries {
@@ -94,15 +93,22 @@ func (w *worker) run() {
 				return
 			}
 		}
-		if w.flush() != nil || w.resolveDue() != nil {
+		if w.landed() != nil {
 			return
 		}
-		w.oldest.Store(0)
-		w.commit(len(w.queue) == 0)
+		if len(w.queue) == 0 && len(w.flights) == 0 && w.launch() != nil {
+			return // nothing else is there, and while this is under way more gathers
+		}
+		if w.resolveDue() != nil {
+			return
+		}
+		w.noteOldest()
+		w.commit(len(w.queue) == 0 && w.oldestLoad() == nil)
 	}
 }
 
-// take waits for entries, or for the time to look at open intents.
+// take waits for entries, for a flight to land, or for the time to look at open
+// intents.
 func (w *worker) take() ([]journal.Entry, bool) {
 	var tick <-chan time.Time
 	if len(w.openByID) > 0 || w.position() > w.committed {
@@ -122,6 +128,8 @@ func (w *worker) take() ([]journal.Entry, bool) {
 			break
 		}
 		return entries, true
+	case <-w.wake():
+		return nil, true
 	case <-tick:
 		return nil, true
 	case <-w.ctx.Done():
@@ -157,7 +165,7 @@ func (w *worker) handle(e *journal.Entry) error {
 			w.close(o)
 		}
 	case kindEffect:
-		err = w.add(rec, len(e.Value), e.Time)
+		err = w.add(rec, e)
 	case kindState:
 		if rec.What == whatIndex && rec.Deleted {
 			w.noteDeletion(rec.Name, e.Time)
@@ -176,7 +184,7 @@ func (w *worker) handle(e *journal.Entry) error {
 }
 
 // add puts an effect into the batch.
-func (w *worker) add(rec *record, size int, at time.Time) error {
+func (w *worker) add(rec *record, e *journal.Entry) error {
 	if w.a.pairs[rec.From] == nil {
 		return w.a.bury(w.ctx, DeadLetter{From: rec.From, Index: rec.Index, ID: rec.ID, Version: rec.Version,
 			Reason: fmt.Sprintf("the effect comes from cluster %q, which the configuration does not have", rec.From)})
@@ -188,18 +196,20 @@ func (w *worker) add(rec *record, size int, at time.Time) error {
 	if err := w.a.await(w.ctx, rec.Epoch); err != nil {
 		return err
 	}
-	if len(w.batch) > 0 && (w.batchFrom != rec.From || w.batchEpoch != rec.Epoch || len(w.batch) >= w.a.pace.size() || w.batchBytes+size > w.a.r.cfg.BatchBytes) {
-		if err := w.flush(); err != nil {
+	if size := len(e.Value); !w.batch.takes(rec.From, rec.Epoch, size, w.a.r.cfg.BatchBytes) {
+		if err := w.launch(); err != nil {
 			return err
 		}
 	}
-	w.batchFrom, w.batchEpoch = rec.From, rec.Epoch
-	w.batchBytes += size
-	w.batch = append(w.batch, change{
+	w.batch.from, w.batch.epoch = rec.From, rec.Epoch
+	w.batch.put(change{
 		Doc:  cluster.Doc{DocID: rec.docID(), Found: !rec.Deleted, Version: rec.Version, Source: rec.Source, Again: rec.Again},
-		read: rec.Read || w.afterDeletion(rec.Index, at),
-		at:   at,
-	})
+		read: rec.Read || w.afterDeletion(rec.Index, e.Time),
+		at:   e.Time,
+	}, len(e.Value), e)
+	if len(w.batch.changes) >= w.a.pace.size() {
+		return w.launch()
+	}
 	return nil
 }
 
@@ -236,13 +246,8 @@ func (w *worker) afterDeletion(index string, at time.Time) bool {
 	return ok
 }
 
-// flush applies the batch.
-func (w *worker) flush() error {
-	if len(w.batch) == 0 {
-		return nil
-	}
-	from, number, changes := w.batchFrom, w.batchEpoch, w.batch
-	w.batch, w.batchBytes = nil, 0
+// apply applies the changes of a load.
+func (w *worker) apply(from string, number uint64, changes []change) error {
 	with := func(apply func(ctx context.Context, p *pair, late bool, part []change) ([]change, error)) func(context.Context) error {
 		return func(ctx context.Context) error {
 			return w.a.inBulks(ctx, &changes, func(part []change) ([]change, error) {
@@ -251,7 +256,7 @@ func (w *worker) flush() error {
 			})
 		}
 	}
-	err := w.a.inTurn(w.ctx, with(func(ctx context.Context, p *pair, late bool, part []change) ([]change, error) {
+	return w.a.inTurn(w.ctx, with(func(ctx context.Context, p *pair, late bool, part []change) ([]change, error) {
 		for i := range part {
 			part[i].read = part[i].read || late
 		}
@@ -259,10 +264,6 @@ func (w *worker) flush() error {
 	}), with(func(ctx context.Context, p *pair, late bool, part []change) ([]change, error) {
 		return p.alone(ctx, part, late)
 	}))
-	if err == nil {
-		w.commit(false)
-	}
-	return err
 }
 
 // close marks an intent as resolved.
@@ -292,12 +293,17 @@ func (w *worker) noteOpen() {
 	}
 }
 
-// position is up to where everything is applied: the oldest open intent.
+// position is up to where everything is applied: the oldest open intent, or the
+// oldest change that is on its way.
 func (w *worker) position() int64 {
+	at := w.next
 	if len(w.open) > 0 {
-		return w.open[0].offset
+		at = w.open[0].offset
 	}
-	return w.next
+	if l := w.oldestLoad(); l != nil {
+		at = min(at, l.first)
+	}
+	return at
 }
 
 // commit makes the position durable, not too often unless there is nothing else
@@ -358,6 +364,11 @@ func (w *worker) resolveDue() error {
 			if readBack {
 				read = append(read, o.rec)
 			}
+		}
+	}
+	if len(read) > 0 {
+		if err := w.flush(); err != nil { // what is read must not be overtaken by older changes
+			return err
 		}
 	}
 	err := w.a.inTurn(w.ctx, func(ctx context.Context) error { return w.a.resolve(ctx, read) },
