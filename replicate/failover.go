@@ -293,15 +293,7 @@ func (r *Replicator) failoverState(ctx context.Context, s *Status) {
 			}
 		}
 	}
-	err := r.mayFail(ctx, r.gate.now(), r.cfg.Failover > 0)
-	if err == nil && r.cfg.Failover > 0 && r.members != nil {
-		err = r.members.withoutFailover()
-	}
-	if err == nil && r.cfg.Failover > 0 && f.Down > r.cfg.Failover.Seconds() {
-		if err = r.failover.vetoed(); err == nil {
-			err = r.failover.last()
-		}
-	}
+	err := r.failoverObstacle(ctx, s)
 	if f.Ready = err == nil; err != nil {
 		f.Reason = err.Error()
 	}
@@ -319,6 +311,33 @@ func (r *Replicator) failoverState(ctx context.Context, s *Status) {
 	if len(f.Guess) > 0 {
 		s.NextSteps = append(s.NextSteps, fmt.Sprintf("of %d indices fields were guessed at failover, the first is %s: compare their mappings", len(f.Guess), f.Guess[0].Index))
 	}
+}
+
+// failoverObstacle is why the follower would not take over now.
+func (r *Replicator) failoverObstacle(ctx context.Context, s *Status) error {
+	if r.cfg.Failover == 0 {
+		return errors.New("the configuration has no failover: only if an operator asks for it")
+	}
+	for _, c := range s.Clusters {
+		if c.Role == "follower" && c.Health == "down" {
+			return fmt.Errorf("the follower %s does not answer: %s", c.Name, c.Reason)
+		}
+	}
+	if err := r.mayFail(ctx, r.gate.now(), true); err != nil {
+		return err
+	}
+	if r.members != nil {
+		if err := r.members.withoutFailover(); err != nil {
+			return err
+		}
+	}
+	if r.failover.down() < r.cfg.Failover {
+		return nil
+	}
+	if err := r.failover.vetoed(); err != nil {
+		return err
+	}
+	return r.failover.last()
 }
 
 func because(reason string) string {

@@ -31,7 +31,9 @@ func TestFleetFailsOver(t *testing.T) {
 	for _, g := range f.gates[:2] {
 		g.lost.Store(true)
 	}
-	until("two find the master down", func() bool { return f.gates[0].failover.down() > 2*time.Second && f.gates[1].failover.down() > 2*time.Second })
+	until("two find the master down", func() bool {
+		return f.gates[0].failover.down() > 2*time.Second && f.gates[1].failover.down() > 2*time.Second
+	})
 	if s := f.gates[0].gate.state(); s.Epoch != 1 || s.Closing() {
 		t.Errorf("the third gateway reaches the master: %+v", s)
 	}

@@ -58,6 +58,7 @@ var big = `{"text":"` + strings.Repeat("x", 500) + `"}`
 // What was acknowledged is on the new master, or is brought there when the former one is
 // back: also documents that are not in the journal themselves.
 func TestFailover(t *testing.T) {
+	t.Parallel()
 	g := newFailing(t)
 	g.must("PUT", "/books/_doc/big", `{"n":1}`)
 	g.must("PUT", "/books/_doc/late", `{"n":1}`)
@@ -133,6 +134,7 @@ func TestFailover(t *testing.T) {
 // Requests hang at a master that is stopped. They are given up, and what lands when it
 // goes on is made equal.
 func TestFailoverFromAStoppedMaster(t *testing.T) {
+	t.Parallel()
 	g := newFailing(t)
 	g.must("PUT", "/books/_doc/1", `{"n":1}`)
 	g.drained()
@@ -158,6 +160,7 @@ func TestFailoverFromAStoppedMaster(t *testing.T) {
 
 // A failover that is given up leaves nothing behind.
 func TestFailoverGivenUp(t *testing.T) {
+	t.Parallel()
 	g := newFailing(t, func(c *Config) { c.Failover = 0 })
 	g.must("PUT", "/books/_doc/1", `{"n":1}`)
 	g.drained()
@@ -191,6 +194,7 @@ func TestFailoverGivenUp(t *testing.T) {
 
 // An operator does it at once; killed in the midst of it nothing is lost.
 func TestFailoverForcedAndKilled(t *testing.T) {
+	t.Parallel()
 	g := newFailing(t, func(c *Config) { c.Failover = 0 })
 	g.must("PUT", "/books/_doc/1", `{"n":1}`)
 	g.drained()
@@ -228,6 +232,7 @@ func TestFailoverForcedAndKilled(t *testing.T) {
 
 // What has to be there is looked for before it is needed.
 func TestFailoverNotReady(t *testing.T) {
+	t.Parallel()
 	g := newFailing(t)
 	g.must("PUT", "/books/_doc/1", `{"n":1}`)
 	g.drained()
@@ -254,6 +259,7 @@ func TestFailoverNotReady(t *testing.T) {
 
 // State that was not applied: the new master counts, but for what only the former one has.
 func TestFailoverState(t *testing.T) {
+	t.Parallel()
 	g := newFailing(t)
 	g.must("PUT", "/books/_doc/1", `{"n":1}`)
 	g.must("PUT", "/old/_doc/1", `{"n":1}`)
@@ -310,5 +316,34 @@ func TestUntouched(t *testing.T) {
 		if got := (&asideRow{Base: c.base}).untouched(c.m, c.index, c.uuid); got != c.want {
 			t.Errorf("%+v %+v %s/%s: %t", c.base, c.m, c.index, c.uuid, got)
 		}
+	}
+}
+
+// Who was stopped knows nothing of the time in between: a master that does not seem to have
+// answered for as long is not down.
+func TestPulse(t *testing.T) {
+	p := &pulse{}
+	now := time.Now().Add(-time.Minute)
+	ask := func(after, took time.Duration, alive bool) {
+		began := now.Add(after)
+		now = began.Add(took)
+		p.note(began, now, alive, time.Second)
+	}
+	ask(0, 0, true)
+	if p.is(false) != 0 || p.is(true) < 59*time.Second {
+		t.Error(p.is(true), p.is(false))
+	}
+	ask(20*time.Second, time.Second, false) // it was stopped
+	ask(0, 500*time.Millisecond, false)
+	if down := p.is(false); down > 40*time.Second || down < 38*time.Second {
+		t.Error(down)
+	}
+	ask(0, 500*time.Millisecond, false)
+	ask(0, 0, true)
+	if p.is(false) != 0 || p.is(true) > 39*time.Second {
+		t.Error(p.is(true), p.is(false))
+	}
+	if new(pulse).is(false) != 0 || new(pulse).is(true) != 0 {
+		t.Error("who was not asked is alive, or down")
 	}
 }

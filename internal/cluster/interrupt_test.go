@@ -1,0 +1,36 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/esperanto-es/esperanto/internal/esapi"
+	"github.com/esperanto-es/esperanto/internal/estest"
+)
+
+// What is under way when a cluster is taken for down ends, and what comes later does not.
+func TestInterrupt(t *testing.T) {
+	fake := estest.New(esapi.V(8, 7))
+	c := New("a", fake, Options{})
+	defer c.Close()
+	fake.Faults(func(*esapi.Request) estest.Fault { return estest.Fault{Delay: time.Hour} })
+	ended := make(chan error)
+	go func() {
+		_, _, err := c.Do(context.Background(), "GET", "/", nil)
+		ended <- err
+	}()
+	for fake.Requests() == 0 {
+		time.Sleep(time.Millisecond)
+	}
+	c.Interrupt()
+	if err := <-ended; !errors.Is(err, ErrInterrupted) {
+		t.Errorf("it ended with %v", err)
+	}
+	fake.Faults(nil)
+	c.Interrupt()
+	if status, _, err := c.Do(t.Context(), "GET", "/", nil); err != nil || status != 200 {
+		t.Errorf("%d %v", status, err)
+	}
+}
