@@ -22,10 +22,13 @@ type copying struct {
 	total int64         // documents
 	gc    time.Duration // how long the clusters remember deletions
 
+	scrolls  int // that share the bounds of the job
+	docBytes int // of a document, roughly
+
 	mu     *sync.Mutex // of the backfill
 	part   backfillPart
 	inWork map[int]*BackfillTally // of slices that are not done
-	page   int                    // documents of a page; less where they are large
+	page   int                    // documents of a page; less where they are large, and where they may not go fast
 	blind  bool                   // pages are read without sources, as they are too large or no JSON
 
 	keeping sync.Mutex
@@ -200,12 +203,9 @@ func (b *backfill) tryPrepare(ctx context.Context, name string, part backfillPar
 		return nil, err
 	}
 	c.total, c.page = size.Docs, size.PageDocs()
-	if b.pace.bounded() || b.also != nil && b.also.bounded() {
-		size := b.pace.size()
-		if b.also != nil {
-			size = min(size, b.also.size())
-		}
-		c.page = max(1, min(c.page, 10*size)) // the next page is asked for before the scroll is forgotten
+	c.scrolls = workers * workers // so many of all indices at a time at most
+	if size.Docs > 0 {
+		c.docBytes = int(packed * size.Bytes / size.Docs)
 	}
 	if c.gc, err = b.memory(ctx, name); err != nil {
 		return nil, err
@@ -349,7 +349,8 @@ func (b *backfill) leave(c *copying, n int) {
 // tryReadSlice copies it once.
 func (b *backfill) tryReadSlice(ctx context.Context, c *copying, n int, t *BackfillTally) error {
 	b.mu.Lock()
-	o := cluster.ScanOptions{Index: c.name, Slice: n, Slices: c.part.Slices, PageDocs: c.page, Query: b.o.Query, Source: !c.blind, KeepAlive: 5 * time.Minute}
+	o := cluster.ScanOptions{Index: c.name, Slice: n, Slices: c.part.Slices, Query: b.o.Query, Source: !c.blind}
+	o.PageDocs, o.KeepAlive = b.scroll(c)
 	b.mu.Unlock()
 	return b.p.from.Scan(ctx, o, func(read time.Time, page []cluster.Doc) error {
 		if err := b.copyPage(ctx, c, t, read, page); err != nil {
@@ -361,6 +362,32 @@ func (b *backfill) tryReadSlice(ctx context.Context, c *copying, n int, t *Backf
 		b.rate.add(time.Now(), len(page))
 		return nil
 	})
+}
+
+const (
+	// packed is how much larger documents are than on disk, roughly.
+	packed = 4
+	// scrollKeep is how long a scroll is kept at least, and longestKeep at most: clusters
+	// allow a day by default.
+	scrollKeep  = 5 * time.Minute
+	longestKeep = 12 * time.Hour
+	// pageTime is how long a page may take by the bounds of the job.
+	pageTime = time.Minute
+)
+
+// scroll says how large pages may be and how long a scroll has to be kept, so that the next
+// page is asked for before the cluster has forgotten it. It is called with b.mu held.
+func (b *backfill) scroll(c *copying) (page int, keep time.Duration) {
+	each := b.pace.least(1, c.docBytes)
+	if b.also != nil {
+		each = max(each, b.also.least(1, c.docBytes))
+	}
+	each *= time.Duration(c.scrolls)
+	if each == 0 {
+		return c.page, scrollKeep
+	}
+	page = max(1, min(c.page, int(pageTime/each)))
+	return page, min(max(scrollKeep, 4*time.Duration(page)*each), longestKeep)
 }
 
 // A copyError is one of copying, not of reading: all that passes was tried again.

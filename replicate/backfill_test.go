@@ -526,3 +526,28 @@ func TestTimeValue(t *testing.T) {
 		}
 	}
 }
+
+// The slower documents may be copied the smaller the pages are, and the longer a scroll is
+// kept: the next page is asked for before the cluster has forgotten it.
+func TestScrollsOutliveTheirPages(t *testing.T) {
+	for _, c := range []struct {
+		docs, bytes, also float64
+		scrolls, docBytes int
+		page              int
+		keep              time.Duration
+	}{
+		{scrolls: 16, docBytes: 1000, page: 1000, keep: 5 * time.Minute},
+		{docs: 1e6, scrolls: 16, docBytes: 1000, page: 1000, keep: 5 * time.Minute},
+		{docs: 16, scrolls: 16, docBytes: 1000, page: 60, keep: 5 * time.Minute},
+		{docs: 1e6, also: 16, scrolls: 16, docBytes: 1000, page: 60, keep: 5 * time.Minute},
+		{bytes: 16000, scrolls: 16, docBytes: 1000, page: 60, keep: 5 * time.Minute},
+		{docs: 1e6, bytes: 160, scrolls: 16, docBytes: 1000, page: 1, keep: 400 * time.Second},
+		{docs: 1e-300, scrolls: 1 << 10, page: 1, keep: longestKeep},
+	} {
+		b := &backfill{pace: newPace(4, 1000, 5<<20, c.docs, c.bytes, nil), also: newPace(4, 1000, 5<<20, c.also, 0, nil)}
+		page, keep := b.scroll(&copying{page: 1000, scrolls: c.scrolls, docBytes: c.docBytes})
+		if page != c.page || keep != c.keep {
+			t.Errorf("%+v: %d, %s", c, page, keep)
+		}
+	}
+}

@@ -105,11 +105,20 @@ func (p *pace) size() int {
 	return p.limitDoc
 }
 
-// bounded reports whether the operator bounds the documents.
-func (p *pace) bounded() bool {
+// least is how long documents take at least by the operator's bounds.
+func (p *pace) least(docs, bytes int) time.Duration {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.docs != nil
+	if p.lifted {
+		return 0
+	}
+	takes := func(n int, l *rate.Limiter) time.Duration {
+		if l == nil || n == 0 {
+			return 0
+		}
+		return time.Duration(min(float64(n)/float64(l.Limit()), longestKeep.Seconds()) * float64(time.Second))
+	}
+	return max(takes(docs, p.docs), takes(bytes, p.bytes))
 }
 
 // bulk is how many of the documents make the next bulk.
