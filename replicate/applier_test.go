@@ -16,6 +16,7 @@ import (
 )
 
 func TestFollowerDownThenCatchUp(t *testing.T) {
+	t.Parallel()
 	g := newRig(t, v717, v87)
 	g.must("PUT", "/books/_doc/0", `{"n":0}`)
 	g.drained()
@@ -41,6 +42,7 @@ func TestFollowerDownThenCatchUp(t *testing.T) {
 }
 
 func TestFollowerBusy(t *testing.T) {
+	t.Parallel()
 	g := newRig(t, v717, v87)
 	n := 0
 	g.b.Faults(func(r *esapi.Request) estest.Fault {
@@ -153,6 +155,7 @@ func TestIndexDeletedAndCreatedAgain(t *testing.T) {
 // A write that is under way while its index is deleted has its effect behind the
 // deletion.
 func TestIndexDeletedUnderAWrite(t *testing.T) {
+	t.Parallel()
 	g := newRig(t, v717, v87)
 	g.must("PUT", "/books/_doc/0", `{"n":1}`)
 	g.a.Faults(only("PUT", "/books/_doc/1", estest.Fault{Late: 300 * time.Millisecond}))
@@ -236,6 +239,7 @@ func wait(t *testing.T, f func() bool) {
 // A crash between each two steps of a write: the journal takes n records, and
 // then the process is killed.
 func TestCrashBetweenSteps(t *testing.T) {
+	t.Parallel()
 	for n := range 8 {
 		t.Run(fmt.Sprintf("after %d records", n), func(t *testing.T) {
 			g := newRig(t, v717, v87)
@@ -310,6 +314,7 @@ func TestStateIsReplicated(t *testing.T) {
 }
 
 func TestSettingsTheFollowerDoesNotKnow(t *testing.T) {
+	t.Parallel()
 	g := newRig(t, v717, v87)
 	ctx := t.Context()
 	// The fake knows few settings; the master is told of one more by a fault.
@@ -322,6 +327,7 @@ func TestSettingsTheFollowerDoesNotKnow(t *testing.T) {
 }
 
 func TestPausedApplierOutlivesRestart(t *testing.T) {
+	t.Parallel()
 	g := newRig(t, v717, v87)
 	ctx := context.Background()
 	g.r.Apply(ctx, "paused")
@@ -378,6 +384,7 @@ func TestJournalRefuses(t *testing.T) {
 }
 
 func TestIntentNotDurableInTime(t *testing.T) {
+	t.Parallel()
 	for _, first := range []bool{false, true} {
 		g, m := newMoodyRig(t, func(c *Config) { c.JournalTimeout = 100 * time.Millisecond; c.IntentFirst = first })
 		g.must("PUT", "/books/_doc/0", `{"n":1}`)

@@ -67,6 +67,7 @@ func progressOf(t *testing.T, j Job) (p BackfillProgress) {
 }
 
 func TestBackfill(t *testing.T) {
+	t.Parallel()
 	for _, v := range [][2]esapi.Version{{v56, v87}, {v68, v717}} {
 		t.Run(v[0].String()+" to "+v[1].String(), func(t *testing.T) {
 			g := newRig(t, v[0], v[1])
@@ -174,6 +175,7 @@ func TestBackfillKeepsTheMaster(t *testing.T) {
 
 // Writes and deletions go on while it copies, and its process is killed.
 func TestBackfillGoesOnAfterKills(t *testing.T) {
+	t.Parallel()
 	g := newRig(t, v56, v87, func(c *Config) { c.BatchDocs = 50 })
 	for n := range 5 {
 		g.fill(fmt.Sprintf("books-%d", n), 400)
@@ -241,6 +243,7 @@ func TestBackfillKeepsWhatIsDone(t *testing.T) {
 }
 
 func TestBackfillThrottle(t *testing.T) {
+	t.Parallel()
 	g := newRig(t, v68, v87)
 	g.fill("books", 120)
 	began := time.Now()
@@ -268,6 +271,7 @@ func TestBackfillThrottle(t *testing.T) {
 // A cluster that has too much to do gets fewer and smaller bulks, and then more
 // again.
 func TestBackfillYields(t *testing.T) {
+	t.Parallel()
 	g := newRig(t, v68, v87)
 	g.fill("books", 6_000)
 	var busy atomic.Bool
@@ -351,6 +355,7 @@ func TestPace(t *testing.T) {
 // A document that was deleted after a scroll had shown it, and whose deletion
 // the follower has forgotten, does not come back.
 func TestBackfillDoesNotResurrect(t *testing.T) {
+	t.Parallel()
 	for _, memory := range []string{"200ms", "0s"} {
 		t.Run(memory, func(t *testing.T) {
 			g := newRig(t, v68, v87)
@@ -385,6 +390,7 @@ func TestBackfillDoesNotResurrect(t *testing.T) {
 // The same, with the time passing between reading and writing: the page is read
 // again before it is written.
 func TestBackfillReadsOldPagesAgain(t *testing.T) {
+	t.Parallel()
 	g := newRig(t, v68, v87)
 	g.beside(g.a, "PUT", "/books", `{"settings":{"index":{"gc_deletes":"200ms"}}}`)
 	g.fill("books", 50)

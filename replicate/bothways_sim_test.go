@@ -36,6 +36,7 @@ var (
 //	go test ./replicate -run TestTwoSites -sites-seeds 5000
 //	go test ./replicate -run TestTwoSites$ -sites-seed 17 -v
 func TestTwoSites(t *testing.T) {
+	t.Parallel()
 	if *simSeed != 0 {
 		s := newSim(t, *simSeed, simRules{})
 		s.tracing = true
@@ -62,6 +63,7 @@ func TestTwoSites(t *testing.T) {
 
 // What happens without a part of the rule: the simulation finds it.
 func TestTwoSitesFindWhatIsBroken(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		name  string
 		rules simRules

@@ -120,6 +120,7 @@ func TestBothWaysAfterASwitchover(t *testing.T) {
 // Neither a resync nor a repair removes what the other site has written and what has not
 // come over yet; what was deleted is deleted.
 func TestBothWaysResync(t *testing.T) {
+	t.Parallel()
 	a, b := twoSites(t)
 	a.must("PUT", "/books/_doc/1", `{"n":1}`)
 	a.must("PUT", "/books/_doc/2", `{"n":2}`)
@@ -163,6 +164,7 @@ func waitFor(t *testing.T, f func() bool) {
 // What the other cluster refuses since it remembers a deletion is written when it has
 // forgotten that, also by another process.
 func TestBothWaysWaits(t *testing.T) {
+	t.Parallel()
 	a, b := twoSites(t)
 	a.must("PUT", "/books/_doc/1", `{"n":1}`)
 	same(a, b)

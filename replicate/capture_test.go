@@ -44,6 +44,7 @@ func (g *rig) bulkPath(index string) string {
 }
 
 func TestSingleDocuments(t *testing.T) {
+	t.Parallel()
 	eachPair(t, func(t *testing.T, g *rig) {
 		g.must("PUT", g.path("books", "1"), `{"title":"one","n":1.0}`)
 		g.must("PUT", g.path("books", "1"), `{"title":"one","n":1.50}`)
@@ -72,6 +73,7 @@ func TestSingleDocuments(t *testing.T) {
 }
 
 func TestAutomaticIDs(t *testing.T) {
+	t.Parallel()
 	eachPair(t, func(t *testing.T, g *rig) {
 		ids := map[string]bool{}
 		for range 20 {
@@ -91,6 +93,7 @@ func TestAutomaticIDs(t *testing.T) {
 }
 
 func TestUpdates(t *testing.T) {
+	t.Parallel()
 	eachPair(t, func(t *testing.T, g *rig) {
 		g.must("PUT", g.path("books", "1"), `{"title":"one","n":1}`)
 		answer := g.must("POST", g.updatePath("books", "1"), `{"doc":{"n":2}}`)
@@ -114,6 +117,7 @@ func TestUpdates(t *testing.T) {
 }
 
 func TestBulkWithFailuresOverManyIndices(t *testing.T) {
+	t.Parallel()
 	eachPair(t, func(t *testing.T, g *rig) {
 		typ := ""
 		if g.a.Version.Major < 7 {
@@ -174,6 +178,7 @@ func TestLargeDocumentsAreReadBack(t *testing.T) {
 }
 
 func TestLostAnswers(t *testing.T) {
+	t.Parallel()
 	lost := errors.New("connection reset")
 	faults := map[string]estest.Fault{
 		"applied, no answer": {After: lost},

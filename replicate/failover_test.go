@@ -75,6 +75,9 @@ func TestFailover(t *testing.T) {
 	g.must("PUT", "/books/_doc/big", big)
 	g.must("PUT", "/books/_doc/both", big)
 	g.must("DELETE", "/books/_doc/gone", "")
+	for _, id := range []string{"short", "never"} {
+		g.must("PUT", "/books/_doc/"+id, big)
+	}
 	for _, request := range [][2]string{{"PUT", "/books/_doc/late"}, {"DELETE", "/books/_doc/deleted"}} {
 		g.a.Faults(only(request[0], request[1], estest.Fault{After: errors.New("no answer")}))
 		if _, _, err := g.send(request[0], request[1], map[string]string{"PUT": `{"n":2}`}[request[0]]); err == nil {
@@ -105,6 +108,10 @@ func TestFailover(t *testing.T) {
 	}
 	g.must("PUT", "/books/_doc/after", `{"n":1}`)
 	g.must("PUT", "/books/_doc/both", `{"n":3}`)
+	g.must("PUT", "/books/_doc/short", `{"n":1}`) // it is not there yet
+	g.must("POST", "/_bulk", `{"delete":{"_index":"books","_id":"short"}}`+"\n")
+	g.fails(404, "DELETE", "/books/_doc/never", "")
+	g.restart()
 	if _, err := g.r.Switchover(context.Background(), SwitchRequest{Master: "a"}); err == nil || !strings.Contains(err.Error(), "not been made equal") {
 		t.Errorf("the former master is the master again: %v", err)
 	}
@@ -122,6 +129,18 @@ func TestFailover(t *testing.T) {
 	}
 	if at(g.b, "deleted") != nil {
 		t.Error("a document is there that was deleted at the former master")
+	}
+	if at(g.b, "short") != nil || at(g.b, "never") != nil {
+		t.Error("a document is there that was deleted at the new master")
+	}
+	left := 0
+	if err := g.r.asides.table.Scan(context.Background(), func(key string, _ []byte) bool {
+		if !strings.HasPrefix(key, guessPrefix) {
+			left++
+		}
+		return true
+	}); err != nil || left > 0 {
+		t.Errorf("%d rows are left: %v", left, err)
 	}
 	g.until("it is ready for the way back", func() bool { return g.failover().Ready })
 	if _, err := g.r.Switchover(context.Background(), SwitchRequest{Master: "a"}); err != nil {

@@ -236,6 +236,7 @@ func (f *fleet) agree(master string, number uint64) {
 
 // Writers go on through three gateways while each of them moves the master in turn.
 func TestFleetSwitches(t *testing.T) {
+	t.Parallel()
 	f := newFleet(t, 3)
 	stop := f.writers()
 	for i := range 6 {
@@ -262,6 +263,7 @@ func TestFleetSwitches(t *testing.T) {
 // A gateway that has lost Kafka stops taking writes before the master is moved, and
 // goes on at the new one when it has found it again.
 func TestFleetCutOff(t *testing.T) {
+	t.Parallel()
 	f := newFleet(t, 2)
 	f.start(idle)
 	stop := f.writers()
@@ -286,6 +288,7 @@ func TestFleetCutOff(t *testing.T) {
 
 // A gateway that dies within a switchover does not keep the others waiting for ever.
 func TestFleetInitiatorDies(t *testing.T) {
+	t.Parallel()
 	f := newFleet(t, 1, idle)
 	f.start()
 	f.start()
@@ -315,6 +318,7 @@ func TestFleetInitiatorDies(t *testing.T) {
 // others wait for as long as it may be under way, and then move the master. It lands at
 // the former one, is not acknowledged, and undone.
 func TestFleetLateWrite(t *testing.T) {
+	t.Parallel()
 	f := newFleet(t, 1)
 	f.start(idle)
 	ctx, g := t.Context(), f.gates[1]
@@ -366,6 +370,7 @@ func TestFleetLateWrite(t *testing.T) {
 // All gateways are told to follow another master at once, as in a rolling reload: it
 // is moved once, and stays. One that is started with the old file does not move it back.
 func TestFleetReloads(t *testing.T) {
+	t.Parallel()
 	f := newFleet(t, 3)
 	var all sync.WaitGroup
 	for _, g := range f.gates {

@@ -47,6 +47,7 @@ func (g *rig) oddly(answer func(r *esapi.Request, status int, answer []byte) (in
 // What a client asked for without an index that can exist, or without the
 // routing that it needs, cannot have been written: it must not hold up the rest.
 func TestWhatCannotBeReadBackDoesNotBlock(t *testing.T) {
+	t.Parallel()
 	g := newRig(t, v717, v87)
 	g.must("PUT", "/books/_doc/1", `{"n":1}`)
 	g.oddly(func(r *esapi.Request, status int, answer []byte) (int, []byte) {
@@ -70,6 +71,7 @@ func TestWhatCannotBeReadBackDoesNotBlock(t *testing.T) {
 // An index that was not there just before is there when its first documents are
 // read back.
 func TestReadBackFromANewIndex(t *testing.T) {
+	t.Parallel()
 	g := newRig(t, v717, v87, func(c *Config) { c.Grace = time.Millisecond })
 	for i := range 5 {
 		index := fmt.Sprintf("new-%d", i)
@@ -105,6 +107,7 @@ func TestLongIDsInABulk(t *testing.T) {
 
 // A pipeline may give a document another id or another index.
 func TestPipelinesThatMoveDocuments(t *testing.T) {
+	t.Parallel()
 	g := newRig(t, v717, v87)
 	g.must("PUT", "/books-1/_doc/0", `{"n":0}`)
 	g.drained()
@@ -180,6 +183,7 @@ func TestDocumentsThatAreNotJSON(t *testing.T) {
 // A dead letter from before a switchover must not take its old document, or an
 // old index, to the new master.
 func TestDeadLettersOfTheFormerMaster(t *testing.T) {
+	t.Parallel()
 	g := newRig(t, v717, v87)
 	ctx := t.Context()
 	g.must("PUT", "/books/_doc/1", `{"n":1}`)
@@ -213,6 +217,7 @@ func TestDeadLettersOfTheFormerMaster(t *testing.T) {
 
 // What a write panics with does not keep the master from being moved.
 func TestAPanicEndsTheWrite(t *testing.T) {
+	t.Parallel()
 	g := newRig(t, v717, v87)
 	g.must("PUT", "/books/_doc/1", `{"n":1}`)
 	g.oddly(func(r *esapi.Request, status int, answer []byte) (int, []byte) {
@@ -399,6 +404,7 @@ func newFaultyRig(t *testing.T) (*rig, *faulty) {
 
 // A sentinel of which nobody knows where it is proves nothing.
 func TestSentinelWithoutAPlace(t *testing.T) {
+	t.Parallel()
 	g, f := newFaultyRig(t)
 	g.must("PUT", "/books/_doc/1", `{"n":1}`)
 	f.unplaced.Store(true)
@@ -414,6 +420,7 @@ func TestSentinelWithoutAPlace(t *testing.T) {
 // While nobody knows which master the journal keeps, no cluster takes writes:
 // after a restart it could be the other one.
 func TestUnknownWhichMasterIsKept(t *testing.T) {
+	t.Parallel()
 	g, f := newFaultyRig(t)
 	g.must("PUT", "/books/_doc/1", `{"n":1}`)
 	f.table.trap.Store(true)
@@ -438,6 +445,7 @@ func TestUnknownWhichMasterIsKept(t *testing.T) {
 
 // A configuration that is taken back is not followed any more.
 func TestConfigurationTakenBack(t *testing.T) {
+	t.Parallel()
 	g := newRig(t, v717, v87)
 	g.b.Down(true)
 	g.cfg.Master = "b"
@@ -464,6 +472,7 @@ func TestConfigurationTakenBack(t *testing.T) {
 // Only Elasticsearch's own word for a missing index counts: what stands in front
 // of a cluster may say 404 too, and then nothing is to be deleted or left out.
 func TestMissingByAnotherWord(t *testing.T) {
+	t.Parallel()
 	g := newRig(t, v717, v87)
 	g.must("PUT", "/books/_doc/1", `{"n":1}`)
 	g.drained()

@@ -73,6 +73,7 @@ func (g *rig) waitJob(kind string, state JobState) Job {
 }
 
 func TestJob(t *testing.T) {
+	t.Parallel()
 	g, c := counting(t)
 	jobs, ctx := g.r.Jobs(), t.Context()
 	if _, ok, err := jobs.Job(ctx, "count"); ok || err != nil {
@@ -131,6 +132,7 @@ func TestJob(t *testing.T) {
 // A job goes on where it was, whether its process was killed or ended in order,
 // or the job had failed.
 func TestJobGoesOn(t *testing.T) {
+	t.Parallel()
 	g, c := counting(t)
 	ctx := t.Context()
 	if _, err := g.r.Jobs().Start(ctx, "count", 300); err != nil {
@@ -172,6 +174,7 @@ func TestJobGoesOn(t *testing.T) {
 // Of several gateways on one journal one does a job, and another goes on with it
 // when that one is gone.
 func TestJobOfAnotherGateway(t *testing.T) {
+	t.Parallel()
 	c := new(count)
 	g := newRig(t, v68, v87)
 	g.kill()
@@ -241,6 +244,7 @@ func countingFleet(t *testing.T, n int, change ...func(*Config)) *fleet {
 // With a journal that is shared a job that another gateway has taken can be kept, cancelled
 // and started again, and whoever had it before leaves it and its successor alone.
 func TestFleetJobs(t *testing.T) {
+	t.Parallel()
 	f := countingFleet(t, 2, idle)
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
@@ -312,6 +316,7 @@ func TestFleetJobs(t *testing.T) {
 // A job that another gateway has begun after the switchover looked at the jobs first is seen
 // before the master is moved.
 func TestFleetJobBeforeMove(t *testing.T) {
+	t.Parallel()
 	f := countingFleet(t, 2)
 	var once sync.Once
 	f.b.Faults(func(r *esapi.Request) estest.Fault {
@@ -350,6 +355,7 @@ func (c *closingTable) Swap(ctx context.Context, key string, before, after []byt
 // A job is withdrawn that is kept while the master is being moved, also one that failed
 // and is gone on with.
 func TestJobIsWithdrawn(t *testing.T) {
+	t.Parallel()
 	g, c := counting(t)
 	ctx, jobs := t.Context(), g.r.jobs
 	c.fail.Store(true)

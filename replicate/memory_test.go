@@ -16,6 +16,7 @@ import (
 // Documents that cannot be held together are read one by one; one that cannot be held at all
 // becomes a dead letter, and keeps nobody waiting.
 func TestReadBacksThatAreTooLarge(t *testing.T) {
+	t.Parallel()
 	g := newRig(t, v87, v87)
 	g.beforeOpen = func(c *Config) {
 		c.Source = cluster.New("a", g.a, cluster.Options{MaxAnswer: 1 << 20})
@@ -101,6 +102,7 @@ func TestWorkerTakesLittleAtOnce(t *testing.T) {
 // An intent that stays open does not keep what is behind it in memory, and its offset is
 // where the journal is committed.
 func TestOneOpenIntent(t *testing.T) {
+	t.Parallel()
 	g := newRig(t, v87, v87)
 	w := newWorker(g.r.applier, 0, 0)
 	offset := int64(0)

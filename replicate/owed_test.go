@@ -67,6 +67,7 @@ func (g *rig) paid() {
 }
 
 func TestJournalDownAccept(t *testing.T) {
+	t.Parallel()
 	for _, beside := range []bool{false, true} {
 		t.Run(fmt.Sprintf("beside %v", beside), func(t *testing.T) {
 			g, down := accepting(t, beside)
@@ -126,6 +127,7 @@ func TestJournalDownAccept(t *testing.T) {
 
 // Writers go on while the journal comes and goes, and the process is killed.
 func TestJournalDownAcceptUnderLoad(t *testing.T) {
+	t.Parallel()
 	g, down := accepting(t, false)
 	for round := range 4 {
 		var writers sync.WaitGroup
@@ -178,6 +180,7 @@ func (s slow) Append(r journal.Record, done func(journal.Position, error)) error
 // Many debts are journaled together and each once, and those that are stay so when the
 // journal fails again.
 func TestManyDebtsArePaid(t *testing.T) {
+	t.Parallel()
 	const many = 3*owedChunk + 10
 	for _, most := range []int64{many, owedChunk + 10} {
 		g, _ := accepting(t, false)
@@ -210,6 +213,7 @@ func TestManyDebtsArePaid(t *testing.T) {
 
 // What cannot be kept is refused.
 func TestJournalDownAcceptIsBounded(t *testing.T) {
+	t.Parallel()
 	g, down := accepting(t, false)
 	g.must("PUT", "/books/doc/1", `{"n":1}`)
 	down.Store(true)
@@ -352,7 +356,8 @@ func TestUnprovenWriteIsOwedWhereItWent(t *testing.T) {
 // A gateway that accepts goes on when it is cut off from Kafka, and no other one
 // moves the master meanwhile.
 func TestAcceptingGatewayIsWaitedFor(t *testing.T) {
-	f := newFleet(t, 1, idle)
+	t.Parallel()
+	f := newFleet(t, 1, idle, func(c *Config) { c.DrainTimeout = 3 * time.Second })
 	file := filepath.Join(t.TempDir(), "owed.jsonl")
 	cut := f.start(idle, func(c *Config) { c.AcceptDown, c.OwedFile = true, file })
 	write := func(id string) error {
@@ -398,6 +403,7 @@ func TestAcceptingGatewayIsWaitedFor(t *testing.T) {
 // A gateway that was killed while it owed nothing is not waited for when its next
 // process is there, and one that ends leaves nothing behind.
 func TestKilledAcceptingGatewayIsBuried(t *testing.T) {
+	t.Parallel()
 	f := newFleet(t, 1, idle)
 	file := filepath.Join(t.TempDir(), "owed.jsonl")
 	accept := func(c *Config) { c.AcceptDown, c.OwedFile = true, file }

@@ -44,6 +44,7 @@ func (g *rig) resynced() ResyncProgress {
 }
 
 func TestResync(t *testing.T) {
+	t.Parallel()
 	for _, v := range [][2]esapi.Version{{v56, v87}, {v87, v56}, {v68, v717}} {
 		t.Run(v[0].String()+" to "+v[1].String(), func(t *testing.T) {
 			g := newRig(t, v[0], v[1])
@@ -94,6 +95,7 @@ func typeAt(v esapi.Version) string {
 // Writes, deletions and kills go on while it works, and more is asked for: the
 // master is not moved before all is done.
 func TestResyncSurvives(t *testing.T) {
+	t.Parallel()
 	g := newRig(t, v56, v87, func(c *Config) { c.BatchDocs = 50 })
 	for n := range 3 {
 		g.must("PUT", fmt.Sprintf("/books-%d/doc/00000", n), `{"n":0}`)
@@ -141,6 +143,7 @@ func TestResyncSurvives(t *testing.T) {
 
 // What was asked for while an index is copied begins anew after a kill.
 func TestResyncAskedForMeanwhile(t *testing.T) {
+	t.Parallel()
 	g := newRig(t, v68, v87)
 	g.fill("a", 50)
 	g.fill("b", 50)
@@ -202,6 +205,7 @@ func TestResyncThatCannotBe(t *testing.T) {
 // The wish of an index that is gone removes it, and one of an alias that the
 // follower has is not taken for an index.
 func TestResyncOfWhatIsGone(t *testing.T) {
+	t.Parallel()
 	g := newRig(t, v68, v56)
 	g.must("PUT", "/books/doc/1", `{"n":1}`)
 	g.must("PUT", "/gone/doc/1", `{"n":1}`)

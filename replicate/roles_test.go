@@ -18,6 +18,7 @@ func onlyApplies(c *Config) { c.NoCapture = true }
 // One process takes writes, another one applies them. Whichever is asked, the master is
 // moved, jobs are done, and the status tells who does what.
 func TestOneCapturesAnotherApplies(t *testing.T) {
+	t.Parallel()
 	f := newFleet(t, 1, onlyCaptures)
 	ctx, gateway := t.Context(), f.gates[0]
 	put := func(g *fleetGate, id string) error {
@@ -80,6 +81,7 @@ func TestOneCapturesAnotherApplies(t *testing.T) {
 // Jobs that are asked of a process that does not apply are done there; those that come
 // of the journal are done by one that does.
 func TestJobsWithRoles(t *testing.T) {
+	t.Parallel()
 	f := newFleet(t, 1, onlyCaptures)
 	f.start(onlyApplies)
 	ctx, gateway, replicator := t.Context(), f.gates[0], f.gates[1]
@@ -148,6 +150,7 @@ func TestDeadLettersOfAnotherProcess(t *testing.T) {
 // The applier begins paused where none was before, also if a process that only captures
 // was; what is resumed is not paused again by a start.
 func TestBeginsPaused(t *testing.T) {
+	t.Parallel()
 	f := newFleet(t, 1, onlyCaptures)
 	ctx := t.Context()
 	paused := func(c *Config) { onlyApplies(c); c.BeginPaused = true }

@@ -52,6 +52,7 @@ func set(c *estest.Cluster, index, id, routing string, version int64, source str
 var someLogs = Indices{Include: []string{"logs-*", "books"}, Exclude: []string{"logs-debug-*"}, Rename: []Rename{{"logs-*", "copy-{{leader_index}}"}}}
 
 func TestSelectedIndices(t *testing.T) {
+	t.Parallel()
 	for _, v := range [][2]esapi.Version{{v56, v87}, {v87, v56}, {v68, v717}} {
 		t.Run(v[0].String()+" to "+v[1].String(), func(t *testing.T) {
 			g := newRig(t, v[0], v[1], withIndices(someLogs))
@@ -147,6 +148,7 @@ func TestSelectedIndices(t *testing.T) {
 }
 
 func TestWhatIsNotReplicatedIsNamed(t *testing.T) {
+	t.Parallel()
 	g := newRig(t, v56, v87, withIndices(Indices{Include: []string{"books"}}))
 	g.must("PUT", "/books/book/1", `{}`)
 	g.must("PUT", "/other/book/1", `{}`)
@@ -255,6 +257,7 @@ func TestRenamedMasterStays(t *testing.T) {
 
 // TestOpenIntentsOfSomeIndices has intents read back after a kill.
 func TestOpenIntentsOfSomeIndices(t *testing.T) {
+	t.Parallel()
 	g := newRig(t, v56, v87, withIndices(someLogs))
 	g.must("PUT", "/logs-1/book/1", `{"n":1}`)
 	g.must("PUT", "/logs-debug-1/book/1", `{"n":1}`)
@@ -282,6 +285,7 @@ func TestOpenIntentsOfSomeIndices(t *testing.T) {
 // TestStrangers has indices at the follower that are not the copies which they have the
 // names of.
 func TestStrangers(t *testing.T) {
+	t.Parallel()
 	for _, v := range [][2]esapi.Version{{v56, v87}, {v87, v56}} {
 		t.Run(v[0].String()+" to "+v[1].String(), func(t *testing.T) {
 			g := newRig(t, v[0], v[1], withIndices(Indices{Rename: []Rename{{"logs-*", "copy-{{leader_index}}"}}}))

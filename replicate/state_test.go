@@ -30,6 +30,7 @@ func TestTemplateKeepsTheType(t *testing.T) {
 // An index may be deleted at the follower by one worker between two requests of
 // another one, which moves its aliases: that is not the follower's objection.
 func TestIndexDeletedWhileItsAliasesAreApplied(t *testing.T) {
+	t.Parallel()
 	g := newRig(t, v717, v87)
 	g.must("PUT", "/books", `{}`)
 	g.must("PUT", "/orders", `{}`)
@@ -86,6 +87,7 @@ func (f sends) Send(ctx context.Context, r *esapi.Request) (*esapi.Response, err
 // What has to be read back of an index that is closed at the master is retried when it
 // is opened.
 func TestClosedIndexIsReadBackWhenItIsOpen(t *testing.T) {
+	t.Parallel()
 	g := newRig(t, v717, v87)
 	g.must("PUT", "/books/_doc/1", `{"n":1}`)
 	g.equal()
@@ -158,6 +160,7 @@ func TestNoTemplateAppliesToCarriedIndices(t *testing.T) {
 // A document whose write was not answered is read back also where it went when its alias
 // is moved before.
 func TestReadBackThroughAMovedAlias(t *testing.T) {
+	t.Parallel()
 	for _, routing := range []string{"", `"routing":"r",`} {
 		g := newRig(t, v68, v87, func(c *Config) { c.Grace = 300 * time.Millisecond })
 		move := func(verb, index string) string {

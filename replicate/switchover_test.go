@@ -17,6 +17,7 @@ import (
 )
 
 func TestSwitchToAndFroUnderLoad(t *testing.T) {
+	t.Parallel()
 	g := newRig(t, v87, v87)
 	ctx := context.Background()
 	stop := make(chan struct{})
@@ -85,6 +86,7 @@ func TestSwitchToAndFroUnderLoad(t *testing.T) {
 
 // Writers that are faster than the applier are slowed down until it is close.
 func TestSwitchWhileTheApplierIsSlower(t *testing.T) {
+	t.Parallel()
 	g := newRig(t, v717, v87, func(c *Config) { c.SwitchTimeout = time.Second; c.DrainTimeout = 20 * time.Second })
 	g.must("PUT", "/books/_doc/0", `{"n":1}`)
 	g.b.Faults(func(r *esapi.Request) estest.Fault {
@@ -132,6 +134,7 @@ func (j slowBounds) Bounds(ctx context.Context) ([]journal.Bounds, error) {
 }
 
 func TestSwitchWithASlowJournal(t *testing.T) {
+	t.Parallel()
 	var slow atomic.Bool
 	g := newRig(t, v717, v87, func(c *Config) { c.SwitchTimeout = 400 * time.Millisecond })
 	g.beforeOpen = func(c *Config) { c.Journal = slowBounds{c.Journal, &slow} }
@@ -195,6 +198,7 @@ func TestSwitchRefused(t *testing.T) {
 // A write that does not end keeps the master where it is; it and those that
 // waited go on.
 func TestSwitchGivenUpForAWriteUnderWay(t *testing.T) {
+	t.Parallel()
 	g := newRig(t, v717, v87, func(c *Config) { c.SwitchTimeout = 100 * time.Millisecond })
 	ctx := context.Background()
 	g.must("PUT", "/books/_doc/0", `{"n":1}`)
@@ -221,6 +225,7 @@ func TestSwitchGivenUpForAWriteUnderWay(t *testing.T) {
 }
 
 func TestWhoIsMasterAfterARestart(t *testing.T) {
+	t.Parallel()
 	g := newRig(t, v87, v87)
 	ctx := context.Background()
 	g.must("PUT", "/books/_doc/1", `{"n":1}`)
@@ -328,6 +333,7 @@ func (m muteTable) Get(ctx context.Context, key string) ([]byte, error) {
 }
 
 func TestStartWithoutTheSharedJournal(t *testing.T) {
+	t.Parallel()
 	g := newRig(t, v717, v87, func(c *Config) { c.SharedJournal = true; c.GateWait = 50 * time.Millisecond })
 	var on atomic.Bool
 	on.Store(true)

@@ -100,6 +100,7 @@ func (g *rig) bulkOf(from, n int) {
 // The applier goes no faster than the throttle says, which can be changed while it does; and
 // it tells why.
 func TestThrottledApplier(t *testing.T) {
+	t.Parallel()
 	g := newRig(t, v87, v87, func(c *Config) { c.Throttle = Throttle{DocsPerSecond: 20} })
 	for i := range 100 {
 		g.bulkOf(10*i, 10)
@@ -123,6 +124,7 @@ func TestThrottledApplier(t *testing.T) {
 
 // A switchover does not wait for the throttle.
 func TestSwitchoverOfAThrottledApplier(t *testing.T) {
+	t.Parallel()
 	g := newRig(t, v87, v87, func(c *Config) { c.Throttle = Throttle{BytesPerSecond: 10} })
 	g.bulkOf(0, 1000)
 	dry, err := g.r.Switchover(t.Context(), SwitchRequest{Master: "b", DryRun: true})
@@ -162,6 +164,7 @@ func TestHurryIsNotForEver(t *testing.T) {
 
 // A follower that has too much to do gets fewer and smaller bulks, until it does better.
 func TestFollowerAnswers429(t *testing.T) {
+	t.Parallel()
 	g := newRig(t, v87, v87)
 	g.b.Faults(func(r *esapi.Request) estest.Fault {
 		if r.Path == "/_bulk" && strings.Count(string(r.Body), "\n") > 2*60 {

@@ -79,6 +79,7 @@ func (g *rig) clean() {
 }
 
 func TestVerifyFindsAndRepairs(t *testing.T) {
+	t.Parallel()
 	g := newRig(t, v56, v87)
 	g.books(50)
 	g.must("PUT", "/other/book/1", `{"n":1}`)
@@ -179,6 +180,7 @@ func TestVerifyWhileWritersGoOn(t *testing.T) {
 
 // It does not guess when it cannot be sure.
 func TestVerifyIsNotSure(t *testing.T) {
+	t.Parallel()
 	g := newRig(t, v56, v87, func(c *Config) { c.DrainTimeout = 200 * time.Millisecond })
 	g.books(3)
 	if err := g.r.Apply(context.Background(), "paused"); err != nil {
@@ -257,6 +259,7 @@ func TestVerifyDefinitions(t *testing.T) {
 
 // A verification that a kill has ended goes on.
 func TestVerifyGoesOnAfterAKill(t *testing.T) {
+	t.Parallel()
 	g := newRig(t, v56, v87)
 	for i := range 5 {
 		g.must("PUT", fmt.Sprintf("/i%d/book/1", i), `{"n":1}`)
