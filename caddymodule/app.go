@@ -84,7 +84,7 @@ func (a *App) add(h *Handler) error {
 
 func (h *Handler) sameGateway(o *Handler) bool {
 	return h.Source == o.Source && h.Target == o.Target && h.Master == o.Master && h.Dialect == o.Dialect && h.Types == o.Types &&
-		h.sameTimes(o) && h.Apply == o.Apply && h.Capture == o.Capture && h.throttle() == o.throttle() && h.Readiness == o.Readiness && h.CompareReads == o.CompareReads && reflect.DeepEqual(h.Clusters, o.Clusters)
+		h.sameTimes(o) && h.Apply == o.Apply && h.Capture == o.Capture && h.throttle() == o.throttle() && h.sameIndices(o) && h.Readiness == o.Readiness && h.CompareReads == o.CompareReads && reflect.DeepEqual(h.Clusters, o.Clusters)
 }
 
 func (h *Handler) sameTimes(o *Handler) bool {

@@ -125,6 +125,11 @@ func parseHandler(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
 //	        docs_per_second  <number>
 //	        bytes_per_second <size>
 //	    }
+//	    indices {
+//	        include <patterns...>
+//	        exclude <patterns...>
+//	        rename  <pattern> <name with {{leader_index}}>
+//	    }
 //
 //	    readiness     on|off|<percentage>
 //	    compare reads <percentage>
@@ -228,6 +233,8 @@ func (h *Handler) unmarshalOption(option string, d *caddyfile.Dispenser) error {
 		h.Capture = value
 	case "throttle":
 		return h.unmarshalThrottle(d)
+	case "indices":
+		return h.unmarshalIndices(d)
 	case "journal_down":
 		if !d.AllArgs(&h.JournalDown) {
 			return d.Err("journal_down takes refuse or accept")
@@ -235,7 +242,7 @@ func (h *Handler) unmarshalOption(option string, d *caddyfile.Dispenser) error {
 	case "compare":
 		return h.unmarshalCompare(d)
 	default:
-		return d.Errf("unknown option %s; the options are: cluster, source, target, master, dialect, types, max_body, write_timeout, switch_timeout, master_lease, journal_timeout, grace, journal_down, failover, both_ways, apply, capture, throttle, readiness, compare", option)
+		return d.Errf("unknown option %s; the options are: cluster, source, target, master, dialect, types, max_body, write_timeout, switch_timeout, master_lease, journal_timeout, grace, journal_down, failover, both_ways, apply, capture, throttle, indices, readiness, compare", option)
 	}
 	return nil
 }

@@ -206,6 +206,7 @@ func statusCommand(ctx context.Context, out io.Writer, client *adminClient, asJS
 			s.Backlog, s.LagSeconds, s.OpenIntents, s.DeadLetters, s.Applier.State)
 	}
 	printRoles(out, &s.Status)
+	printIndices(out, &s.Status)
 	printFailoverState(out, s.Failover)
 	printVerifyState(out, s.Verify)
 	printBackfillState(out, s.Backfill)

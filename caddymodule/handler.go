@@ -15,6 +15,7 @@ import (
 
 	"github.com/esperanto-es/esperanto/internal/esapi"
 	"github.com/esperanto-es/esperanto/internal/gateway"
+	"github.com/esperanto-es/esperanto/replicate"
 	"github.com/esperanto-es/esperanto/translate"
 )
 
@@ -116,6 +117,10 @@ type Handler struct {
 	// How fast the applier writes to the follower at most. A reload changes it. Only
 	// used with a target. Default: no bound.
 	Throttle *Throttle `json:"throttle,omitempty"`
+
+	// Which indices are replicated, and what they are called at the target. Only
+	// used with a target. Default: all, as they are called at the source.
+	Indices *replicate.Indices `json:"indices,omitempty"`
 
 	// Which requests are looked at, beside their way, for the readiness report:
 	// `on`, `off` or a share such as `10%`. At most some hundred are in a second.
@@ -315,7 +320,7 @@ func (h *Handler) check() error {
 	if h.Failover > 0 && h.Failover < minFailover {
 		return &flaw{option: "failover", err: fmt.Errorf("failover %s: a master that is slow would be taken for down; write 1s or more", time.Duration(h.Failover))}
 	}
-	for _, check := range []func() error{h.checkJournalDown, h.checkRoles, h.checkThrottle, h.checkBothWays} {
+	for _, check := range []func() error{h.checkJournalDown, h.checkRoles, h.checkThrottle, h.checkBothWays, h.checkIndices} {
 		if err := check(); err != nil {
 			return err
 		}

@@ -29,6 +29,7 @@ func openReplication(h *Handler, j *Journal, on *running) (*replication, error) 
 	config := replicate.Config{
 		Source:         on.clusters[h.Source],
 		Target:         on.clusters[h.Target],
+		Indices:        h.indices(),
 		Master:         h.Master,
 		IntentFirst:    j.intentFirst(),
 		SharedJournal:  len(j.Brokers) > 0,

@@ -87,6 +87,10 @@ func (r *running) attach(h *Handler) error {
 		r.mu.Unlock()
 		return fmt.Errorf("apply, capture and both_ways of a gateway that runs cannot be changed by a reload; restart the process")
 	}
+	if !first && !h.sameIndices(r.owners[0]) {
+		r.mu.Unlock()
+		return fmt.Errorf("indices of a gateway that runs cannot be changed by a reload: what was left out until now is not there; restart the process, then esperanto backfill brings it")
+	}
 	if !first && !h.sameTimes(r.owners[0]) {
 		h.log.Warn("write_timeout, switch_timeout, master_lease, journal_timeout, grace, failover and journal_down have changed; a gateway that runs keeps its own until the process is restarted", "gateway", h.Name)
 	}

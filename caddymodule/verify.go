@@ -224,6 +224,9 @@ func printVerify(out io.Writer, j replicate.Job) error {
 		if m.Name == m.Index {
 			name = m.Index
 		}
+		if m.There != "" {
+			name += " (" + m.There + ")"
+		}
 		repaired := ""
 		if m.Repaired {
 			repaired = "repaired"
