@@ -20,6 +20,10 @@ import (
 type asides struct {
 	r     *Replicator
 	table journal.Table
+
+	mu    sync.Mutex
+	epoch uint64          // that ids is of
+	ids   map[string]bool // of documents that have a row
 }
 
 // An asideRow says what has to be looked at.
@@ -52,6 +56,7 @@ type asideBase struct {
 const (
 	asidePrefix = "row/"
 	guessPrefix = "guess/"
+	gonePrefix  = "gone/" // documents that have a row, and were deleted at the new master since
 )
 
 func (row *asideRow) makeKey() string {
@@ -88,6 +93,85 @@ func (s *asides) put(ctx context.Context, rows []asideRow) error {
 		}
 		return s.table.Put(ctx, row.makeKey(), raw)
 	})
+}
+
+// again returns those of the rows that are there still, as they are now.
+func (s *asides) again(ctx context.Context, rows []asideRow) (kept []asideRow, err error) {
+	if err := catchUp(ctx, s.table); err != nil {
+		return nil, err
+	}
+	for i := range rows {
+		row := asideRow{key: rows[i].key}
+		raw, err := s.table.Get(ctx, row.key)
+		if err != nil {
+			return nil, err
+		}
+		if raw != nil && json.Unmarshal(raw, &row) == nil {
+			kept = append(kept, row)
+		}
+	}
+	return kept, nil
+}
+
+func goneKey(index, id string) string {
+	return gonePrefix + url.PathEscape(index) + "/" + url.PathEscape(id)
+}
+
+// noteGone keeps which documents that have a row were deleted at the new master: a document
+// that it does not have cannot tell. It is done before the client is answered.
+func (s *asides) noteGone(ctx context.Context, effects []*record) error {
+	state := s.r.gate.state()
+	if state.Rejoin == "" {
+		return nil
+	}
+	for _, e := range effects {
+		if !e.Deleted && !e.Read {
+			continue
+		}
+		has, err := s.has(ctx, state.Epoch, e.ID)
+		if err == nil && has {
+			err = s.table.Put(ctx, goneKey(e.Index, e.ID), []byte("{}"))
+		}
+		if err != nil {
+			return fmt.Errorf("keeping that a document was deleted: %w", err)
+		}
+	}
+	return nil
+}
+
+// has reports whether documents of an id have a row. There are no new ones in an epoch.
+func (s *asides) has(ctx context.Context, epoch uint64, id string) (bool, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.epoch != epoch {
+		if err := catchUp(ctx, s.table); err != nil {
+			return false, err
+		}
+		rows, err := s.list(ctx, 0, func(row *asideRow) bool { return row.What == "" })
+		if err != nil {
+			return false, err
+		}
+		s.epoch, s.ids = epoch, map[string]bool{}
+		for i := range rows {
+			s.ids[rows[i].ID] = true
+		}
+	}
+	return s.ids[id], nil
+}
+
+// forgetGone drops what noteGone has kept.
+func (s *asides) forgetGone(ctx context.Context) error {
+	var gone []asideRow
+	err := s.table.Scan(ctx, func(key string, _ []byte) bool {
+		if strings.HasPrefix(key, gonePrefix) {
+			gone = append(gone, asideRow{key: key})
+		}
+		return true
+	})
+	if err != nil {
+		return err
+	}
+	return s.drop(ctx, gone)
 }
 
 func (s *asides) drop(ctx context.Context, rows []asideRow) error {

@@ -220,7 +220,7 @@ func (r *Replicator) leaveBehind(ctx context.Context, m move, resting epoch.Stat
 	if err := r.asides.base(ctx, m.now.master, m.next.master, still); err != nil {
 		return r.givenUp(ctx, "since it could not be kept what the new master has", err)
 	}
-	if err := r.asides.table.Delete(ctx, guardsKey); err != nil {
+	if err := errors.Join(r.asides.table.Delete(ctx, guardsKey), r.asides.forgetGone(ctx)); err != nil {
 		return r.givenUp(ctx, "since it could not be kept what the new master has", err)
 	}
 	if err := r.settleGuesses(ctx, m.next.master); err != nil {

@@ -103,6 +103,9 @@ func (s *asides) settle(ctx context.Context, state epoch.State) error {
 	if err := s.bringGuards(ctx, state.Master); err != nil {
 		return err
 	}
+	if err := s.forgetGone(ctx); err != nil {
+		return err
+	}
 	_, err := s.r.change(ctx, func(now *epoch.State) error {
 		if now.Rejoin != state.Rejoin || now.Epoch != state.Epoch || now.Closing() {
 			return errAsItIs
@@ -207,11 +210,11 @@ type verdict struct {
 	former bool // that of the former master
 }
 
-// judgeRows compares documents of both clusters.
-func judgeRows(ctx context.Context, former, master *cluster.Cluster, rows []asideRow) (list []verdict, err error) {
+// judge compares documents of both clusters.
+func (s *asides) judge(ctx context.Context, former, master *cluster.Cluster, rows []asideRow) (list []verdict, err error) {
 	indices := map[string]string{} // uuid at the new master, by name
 	seen := map[cluster.DocID]bool{}
-	var gone []int
+	var deleted []int
 	for i := range rows {
 		id, index, err := placeOf(ctx, former, &rows[i])
 		if err != nil {
@@ -252,23 +255,27 @@ func judgeRows(ctx context.Context, former, master *cluster.Cluster, rows []asid
 	}
 	for i := range list {
 		v, m, f := &list[i], &masters[i], &formers[i]
-		if !v.former || f.Unreadable+m.Unreadable != "" || !v.row.untouched(m, v.id.Index, indices[v.id.Index]) {
+		gone, err := s.table.Get(ctx, goneKey(v.id.Index, v.id.ID))
+		if err != nil {
+			return nil, err
+		}
+		if !v.former || gone != nil || f.Unreadable+m.Unreadable != "" || !v.row.untouched(m, v.id.Index, indices[v.id.Index]) {
 			v.former = false
 			continue
 		}
 		if !f.Found && m.Found {
-			gone = append(gone, i)
+			deleted = append(deleted, i)
 		}
 		v.former = f.Found && (!m.Found || f.Version > m.Version)
 	}
-	return list, judgeGone(ctx, former, masters, list, gone)
+	return list, judgeDeleted(ctx, former, masters, list, deleted)
 }
 
-// judgeGone looks at documents that the former master does not have any more. If it
+// judgeDeleted looks at documents that the former master does not have any more. If it
 // remembers a deletion of a higher version, that counts.
-func judgeGone(ctx context.Context, former *cluster.Cluster, masters []cluster.Doc, list []verdict, gone []int) error {
-	ids := make([]cluster.DocID, len(gone))
-	for i, at := range gone {
+func judgeDeleted(ctx context.Context, former *cluster.Cluster, masters []cluster.Doc, list []verdict, deleted []int) error {
+	ids := make([]cluster.DocID, len(deleted))
+	for i, at := range deleted {
 		ids[i] = list[at].id
 	}
 	if len(ids) == 0 {
@@ -278,7 +285,7 @@ func judgeGone(ctx context.Context, former *cluster.Cluster, masters []cluster.D
 	if err != nil {
 		return err
 	}
-	for i, at := range gone {
+	for i, at := range deleted {
 		list[at].former = versions[i] > masters[at].Version
 	}
 	return nil
@@ -296,7 +303,7 @@ func (row *asideRow) untouched(m *cluster.Doc, index, uuid string) bool {
 // rejoinDocs makes documents equal.
 func (s *asides) rejoinDocs(ctx context.Context, state epoch.State, back, down *pair, rows []asideRow) error {
 	master := down.from
-	list, err := judgeRows(ctx, down.to, master, rows)
+	list, err := s.judge(ctx, down.to, master, rows)
 	if err != nil {
 		return err
 	}
@@ -316,7 +323,11 @@ func (s *asides) rejoinDocs(ctx context.Context, state epoch.State, back, down *
 		for name := range namesOf(list) {
 			master.Facts().Forget(name)
 		}
-		list, err := judgeRows(ctx, down.to, master, rows)
+		rows, err := s.again(ctx, rows) // another gateway may have brought some, and they may have been written since
+		if err != nil {
+			return err
+		}
+		list, err := s.judge(ctx, down.to, master, rows)
 		if err != nil {
 			return err
 		}
@@ -332,7 +343,10 @@ func (s *asides) rejoinDocs(ctx context.Context, state epoch.State, back, down *
 			return err
 		}
 		s.r.log.Info("documents of the former master that had not been applied were brought to the new one", "documents", len(brought), "from", back.from.Name(), "to", back.to.Name())
-		return down.equalise(ctx, rest)
+		if err := down.equalise(ctx, rest); err != nil {
+			return err
+		}
+		return s.drop(ctx, rows) // before anything is written again
 	})
 }
 
@@ -355,12 +369,17 @@ func (s *asides) rejoinState(ctx context.Context, state epoch.State, back, down 
 	}
 	if len(indices) > 0 {
 		err := s.hold(ctx, state, back, func(ctx context.Context) error {
-			for _, row := range indices {
-				if err := bringIndex(ctx, back, row); err != nil {
+			indices, err := s.again(ctx, indices)
+			if err != nil {
+				return err
+			}
+			for i := range indices {
+				if err := bringIndex(ctx, back, indices[i]); err != nil {
 					return err
 				}
+				indices[i].Base = &asideBase{Index: indices[i].Index, UUID: "brought"} // once
 			}
-			return nil
+			return s.put(ctx, indices)
 		})
 		if err != nil {
 			return err

@@ -182,6 +182,9 @@ func (t *ticket) finish(ctx context.Context, effects []*record) {
 	if t.r.cfg.AcceptDown {
 		t.reached = t.debtsOf(effects)
 	}
+	if err := t.r.asides.noteGone(ctx, effects); err != nil {
+		t.forgotten = err
+	}
 	t.r.counters.effects.Add(int64(len(effects)))
 	landed := newStage(func(err error) {
 		if err != nil {
