@@ -120,7 +120,7 @@ func TestOneOpenIntent(t *testing.T) {
 	open := offset
 	handle(intent("open"))
 	handle(&record{Kind: kindDone, ID: "first"})
-	for i := range 100_000 {
+	for i := range 10_000 {
 		handle(intent(fmt.Sprint(i)))
 		handle(&record{Kind: kindDone, ID: fmt.Sprint(i)})
 	}

@@ -147,16 +147,22 @@ func TestResyncAskedForMeanwhile(t *testing.T) {
 	g := newRig(t, v68, v87)
 	g.fill("a", 50)
 	g.fill("b", 50)
-	stuck := func(r *esapi.Request) estest.Fault {
-		if r.Path == "/_bulk" && strings.Contains(string(r.Body), `"b"`) {
-			return estest.Fault{Status: 503}
+	stuck := func(with string) func(r *esapi.Request) estest.Fault {
+		return func(r *esapi.Request) estest.Fault {
+			if r.Path == "/_bulk" && strings.Contains(string(r.Body), with) {
+				return estest.Fault{Status: 503}
+			}
+			return estest.Fault{}
 		}
-		return estest.Fault{}
 	}
-	g.b.Faults(stuck)
-	if _, err := g.r.Resync(t.Context(), []string{"a", "b"}); err != nil {
-		t.Fatal(err)
+	g.b.Faults(stuck(""))
+	for i, name := range []string{"a", "b"} { // the one before the other
+		if _, err := g.r.Resync(t.Context(), []string{name}); err != nil {
+			t.Fatal(err)
+		}
+		wait(t, func() bool { return g.r.Status(t.Context()).ResyncWaiting == i+1 })
 	}
+	g.b.Faults(stuck(`"b"`))
 	for deadline := time.Now().Add(5 * time.Second); len(g.b.Docs()) < 50; time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatal("a is not copied")
