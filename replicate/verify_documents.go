@@ -372,7 +372,8 @@ func (v *verification) makeSure(ctx context.Context, ids []cluster.DocID, page i
 	for i := range ids {
 		suspects[i] = &suspect{id: ids[i]}
 	}
-	sure, err := v.surviving(ctx, suspects, page, judge)
+	sure, unsure, err := v.surviving(ctx, suspects, page, judge)
+	v.change(func(p *VerifyProgress) { p.Unsure += int64(len(unsure)) })
 	if err == nil && extra {
 		sure, err = v.otherRoutings(ctx, sure)
 	}
@@ -420,30 +421,41 @@ func (v *verification) explain(ctx context.Context, list []Mismatch) {
 				}
 			}
 			m.Why += reason
+			if v.resyncing(ctx, m.Index) {
+				m.Why += resyncingWhy
+			}
 		}
 	}
 }
 
+const resyncingWhy = "; the index is to be resynced: GET /esperanto/resync"
+
+// resyncing reports whether an index of the follower is to be made equal as a whole,
+// as far as is known.
+func (v *verification) resyncing(ctx context.Context, index string) bool {
+	list, err := v.r.resyncs.wishes(ctx)
+	return err == nil && slices.Contains(distinct(list), index)
+}
+
 // surviving are the suspects that differ for sure: at a look, and at two more,
 // each after all that had been journaled at the look before was applied, while
-// it did not change.
-func (v *verification) surviving(ctx context.Context, suspects []*suspect, page int, judge func(*look) *Mismatch) (sure []*suspect, err error) {
+// it did not change. Those that have changed at every look are not sure.
+func (v *verification) surviving(ctx context.Context, suspects []*suspect, page int, judge func(*look) *Mismatch) (sure, unsure []*suspect, err error) {
 	for looks := 0; len(suspects) > 0; looks++ {
 		if looks > 0 {
 			if err := v.settle(ctx); err != nil {
-				return nil, err
+				return nil, nil, err
 			}
 		}
 		if looks == maxLooks {
-			v.change(func(p *VerifyProgress) { p.Unsure += int64(len(suspects)) })
-			return sure, nil
+			return sure, suspects, nil
 		}
 		var next []*suspect
 		for start := 0; start < len(suspects); start += page {
 			chunk := suspects[start:min(start+page, len(suspects))]
 			seen, err := v.lookAt(ctx, chunk)
 			if err != nil {
-				return nil, err
+				return nil, nil, err
 			}
 			for i, s := range chunk {
 				m := judge(&seen[i])
@@ -466,7 +478,7 @@ func (v *verification) surviving(ctx context.Context, suspects []*suspect, page 
 		}
 		suspects = next
 	}
-	return sure, nil
+	return sure, nil, nil
 }
 
 // kept reports whether a document that changes again and again is one that the
@@ -520,7 +532,7 @@ func (v *verification) lookAt(ctx context.Context, suspects []*suspect) (seen []
 	return seen, nil
 }
 
-// repair makes documents equal, and tells which still differ for sure.
+// repair makes documents equal, and tells which still differ for sure, or may.
 func (v *verification) repair(ctx context.Context, sure []*suspect, page int, judge func(*look) *Mismatch) (left map[cluster.DocID]*Mismatch, err error) {
 	ids := make([]cluster.DocID, len(sure))
 	again := make([]*suspect, len(sure))
@@ -533,9 +545,12 @@ func (v *verification) repair(ctx context.Context, sure []*suspect, page int, ju
 	if err != nil {
 		return nil, err
 	}
-	sure, err = v.surviving(ctx, again, page, judge)
+	sure, unsure, err := v.surviving(ctx, again, page, judge)
 	left = map[cluster.DocID]*Mismatch{}
-	for _, s := range sure {
+	for _, s := range unsure {
+		s.m.Why += "; it was repaired and has changed whenever it was looked at since: verify again when less is written"
+	}
+	for _, s := range append(sure, unsure...) {
 		left[s.id] = s.m
 	}
 	return left, err

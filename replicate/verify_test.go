@@ -1,12 +1,14 @@
 package replicate
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -346,5 +348,51 @@ func TestVerifyOfADocumentThatComesAndGoes(t *testing.T) {
 	g.a.Faults(nil)
 	g.b.Faults(nil)
 	g.drained()
+	g.clean()
+}
+
+// A document that was repaired and changes all the time is not counted as repaired: nobody
+// has seen that it is.
+func TestVerifyIsNotSureOfARepair(t *testing.T) {
+	g := newRig(t, v56, v87)
+	g.books(3)
+	external(g, g.r.cfg.Target, doc("1", "", 7, `{"n":77}`))
+	var n atomic.Int64
+	var repaired atomic.Bool
+	g.a.Faults(func(r *esapi.Request) estest.Fault {
+		if !strings.HasSuffix(r.Path, "/_mget") || !repaired.Load() {
+			return estest.Fault{}
+		}
+		return estest.Fault{Change: func(answer []byte) []byte { // another one each time
+			return bytes.ReplaceAll(answer, []byte(`"_source":{`), fmt.Appendf(nil, `"_source":{"again":%d,`, n.Add(1)))
+		}}
+	})
+	g.b.Faults(func(r *esapi.Request) estest.Fault {
+		if r.Path == "/_bulk" {
+			repaired.Store(true)
+		}
+		return estest.Fault{}
+	})
+	j, p := g.verified(VerifyOptions{Repair: true})
+	if j.State != JobDone || p.Mismatches == 0 || p.Repaired != 0 || p.Left == 0 || !strings.Contains(p.Samples[0].Why, "has changed whenever") {
+		t.Errorf("%s %+v", j.Error, p)
+	}
+}
+
+// An index that is to be resynced is not compared: it does not have everything yet.
+func TestVerifyLeavesOutWhatIsResynced(t *testing.T) {
+	g := newRig(t, v56, v87)
+	g.books(3)
+	external(g, g.r.cfg.Target, doc("1", "", 7, `{"n":77}`))
+	g.b.Faults(only("POST", "/_bulk", estest.Fault{Status: 503}))
+	if err := g.r.resyncs.put(t.Context(), "wish", "books"); err != nil {
+		t.Fatal(err)
+	}
+	j, p := g.verified(VerifyOptions{Indices: []string{"books"}})
+	if j.State != JobDone || p.Mismatches != 0 || len(p.NotCompared) != 1 || !strings.Contains(p.NotCompared[0], "resynced") {
+		t.Errorf("%s %+v", j.Error, p)
+	}
+	g.b.Faults(nil)
+	g.resynced()
 	g.clean()
 }
