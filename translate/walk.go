@@ -205,6 +205,8 @@ type stream struct {
 	pos int
 	eof bool
 	out []byte // not yet written
+
+	kinds kinds // of items
 }
 
 // run visits the one value of the body, which stands at p.
@@ -297,7 +299,11 @@ func (s *stream) array(p *place) error {
 				return err
 			}
 		}
-		if err := s.any(p); err != nil {
+		visit := s.any
+		if p.name == BulkAnswerItem {
+			visit = s.item
+		}
+		if err := visit(p); err != nil {
 			return err
 		}
 	}

@@ -2,6 +2,7 @@ package translate
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"io"
 	"math/rand"
@@ -32,7 +33,7 @@ func touchAll() *ruleSet {
 // The grammar is complete once the package is initialized.
 var everything = sync.OnceValue(touchAll)
 
-func testExchange() *Exchange { return &Exchange{Params: &esapi.Params{}} }
+func testExchange() *Exchange { return &Exchange{ctx: context.Background(), Params: &esapi.Params{}} }
 
 // inMemory walks a body that is in memory as a whole.
 func inMemory(root Place, body []byte) ([]byte, error) {

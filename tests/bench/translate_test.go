@@ -219,12 +219,9 @@ func BenchmarkBulk(b *testing.B) {
 
 // itemsOf is the answer to a bulk of n documents as a version prints it.
 func itemsOf(v esapi.Version, n int) []byte {
-	kind, outcome := `"_type":"book",`, `"_seq_no":7,"_primary_term":1,`
+	kind := `"_type":"book",`
 	if v.AtLeast(esapi.V(8, 0)) {
 		kind = ""
-	}
-	if v.Before(esapi.V(6, 0)) {
-		outcome = `"created":true,`
 	}
 	var b bytes.Buffer
 	b.WriteString(`{"took":30,"errors":false,"items":[`)
@@ -232,8 +229,16 @@ func itemsOf(v esapi.Version, n int) []byte {
 		if i > 0 {
 			b.WriteByte(',')
 		}
-		fmt.Fprintf(&b, `{"index":{"_index":"books",%s"_id":"%d","_version":1,"result":"created","_shards":{"total":2,"successful":1,"failed":0},%s"status":201}}`,
-			kind, i, outcome)
+		version, result, status := 1, "created", 201
+		if i%3 == 0 {
+			version, result, status = 2+i%100, "updated", 200
+		}
+		fmt.Fprintf(&b, `{"index":{"_index":"books",%s"_id":"%d","_version":%d,"result":"%s","_shards":{"total":2,"successful":1,"failed":0},`, kind, i, version, result)
+		if v.Before(esapi.V(6, 0)) {
+			fmt.Fprintf(&b, `"created":%t,"status":%d}}`, status == 201, status)
+		} else {
+			fmt.Fprintf(&b, `"_seq_no":%d,"_primary_term":1,"status":%d}}`, i, status)
+		}
 	}
 	b.WriteString(`]}`)
 	return b.Bytes()
