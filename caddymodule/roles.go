@@ -1,18 +1,47 @@
 package caddymodule
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
 	"math"
+	"net/http"
 	"slices"
 	"strconv"
 
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+	caddycmd "github.com/caddyserver/caddy/v2/cmd"
 	"github.com/dustin/go-humanize"
+	"github.com/spf13/cobra"
 
 	"github.com/esperanto-es/esperanto/replicate"
 )
+
+func init() {
+	caddycmd.RegisterCommand(caddycmd.Command{
+		Name:  "apply",
+		Usage: "running|paused [--gateway <name>] [--address <interface>]",
+		Short: "Has the applier go on, or pause",
+		CobraFunc: func(cmd *cobra.Command) {
+			client := adminFlags(cmd)
+			cmd.RunE = command(cobra.ExactArgs(1), func(cmd *cobra.Command, args []string) error {
+				return applyCommand(cmd.Context(), cmd.OutOrStdout(), client, args[0])
+			})
+		},
+	})
+}
+
+func applyCommand(ctx context.Context, out io.Writer, client *adminClient, state string) error {
+	var now struct {
+		State string `json:"state"`
+	}
+	if err := client.do(ctx, http.MethodPost, "/esperanto/apply", map[string]string{"state": state}, &now); err != nil {
+		return err
+	}
+	_, err := fmt.Fprintf(out, "the applier is %s\n", now.State)
+	return err
+}
 
 // checkRoles looks at apply and capture.
 func (h *Handler) checkRoles() error {

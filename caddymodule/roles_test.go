@@ -1,6 +1,8 @@
 package caddymodule
 
 import (
+	"fmt"
+	"io"
 	"strings"
 	"testing"
 
@@ -40,10 +42,20 @@ func TestApplyPaused(t *testing.T) {
 	p := newProcess(t)
 	p.mustLoad(two(a, b, "apply paused"), "")
 	p.ask("PUT", "/i/book/1", `{"n":1}`)
-	if state := func() string { _, s := p.tell("GET", "/esperanto/status", ""); return gjson.Get(s, "applier.state").String() }(); state != "paused" || len(b.Docs()) > 0 {
+	if state := func() string {
+		_, s := p.tell("GET", "/esperanto/status", "")
+		return gjson.Get(s, "applier.state").String()
+	}(); state != "paused" || len(b.Docs()) > 0 {
 		t.Errorf("%s, %d documents", state, len(b.Docs()))
 	}
-	p.tell("POST", "/esperanto/apply", `{"state":"running"}`)
+	client := &adminClient{address: fmt.Sprintf("localhost:%d", p.admin)}
+	if err := applyCommand(t.Context(), io.Discard, client, "sometimes"); err == nil || !strings.Contains(err.Error(), "paused") {
+		t.Errorf("%v", err)
+	}
+	var said strings.Builder
+	if err := applyCommand(t.Context(), &said, client, "running"); err != nil || said.String() != "the applier is running\n" {
+		t.Errorf("%q %v", said.String(), err)
+	}
 	p.waitApplied()
 	p.mustLoad(two(a, b, "apply on"), "") // which is all the same to a gateway that runs
 }

@@ -123,8 +123,8 @@ func TestAppliesWhenItIsResumed(t *testing.T) {
 	restart()
 	put("2")
 	nothing()
-	if status, answer, err := g.AdminRequest(ctx, http.MethodPost, "/esperanto/apply", `{"state":"running"}`); err != nil || status != http.StatusOK {
-		t.Fatalf("%d %s %v", status, answer, err)
+	if out, err := g.Command(ctx, "apply", "running"); err != nil {
+		t.Fatal(out, err)
 	}
 	if err := g.WaitApplied(ctx); err != nil {
 		t.Fatal(err)
@@ -136,6 +136,70 @@ func TestAppliesWhenItIsResumed(t *testing.T) {
 	}
 	if s := state(); s.Get("applier.state").String() != "running" {
 		t.Errorf("%s", s.Raw)
+	}
+	check.Equal(t, a, b, index)
+}
+
+// A throttled applier says so and goes no faster; a reload lets it go on, and a switchover
+// does not wait for it.
+func TestThrottled(t *testing.T) {
+	harness.Real(t)
+	a, b := harness.Elasticsearch(t, "5.6.16"), harness.Elasticsearch(t, "8.7.1")
+	index := a.Prefix(t) + "throttled"
+	b.Prefix(t)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	block := func(perSecond int) string {
+		return fmt.Sprintf("cluster a {\nto %s\n}\ncluster b {\nto %s\n}\nsource a\ntarget b\nthrottle {\ndocs_per_second %d\n}", a.URL(), b.URL(), perSecond)
+	}
+	g := gateway.Run(t, gateway.Options{Block: block(20)})
+	t.Cleanup(func() { _, _, _ = b.Request(context.Background(), http.MethodDelete, "/"+index, "") })
+	write := func(from int) {
+		t.Helper()
+		var bulk strings.Builder
+		for i := range 1000 {
+			fmt.Fprintf(&bulk, `{"index":{"_index":%q,"_type":"book","_id":"%d"}}`+"\n"+`{"n":%d}`+"\n", index, from+i, i)
+		}
+		status, answer, err := g.Request(ctx, http.MethodPost, "/_bulk", bulk.String())
+		if err != nil || status != http.StatusOK || gjson.GetBytes(answer, "errors").Bool() {
+			t.Fatalf("%d %.300s %v", status, answer, err)
+		}
+	}
+	throttled := func(reason string) {
+		t.Helper()
+		for {
+			_, answer, err := g.AdminRequest(ctx, http.MethodGet, "/esperanto/status", "")
+			if err != nil {
+				t.Fatal(err)
+			}
+			if gjson.GetBytes(answer, "throttle").String() == reason {
+				if gjson.GetBytes(answer, "backlog").Int() == 0 {
+					t.Errorf("%s", answer)
+				}
+				return
+			}
+			time.Sleep(20 * time.Millisecond)
+		}
+	}
+	write(0)
+	throttled("docs_per_second is 20")
+	began := time.Now()
+	if status, answer, err := g.AdminRequest(ctx, http.MethodPost, "/esperanto/switchover", `{"master":"b"}`); err != nil || status != http.StatusOK {
+		t.Fatalf("%d %s %v", status, answer, err)
+	}
+	t.Logf("moved after %s", time.Since(began))
+	check.Equal(t, a, b, index)
+
+	write(1000)
+	throttled("docs_per_second is 20")
+	if err := g.Configure(gateway.Options{Binary: gateway.Built(t), Block: block(1_000_000)}); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := g.Reload(ctx); err != nil {
+		t.Fatal(out, err)
+	}
+	if err := g.WaitApplied(ctx); err != nil {
+		t.Fatal(err)
 	}
 	check.Equal(t, a, b, index)
 }
