@@ -222,6 +222,11 @@ func (p *pair) forceIn(ctx context.Context, index string, ids []cluster.DocID) e
 		}
 		ids = left
 		if err == nil && len(ids) > 0 && attempt == 0 {
+			var release func()
+			if ctx, release, err = p.quiet.hold(ctx, index); err != nil {
+				return err
+			}
+			defer release()
 			restore, err = p.shortenMemory(ctx, index)
 		}
 		if err == nil && len(ids) > 0 && time.Now().After(deadline) {

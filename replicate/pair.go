@@ -20,6 +20,7 @@ type pair struct {
 	indices  *indices
 
 	memory   memory
+	quiet    quiet
 	memories memories // with both_ways
 
 	// forcing orders what takes more than one request to one document, so that
@@ -165,7 +166,12 @@ func (p *pair) write(ctx context.Context, docs []cluster.Doc) (w written, err er
 			docs[i].Again = p.counts()
 		}
 	}
+	leave, err := p.quiet.enter(ctx, indicesOf(docs))
+	if err != nil {
+		return written{}, err
+	}
 	results, err := p.to.WriteExternal(ctx, docs)
+	leave()
 	if err != nil {
 		whole := new(cluster.StatusError)
 		foreign := !errors.As(err, &whole) || (whole.Status == http.StatusNotFound && whole.Type == "") // of a proxy
