@@ -351,3 +351,45 @@ func TestStrangers(t *testing.T) {
 		})
 	}
 }
+
+// TestFailoverOfSomeIndices has the follower take over while changes of all kinds are put
+// aside, and the former master come back: what is not replicated stays where it was.
+func TestFailoverOfSomeIndices(t *testing.T) {
+	t.Parallel()
+	g := newFailing(t, withIndices(Indices{Exclude: []string{"tmp-*"}}))
+	for _, index := range []string{"books", "tmp-1", "tmp-2"} {
+		g.must("PUT", "/"+index+"/_doc/1", `{"n":1}`)
+	}
+	g.drained()
+	set(g.b, "tmp-2", "theirs", "", 1, `{"n":1}`)
+	g.until("it is ready", func() bool { return g.failover().Ready })
+	g.b.Down(true)
+	for _, index := range []string{"books", "tmp-1"} {
+		g.must("PUT", "/"+index+"/_doc/big", big)
+		g.must("PUT", "/"+index+"/_alias/all", "")
+		g.must("PUT", "/"+index+"/_mapping", `{"properties":{"x":{"type":"keyword"}}}`)
+		g.a.Faults(only("PUT", "/"+index+"/_doc/late", estest.Fault{After: errors.New("no answer")}))
+		if _, _, err := g.send("PUT", "/"+index+"/_doc/late", `{"n":2}`); err == nil {
+			t.Error("there was an answer")
+		}
+	}
+	g.must("PUT", "/tmp-3/_doc/1", `{"n":1}`)
+	g.must("DELETE", "/tmp-2", "")
+	g.a.Down(true)
+	g.b.Down(false)
+	g.until("the follower takes over", g.master("b"))
+	g.must("PUT", "/books/_doc/after", `{"n":1}`)
+	g.must("PUT", "/tmp-1/_doc/after", `{"n":1}`)
+	g.a.Faults(nil)
+	g.a.Down(false)
+	g.until("the former master is equal", func() bool { return g.r.gate.state().Rejoin == "" })
+	g.drained()
+	a, b := fmt.Sprint(names(g.a.Docs())), fmt.Sprint(names(g.b.Docs()))
+	if a != "[books/1 books/after books/big books/late tmp-1/1 tmp-1/big tmp-1/late tmp-3/1]" || b != "[books/1 books/after books/big books/late tmp-1/after tmp-2/theirs]" {
+		t.Errorf("a has %s, b has %s", a, b)
+	}
+	if got := g.b.Aliases("tmp-1"); len(got) != 0 {
+		t.Errorf("aliases of tmp-1: %v", got)
+	}
+	g.noDeadLetters()
+}
