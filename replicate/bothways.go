@@ -86,6 +86,7 @@ type question struct {
 func (p *pair) applyBothWays(ctx context.Context, changes []change) (left []change, err error) {
 	var docs []cluster.Doc
 	var questions []question
+	var asked []change
 	for i := range changes {
 		c := &changes[i]
 		old := false
@@ -102,19 +103,21 @@ func (p *pair) applyBothWays(ctx context.Context, changes []change) (left []chan
 		if old && !c.Found {
 			q.deleted = c.Version
 		}
-		questions = append(questions, q)
+		questions, asked = append(questions, q), append(asked, *c)
 	}
-	answers, err := p.ask(ctx, questions)
-	if err != nil {
-		return changes, err
-	}
-	o, err := p.put(ctx, append(docs, answers...))
+	o, err := p.put(ctx, docs)
 	if err != nil && o.left == nil {
 		return changes, err
 	}
 	left = asChanges(o.left)
 	for i := range left {
 		left[i].at = oldest(changes)
+	}
+	if err == nil {
+		err = p.settleAll(ctx, questions)
+	}
+	if err != nil {
+		left = append(left, asked...)
 	}
 	return left, err
 }
@@ -134,13 +137,33 @@ func (p *pair) settle(ctx context.Context, ids []cluster.DocID) error {
 	return p.settleAll(ctx, questions)
 }
 
+// settleAll brings documents over as the answers say, so many at a time as may be held in
+// memory.
 func (p *pair) settleAll(ctx context.Context, questions []question) error {
-	answers, err := p.ask(ctx, questions)
-	if err != nil {
+	for chunk := range slices.Chunk(joined(questions), readChunk) {
+		if err := p.settleInHalves(ctx, chunk); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (p *pair) settleInHalves(ctx context.Context, questions []question) error {
+	docs, err := p.ask(ctx, questions)
+	if err == nil {
+		_, err = p.put(ctx, docs)
+	}
+	switch {
+	case !errors.Is(err, cluster.ErrTooLarge):
+		return err
+	case len(questions) == 1:
+		return p.buryAll(ctx, []rejection{{cluster.Doc{DocID: questions[0].id}, err.Error()}})
+	}
+	half := len(questions) / 2
+	if err := p.settleInHalves(ctx, questions[:half]); err != nil {
 		return err
 	}
-	_, err = p.put(ctx, answers)
-	return err
+	return p.settleInHalves(ctx, questions[half:])
 }
 
 // settleCopied is for documents that a backfill has written although the follower may have
@@ -169,18 +192,6 @@ func (p *pair) otherWay(l *look) string {
 	return ""
 }
 
-// ask looks at documents of the master, and tells what is to be written to the follower.
-func (p *pair) ask(ctx context.Context, questions []question) (docs []cluster.Doc, err error) {
-	for chunk := range slices.Chunk(joined(questions), readChunk) {
-		answers, err := p.askChunk(ctx, chunk)
-		if err != nil {
-			return nil, err
-		}
-		docs = append(docs, answers...)
-	}
-	return docs, nil
-}
-
 // joined makes one question of all about the same document.
 func joined(questions []question) (list []question) {
 	at := map[cluster.DocID]int{}
@@ -197,7 +208,8 @@ func joined(questions []question) (list []question) {
 	return list
 }
 
-func (p *pair) askChunk(ctx context.Context, questions []question) (docs []cluster.Doc, err error) {
+// ask looks at documents of the master, and tells what is to be written to the follower.
+func (p *pair) ask(ctx context.Context, questions []question) (docs []cluster.Doc, err error) {
 	ids := make([]cluster.DocID, len(questions))
 	for i := range questions {
 		ids[i] = questions[i].id

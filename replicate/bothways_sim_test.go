@@ -24,7 +24,7 @@ import (
 
 var (
 	simSeed  = flag.Uint64("sites-seed", 0, "run the two sites with this seed alone and print what happens")
-	simSeeds = flag.Uint64("sites-seeds", 120, "how many seeds the two sites are run with")
+	simSeeds = flag.Uint64("sites-seeds", 60, "how many seeds the two sites are run with")
 )
 
 // Two sites whose applications write the same few documents, each through its own
@@ -61,21 +61,23 @@ func TestTwoSites(t *testing.T) {
 	}
 }
 
-// What happens without a part of the rule: the simulation finds it.
+// What happens without a part of the rule: the simulation finds it. It begins with seeds with
+// which that is soon.
 func TestTwoSitesFindWhatIsBroken(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
 		name  string
+		from  uint64
 		rules simRules
 	}{
-		{"of two of one version each site keeps its own", simRules{counts: [2]string{"b", "a"}}},
-		{"of two of one version each site takes the other's", simRules{counts: [2]string{"a", "b"}}},
-		{"the other cluster is taken for a follower", simRules{counts: [2]string{"none", "none"}}},
-		{"what was refused because of a deletion is not looked at again", simRules{noWaits: true}},
-		{"a document that is gone is taken for one that was never there", simRules{noProbe: true}},
+		{"of two of one version each site keeps its own", 16, simRules{counts: [2]string{"b", "a"}}},
+		{"of two of one version each site takes the other's", 6, simRules{counts: [2]string{"a", "b"}}},
+		{"the other cluster is taken for a follower", 23, simRules{counts: [2]string{"none", "none"}}},
+		{"what was refused because of a deletion is not looked at again", 38, simRules{noWaits: true}},
+		{"a document that is gone is taken for one that was never there", 22, simRules{noProbe: true}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			for seed := uint64(1); seed <= 300; seed++ {
+			for seed := c.from; seed < c.from+300; seed++ {
 				if newSim(t, seed, c.rules).run() != "" {
 					t.Logf("found with seed %d", seed)
 					return
