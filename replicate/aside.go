@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"strconv"
 	"strings"
 	"sync"
 
@@ -59,7 +60,10 @@ const (
 	gonePrefix  = "gone/" // documents that have a row, and were deleted at the new master since
 )
 
-func (row *asideRow) makeKey() string {
+// makeKey makes the key of a new row. Rows of different attempts at a failover have different
+// ones: a row that was looked at after one was given up must not take that of the next one
+// with it.
+func (row *asideRow) makeKey(seq uint64) string {
 	parts := []string{row.From, row.What, row.Index, row.Type, row.ID, row.Routing}
 	for i := range parts {
 		parts[i] = url.PathEscape(parts[i])
@@ -68,7 +72,7 @@ func (row *asideRow) makeKey() string {
 	if row.Asked {
 		kind = "asked/"
 	}
-	return asidePrefix + kind + strings.Join(parts, "/")
+	return asidePrefix + strconv.FormatUint(seq, 10) + "/" + kind + strings.Join(parts, "/")
 }
 
 // docID is the document, under the name that its index has in the row.
@@ -83,15 +87,15 @@ func asideDoc(from string, id cluster.DocID) asideRow {
 // atOnce is how many rows are written at a time.
 const atOnce = 64
 
-// put keeps rows. Those that are there already are kept anew: what was known of them may
-// be different now.
+// put keeps rows, those that were kept before anew.
 func (s *asides) put(ctx context.Context, rows []asideRow) error {
+	seq := s.r.gate.state().Seq
 	return each(s.r.selection.ofRows(rows), func(row *asideRow) error {
 		raw, err := json.Marshal(row)
 		if err != nil {
 			return err
 		}
-		return s.table.Put(ctx, row.makeKey(), raw)
+		return s.table.Put(ctx, cmp.Or(row.key, row.makeKey(seq)), raw)
 	})
 }
 
