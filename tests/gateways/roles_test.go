@@ -80,6 +80,7 @@ func TestAppliesWhenItIsResumed(t *testing.T) {
 	a, b := harness.Elasticsearch(t, "5.6.16"), harness.Elasticsearch(t, "8.7.1")
 	index := a.Prefix(t) + "paused"
 	b.Prefix(t)
+	gateway.Built(t) // that takes long
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	g := gateway.Run(t, gateway.Options{Block: fmt.Sprintf("cluster a {\nto %s\n}\ncluster b {\nto %s\n}\nsource a\ntarget b\napply paused", a.URL(), b.URL())})
@@ -147,6 +148,7 @@ func TestThrottled(t *testing.T) {
 	a, b := harness.Elasticsearch(t, "5.6.16"), harness.Elasticsearch(t, "8.7.1")
 	index := a.Prefix(t) + "throttled"
 	b.Prefix(t)
+	gateway.Built(t) // that takes long
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	block := func(perSecond int) string {
