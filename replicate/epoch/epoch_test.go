@@ -111,7 +111,7 @@ func TestFailoverModelFindsWhatIsBroken(t *testing.T) {
 	for _, c := range []struct {
 		broken breakage
 		from   uint64
-	}{{noVeto, 1}, {noAside, 1}, {noHigher, 1}, {noBase, 1}, {noRejoin, 1}, {noHold, 1}} {
+	}{{noVeto, 1}, {noAside, 1}, {noHigher, 1}, {noBase, 1}, {noRejoin, 1}, {noGone, 1}, {noHold, 1}} {
 		t.Run(string(c.broken), func(t *testing.T) {
 			const most = 300
 			for seed := c.from; seed < c.from+most; seed++ {

@@ -16,7 +16,8 @@ type failoverModel struct {
 	frozen      [2]bool
 	held        [2][]func() // what lands when a stopped cluster goes on
 	aside       map[asideKey]*docState
-	overwritten map[int]bool // writes that a later one has overwritten, which did not see them
+	gone        map[asideKey]bool // what was deleted at the new master since
+	overwritten map[int]bool      // writes that a later one has overwritten, which did not see them
 	failovers   int
 	brought     int
 }
@@ -40,7 +41,7 @@ type failoverGate struct {
 
 func newFailoverModel(seed uint64, b breakage) *model {
 	m := newModel(seed, b)
-	m.failover, m.aside, m.overwritten = true, map[asideKey]*docState{}, map[int]bool{}
+	m.failover, m.aside, m.gone, m.overwritten = true, map[asideKey]*docState{}, map[asideKey]bool{}, map[int]bool{}
 	for _, g := range m.gates {
 		g.startPulse()
 	}
@@ -292,7 +293,11 @@ func (g *modelGate) lookAside() {
 		ok := now.Rejoin == s.Rejoin && now.Epoch == s.Epoch && !now.Closing() && len(m.aside) == 0
 		now.Rejoin = ""
 		return now, ok
-	}, func(State, bool, bool) { g.moving = false })
+	}, func(_ State, _, changed bool) {
+		if g.moving = false; changed {
+			clear(m.gone)
+		}
+	})
 }
 
 // former reports whether the former master's document counts.
@@ -302,17 +307,39 @@ func (m *model) former(key asideKey) bool {
 	switch {
 	case m.broken == noHigher:
 		return false
-	case m.broken != noBase && (base == nil || base.version != n.version):
+	case m.broken != noBase && (base == nil || base.seen() != n.seen() || m.gone[key]):
 		return false
+	case f.gone:
+		return n.seen() > 0 && f.version > n.version // it remembers that
 	}
-	return f.version > n.version
+	return f.version > n.seen()
+}
+
+// seen is the version that a read shows, 0 if it finds nothing.
+func (d docState) seen() int {
+	if d.gone {
+		return 0
+	}
+	return d.version
+}
+
+// noteGone keeps that a document was deleted at the new master, before its client is told.
+func (g *modelGate) noteGone(doc string, after docState) {
+	s := g.guard.State()
+	if s.Rejoin == "" || !after.gone || g.m.broken == noGone {
+		return
+	}
+	key := asideKey{slices.Index(clusterNames, s.Rejoin), doc}
+	if _, has := g.m.aside[key]; has {
+		g.m.gone[key] = true
+	}
 }
 
 // masterCounts makes a document of the former master what the new one has. What it had
 // and the new one has not is lost, unless something was written there since.
 func (m *model) masterCounts(from int, doc string) {
 	f, n := m.clusters[from][doc], m.clusters[1-from][doc]
-	if slices.ContainsFunc(n.writes, func(w int) bool { return !slices.Contains(f.writes, w) }) {
+	if f.gone && n.gone || slices.ContainsFunc(n.writes, func(w int) bool { return !slices.Contains(f.writes, w) }) {
 		for _, w := range f.writes {
 			if !slices.Contains(n.writes, w) {
 				m.overwritten[w] = true

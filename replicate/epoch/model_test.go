@@ -35,6 +35,7 @@ const (
 	noHigher       breakage = "the new master counts whatever the former one has"
 	noBase         breakage = "the higher version counts, also over what was written since"
 	noRejoin       breakage = "the former master gets what was written since before it is looked at"
+	noGone         breakage = "nobody keeps what is deleted before the former master is looked at"
 	noHold         breakage = "writes go on while something is brought to the new master"
 	voteWithWrites breakage = "a gateway says that it is quiet while writes are under way"
 )
@@ -92,10 +93,11 @@ type note struct {
 type docState struct {
 	version int
 	writes  []int
+	gone    bool // by the last of them
 }
 
 func (d docState) equal(o docState) bool {
-	return d.version == o.version && slices.Equal(d.writes, o.writes)
+	return d.version == o.version && slices.Equal(d.writes, o.writes) && d.gone == o.gone
 }
 
 var clusterNames = []string{"a", "b"}
@@ -639,7 +641,7 @@ func (w *modelWrite) send() {
 		}
 		m.after(way, m.landing(w.to, func() {
 			after := m.clusters[w.to][w.doc]
-			after = docState{after.version + 1, append(slices.Clone(after.writes), w.id)}
+			after = docState{after.version + 1, append(slices.Clone(after.writes), w.id), m.failover && m.chance(25)}
 			m.clusters[w.to][w.doc] = after
 			m.say("write %d of gateway %d lands at %s/%s: %+v", w.id, g.index, clusterNames[w.to], w.doc, after)
 			if m.truth.Master != clusterNames[w.to] || m.resolved[w.id] || !m.noted[w.id] {
@@ -657,6 +659,7 @@ func (w *modelWrite) answered(after docState, ok bool) {
 	g, m := w.g, w.g.m
 	part := w.part
 	if ok {
+		g.noteGone(w.doc, after)
 		w.parts++
 		g.record(note{kind: "effect", id: w.id, epoch: w.epoch, from: w.to, doc: w.doc, after: after, read: m.failover && m.chance(15)}, func(ok bool) {
 			if !ok {

@@ -20,6 +20,8 @@
 //	one of two gateways, kill -9, journal in Kafka    TestOneOfTwoGatewaysKilled
 //	the broker, kill -9; one of three, and all        TestBrokerKilled, TestThreeBrokers
 //	follower and master, kill -9 and SIGSTOP          TestClusters
+//	the master, and the follower takes over           TestFailover
+//	it is lost by one of two gateways, and by both    TestFailoverIsVetoed
 //	both clusters are slow                            TestSlowClusters
 //	answers of the master or the follower are cut     TestTruncatedAnswers
 //	the disk of the embedded journal is full          TestFullDisk
