@@ -41,9 +41,9 @@ func latency(r *rig) {
 		for _, w := range ways {
 			w.took = nil
 		}
-		for range *rounds {
+		for range 4 * (*rounds) {
 			for _, w := range ways {
-				w.took = append(w.took, r.visit(plain, w, connections, *period/2)...)
+				w.took = append(w.took, r.visit(plain, w, connections, *period/8)...)
 			}
 		}
 		for _, w := range ways {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"math"
 	"net/http"
 	"sync"
 	"sync/atomic"
@@ -29,11 +30,16 @@ func (r *rig) moves(g *gateway.Gateway, journal string, writers int) {
 	p := r.pen(g, name)
 	var longest atomic.Int64 // of the writes since it was set to 0, in ns
 	var written atomic.Int64
+	began := time.Now()
+	since := make([]atomic.Int64, writers) // when each began its last write, in ns
 	ctx, stop := context.WithCancel(r.Context())
+	defer stop()
 	var writing sync.WaitGroup
-	for range writers {
+	for i := range writers {
 		writing.Go(func() {
+			defer since[i].Store(math.MaxInt64)
 			for ctx.Err() == nil {
+				since[i].Store(int64(time.Since(began)))
 				_, took, err := p.write(r.Context())
 				if err != nil {
 					r.Error(err)
@@ -45,7 +51,6 @@ func (r *rig) moves(g *gateway.Gateway, journal string, writers int) {
 			}
 		})
 	}
-	began := time.Now()
 	var pauses, waits []float64
 	refused, why := 0, ""
 	for masters := []string{"target", "source"}; len(pauses) < *switches && refused <= *switches; {
@@ -56,7 +61,9 @@ func (r *rig) moves(g *gateway.Gateway, journal string, writers int) {
 			refused, why = refused+1, err.Error()
 			continue
 		}
-		time.Sleep(50 * time.Millisecond) // those that waited have their answers
+		for moved := int64(time.Since(began)); before(since, moved); {
+			time.Sleep(5 * time.Millisecond) // until those that waited have their answers
+		}
 		pauses, waits = append(pauses, pause), append(waits, ms(time.Duration(longest.Load())))
 	}
 	rate := float64(written.Load()) / time.Since(began).Seconds()
@@ -82,6 +89,16 @@ func (r *rig) moves(g *gateway.Gateway, journal string, writers int) {
 	for _, q := range []float64{0.5, 1} {
 		r.add(Figure{Name: "switchover, longest write, " + quantileName(q), Setting: setting, Value: quantile(waits, q), Unit: "ms"})
 	}
+}
+
+// before reports whether one of them is below a limit.
+func before(all []atomic.Int64, limit int64) bool {
+	for i := range all {
+		if all[i].Load() < limit {
+			return true
+		}
+	}
+	return false
 }
 
 // move moves the master, and returns how long writes waited, in milliseconds.
