@@ -430,6 +430,23 @@ func (v *verification) explain(ctx context.Context, list []Mismatch) {
 
 const resyncingWhy = "; the index is to be resynced: GET /esperanto/resync"
 
+// resynced waits for the resync of an index, not for long as it may take hours, and
+// reports whether there is none any more.
+func (v *verification) resynced(ctx context.Context, index string) (bool, error) {
+	for deadline := time.Now().Add(v.r.cfg.DrainTimeout); v.resyncing(ctx, index); {
+		if time.Now().After(deadline) {
+			return false, nil
+		}
+		v.job.Throttled("index " + index + " is to be resynced")
+		if err := v.job.Wait(ctx); err != nil {
+			return false, err
+		}
+		sleep(ctx, 100*time.Millisecond)
+	}
+	v.job.Throttled("")
+	return true, ctx.Err()
+}
+
 // resyncing reports whether an index of the follower is to be made equal as a whole,
 // as far as is known.
 func (v *verification) resyncing(ctx context.Context, index string) bool {

@@ -20,7 +20,9 @@ import (
 
 // index compares one index: what it is made of, and its documents.
 func (v *verification) index(ctx context.Context, name string, size cluster.Size) error {
-	if v.resyncing(ctx, name) {
+	if done, err := v.resynced(ctx, name); err != nil {
+		return err
+	} else if !done {
 		v.notCompared("index "+name, "it is to be resynced, and does not have everything yet; verify it when that is done")
 		return nil
 	}

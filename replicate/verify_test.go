@@ -379,9 +379,9 @@ func TestVerifyIsNotSureOfARepair(t *testing.T) {
 	}
 }
 
-// An index that is to be resynced is not compared: it does not have everything yet.
+// An index whose resync takes long is not compared: it does not have everything yet.
 func TestVerifyLeavesOutWhatIsResynced(t *testing.T) {
-	g := newRig(t, v56, v87)
+	g := newRig(t, v56, v87, func(c *Config) { c.DrainTimeout = 500 * time.Millisecond })
 	g.books(3)
 	external(g, g.r.cfg.Target, doc("1", "", 7, `{"n":77}`))
 	g.b.Faults(only("POST", "/_bulk", estest.Fault{Status: 503}))
