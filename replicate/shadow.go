@@ -31,7 +31,8 @@ var shadows = esapi.V(7, 8)
 const shadowLimit = 10 * time.Minute
 
 // shadow has no template apply to an index until uncover is called. A cluster that
-// does not take the shadow makes the index with its templates, as one before 7.8 does.
+// does not take the shadow makes the index with its templates, as one before 7.8 does:
+// the gateway's user may not be allowed to make any.
 func (s *scribe) shadow(ctx context.Context, index string) (uncover func() error, err error) {
 	if s.target.Before(shadows) {
 		return func() error { return nil }, nil
@@ -45,11 +46,14 @@ func (s *scribe) shadow(ctx context.Context, index string) (uncover func() error
 		return nil, err
 	}
 	status, answer, err := s.to.Do(ctx, http.MethodPut, path, body)
-	if err == nil && !permanent(status, "") {
+	if err == nil && !permanent(status, "") && status != http.StatusForbidden {
 		err = s.to.Failed(status, answer)
 	}
 	if err != nil {
 		return nil, err
+	}
+	if status >= 300 {
+		return func() error { return nil }, nil
 	}
 	return func() error {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
@@ -80,7 +84,10 @@ func sweepShadows(ctx context.Context, c *cluster.Cluster, before time.Time) err
 	if err != nil {
 		return err
 	}
-	if err := c.Failed(status, answer); err != nil && status != http.StatusNotFound {
+	if status == http.StatusNotFound || status == http.StatusForbidden {
+		return nil
+	}
+	if err := c.Failed(status, answer); err != nil {
 		return err
 	}
 	for _, t := range gjson.GetBytes(answer, "index_templates").Array() {

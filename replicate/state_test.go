@@ -216,3 +216,19 @@ func TestHiddenIndexIsNotGone(t *testing.T) {
 	g.a.Faults(nil)
 	g.equal()
 }
+
+// A user who may not make templates replicates all the same.
+func TestIndexIsMadeWithoutTheRightToMakeTemplates(t *testing.T) {
+	g := newRig(t, v56, v87)
+	g.b.Faults(func(r *esapi.Request) estest.Fault {
+		if strings.HasPrefix(r.Path, "/_index_template/") {
+			return estest.Fault{Status: 403}
+		}
+		return estest.Fault{}
+	})
+	g.must("PUT", "/books/book/1", `{"n":1}`)
+	g.equal()
+	g.moveTo("b")
+	g.must("PUT", "/books/_doc/2", `{"n":1}`)
+	g.equal()
+}
