@@ -108,14 +108,21 @@ func TestJobsWithRoles(t *testing.T) {
 	if j := ended(gateway, JobBackfill); j.Gateway != gateway.instance {
 		t.Errorf("done by %s", j.Gateway)
 	}
+	last := ""
 	for _, g := range f.gates {
 		if _, err := g.Resync(ctx, []string{"books"}); err != nil {
 			t.Fatal(err)
 		}
+		var j Job
 		wait(t, func() bool {
-			j, ok, err := gateway.Jobs().Job(ctx, JobResync)
-			return err == nil && ok && j.State.Ended() && j.Gateway == replicator.instance && g.Status(ctx).ResyncWaiting == 0
+			var ok bool
+			var err error
+			j, ok, err = gateway.Jobs().Job(ctx, JobResync)
+			return err == nil && ok && j.ID != last && j.State.Ended() && g.Status(ctx).ResyncWaiting == 0
 		})
+		if last = j.ID; j.Gateway != replicator.instance {
+			t.Errorf("done by %s", j.Gateway)
+		}
 	}
 	for _, g := range f.gates {
 		if _, err := g.Jobs().Start(ctx, JobVerify, VerifyOptions{}); err != nil {
