@@ -64,9 +64,10 @@ type MemberStatus struct {
 	Epoch          uint64  `json:"epoch"`
 	HeardSeconds   float64 `json:"heard_seconds"` // since its last heartbeat
 	WritesInFlight int     `json:"writes_in_flight"`
-	Quiet          bool    `json:"quiet,omitempty"`   // its writes wait, and none is under way
-	CutOff         bool    `json:"cut_off,omitempty"` // it has stopped taking writes: nothing was heard of it for longer than its lease
-	Accepts        bool    `json:"accepts,omitempty"` // it takes writes also without the journal, or has: it is waited for however long it is silent
+	Quiet          bool    `json:"quiet,omitempty"`         // its writes wait, and none is under way
+	CutOff         bool    `json:"cut_off,omitempty"`       // it has stopped taking writes: nothing was heard of it for longer than its lease
+	Accepts        bool    `json:"accepts,omitempty"`       // it takes writes also without the journal, or has: it is waited for however long it is silent
+	OtherIndices   string  `json:"other_indices,omitempty"` // which it replicates, if others than the one that was asked
 }
 
 // A PartitionStatus tells how far the applier is in one partition.

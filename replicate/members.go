@@ -1,6 +1,7 @@
 package replicate
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -81,6 +82,7 @@ func (m *members) beatOnce(ctx context.Context) error {
 	me.Instance, me.Beat, me.Host, me.Time = m.r.instance, m.beat, m.host, m.r.cfg.Now()
 	me.DownMS, me.FailoverMS = m.r.failover.down().Milliseconds(), m.r.cfg.Failover.Milliseconds()
 	me.NoCapture, me.NoApply, me.Applier = m.r.cfg.NoCapture, m.r.cfg.NoApply, m.r.applier.account()
+	me.Indices = m.r.selection.told()
 	m.mu.Lock()
 	m.voted = me.Quiet
 	m.mu.Unlock()
@@ -404,6 +406,9 @@ func (m *members) status() (list []MemberStatus) {
 	for _, s := range m.roll.Members() {
 		list = append(list, MemberStatus{Instance: s.Instance, Host: s.Host, This: s.Instance == m.r.instance, Epoch: s.Epoch, HeardSeconds: now.Sub(s.At).Seconds(),
 			Roles: Roles{Capture: !s.NoCapture, Apply: !s.NoApply}, WritesInFlight: s.InFlight, Quiet: closed.Closing() && s.Quiet == closed.Seq, CutOff: m.roll.CutOff(s), Accepts: s.Accepts})
+		if s.Indices != m.r.selection.told() {
+			list[len(list)-1].OtherIndices = cmp.Or(s.Indices, "all")
+		}
 	}
 	return list
 }

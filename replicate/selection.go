@@ -277,6 +277,14 @@ func (s *selection) why(name string) error {
 	return fmt.Errorf("index %s is not replicated: %s", name, s)
 }
 
+// told is what the other gateways are told of it, "" for all.
+func (s *selection) told() string {
+	if s == nil {
+		return ""
+	}
+	return s.String()
+}
+
 // String says what is replicated, for an operator.
 func (s *selection) String() string {
 	if s == nil {

@@ -393,3 +393,15 @@ func TestFailoverOfSomeIndices(t *testing.T) {
 	}
 	g.noDeadLetters()
 }
+
+func TestGatewaysOfOtherIndices(t *testing.T) {
+	f := newFleet(t, 1)
+	other := f.start(withIndices(Indices{Include: []string{"books"}}))
+	says := func(r *Replicator, what string) func() bool {
+		return func() bool {
+			return slices.ContainsFunc(r.Status(t.Context()).NextSteps, func(step string) bool { return strings.Contains(step, what) })
+		}
+	}
+	wait(t, says(f.gates[0].Replicator, "replicates other indices than this one (indices { include books })"))
+	wait(t, says(other.Replicator, "replicates other indices than this one (all)"))
+}

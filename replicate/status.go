@@ -196,6 +196,9 @@ func (r *Replicator) nextSteps(s *Status) []string {
 		steps = append(steps, "the master is not the configured one yet: "+s.ConfiguredReason)
 	}
 	for _, m := range s.Members {
+		if m.OtherIndices != "" {
+			steps = append(steps, fmt.Sprintf("gateway %s on %s replicates other indices than this one (%s): give all gateways on one journal the same indices", m.Instance, m.Host, m.OtherIndices))
+		}
 		if m.Accepts && m.HeardSeconds > 2*r.cfg.MasterLease.Seconds() {
 			steps = append(steps, silentAccepting(m))
 		}

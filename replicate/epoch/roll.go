@@ -26,7 +26,8 @@ type Member struct {
 	NoApply   bool    `json:"no_apply,omitempty"`   // it applies nothing
 	Applier   Applier `json:"applier,omitzero"`     // how its part of the applier does
 
-	Time time.Time `json:"time"` // by its clock, for people
+	Indices string    `json:"indices,omitempty"` // which it replicates, "" for all, for people
+	Time    time.Time `json:"time"`              // by its clock, for people
 }
 
 // An Applier is how the applier of one gateway does, for the status of the others.
