@@ -95,6 +95,8 @@ var gauges = []gauge{
 		func(s *replicate.Status) float64 { return float64(s.OpenIntents) }),
 	stateGauge("esperanto_dead_letters", "Documents and changes of state that the follower rejects for good.", prometheus.GaugeValue,
 		func(s *replicate.Status) float64 { return float64(s.DeadLetters) }),
+	stateGauge("esperanto_documents_waiting", "Documents that wait until the follower forgets that they were deleted (both_ways).", prometheus.GaugeValue,
+		func(s *replicate.Status) float64 { return float64(s.Remembered) }),
 	stateGauge("esperanto_resync_waiting", "Indices that are to be resynced.", prometheus.GaugeValue,
 		func(s *replicate.Status) float64 { return float64(s.ResyncWaiting) }),
 	stateGauge("esperanto_resync_owed", "Indices and definitions that were written while the journal was down, and that it does not know of yet.", prometheus.GaugeValue,

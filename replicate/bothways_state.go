@@ -261,6 +261,9 @@ func definedAt(ctx context.Context, c *cluster.Cluster, ref stateRef) (string, e
 	return definition(ref, answer), nil
 }
 
+// meetWait bounds how long a request waits for that.
+const meetWait = 2 * time.Second
+
 // meet keeps, before a request changes something, what both clusters have of it and nothing is
 // known of: the other gateway has brought it here. What cannot be read is left out: then
 // nothing is removed at the follower.
@@ -269,6 +272,8 @@ func (c *capture) meet(ctx context.Context, things []touched) {
 	if !p.bothWays() {
 		return
 	}
+	ctx, cancel := context.WithTimeout(ctx, meetWait)
+	defer cancel()
 	for _, thing := range things {
 		if err := p.meet(ctx, thing.stateRef); err != nil {
 			c.r.log.Debug("what both clusters have before a change cannot be kept", "what", thing.What, "name", thing.Name, "reason", err)

@@ -112,7 +112,7 @@ func (s *site) applied() {
 		status := s.admin("GET", "/esperanto/status", "")
 		if status.Get("backlog").Int()+status.Get("open_intents").Int()+status.Get("writes_in_flight").Int() == 0 {
 			if n := status.Get("dead_letters").Int(); n > 0 {
-				s.t.Errorf("%s: %d dead letters: %s", s.name, n, s.admin("GET", "/esperanto/dead-letters", "").Raw)
+				s.t.Errorf("%s: %d dead letters: %s", s.name, n, s.admin("GET", "/esperanto/dead_letters", "").Raw)
 			}
 			return
 		}
