@@ -2,6 +2,7 @@ package caddymodule
 
 import (
 	"context"
+	"errors"
 	"io"
 	"net"
 	"net/http"
@@ -11,6 +12,7 @@ import (
 	"time"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"go.uber.org/zap"
 
 	"github.com/esperanto-es/esperanto/internal/esapi"
 	"github.com/esperanto-es/esperanto/internal/wire"
@@ -20,7 +22,7 @@ import (
 func (u *upstream) forwardLean(n *nodes, w http.ResponseWriter, r *http.Request) error {
 	var fields [4]wire.Field
 	req := &wire.Request{Method: r.Method, Target: r.URL.RequestURI(), Header: r.Header,
-		Set: u.setCredentials(forwarded(fields[:0], r), r.Header), Repeatable: r.Method == http.MethodGet || r.Method == http.MethodHead}
+		Set: u.setCredentials(forwarded(fields[:0], r), r.Header), Repeatable: repeatable(r.Method, r.URL.Path, r.Body != nil && r.ContentLength != 0)}
 	if r.Body != nil && r.ContentLength != 0 {
 		req.Stream, req.Length = r.Body, r.ContentLength
 		req.Interrupt = func() { _ = http.NewResponseController(w).SetReadDeadline(time.Now()) }
@@ -33,7 +35,7 @@ func (u *upstream) forwardLean(n *nodes, w http.ResponseWriter, r *http.Request)
 	}
 	res, err := n.do(r.Context(), req, r.Host)
 	if err != nil {
-		if r.Context().Err() != nil {
+		if ended(err) {
 			w.WriteHeader(499) // as reverse_proxy does; nobody reads it
 			return nil
 		}
@@ -41,15 +43,32 @@ func (u *upstream) forwardLean(n *nodes, w http.ResponseWriter, r *http.Request)
 	}
 	defer res.Body.Close()
 	h := w.Header()
+	delete(h, "Server") // Caddy's
 	for key, values := range res.Header {
+		if before := h[key]; before != nil {
+			values = append(before, values...)
+		}
 		h[key] = values
 	}
 	w.WriteHeader(res.Status)
-	return copyBody(w, res, *buf)
+	if err := copyBody(w, res, *buf); err != nil {
+		if !ended(err) {
+			u.log.Error("an answer of the cluster broke off", zap.String("method", r.Method), zap.String("path", r.URL.Path), zap.Error(err))
+		}
+		panic(http.ErrAbortHandler) // so that the client sees it
+	}
+	return nil
 }
 
-// copyBody hands a body on. It panics with http.ErrAbortHandler if that breaks
-// off, so that the client sees it.
+// repeatable reports whether a request may be carried out twice. One with a body may hold
+// what moves on by being asked for, as the page of a scroll does.
+func repeatable(method, path string, body bool) bool {
+	return (method == http.MethodGet || method == http.MethodHead) && !body && !strings.HasPrefix(path, "/_search/scroll")
+}
+
+func ended(err error) bool { return errors.Is(err, wire.ErrEnded) }
+
+// copyBody hands a body on; one whose length is not known as it comes.
 func copyBody(w http.ResponseWriter, res *wire.Response, buf []byte) error {
 	if res.Body == http.NoBody || res.Length == 0 {
 		return nil
@@ -59,11 +78,14 @@ func copyBody(w http.ResponseWriter, res *wire.Response, buf []byte) error {
 	}
 	buf = buf[:cap(buf)]
 	flush := res.Length < 0
+	if flush {
+		_ = http.NewResponseController(w).Flush()
+	}
 	for {
 		k, err := res.Body.Read(buf)
 		if k > 0 {
 			if _, err := w.Write(buf[:k]); err != nil {
-				return nil //nolint:nilerr // the client has gone away
+				return wire.ErrEnded // the client has gone away
 			}
 			if flush && err == nil {
 				_ = http.NewResponseController(w).Flush()
@@ -73,7 +95,7 @@ func copyBody(w http.ResponseWriter, res *wire.Response, buf []byte) error {
 			return nil
 		}
 		if err != nil {
-			panic(http.ErrAbortHandler)
+			return err
 		}
 	}
 }
@@ -89,15 +111,15 @@ func (u *upstream) sendLean(ctx context.Context, n *nodes, r *esapi.Request) (*e
 	}
 	req := &wire.Request{Method: r.Method, Target: target, Header: r.Header,
 		Set:        u.setCredentials([]wire.Field{{Key: "Accept-Encoding"}}, r.Header), // answers are read here
-		Repeatable: r.Method == http.MethodGet || r.Method == http.MethodHead}
+		Repeatable: repeatable(r.Method, r.Path, r.HasBody())}
 	if r.Stream == nil {
 		req.Body = r.Body
 	} else if r.HasBody() {
-		req.Stream, req.Length = r.Stream, r.Length
+		req.Stream, req.Length, req.Interrupt = r.Stream, r.Length, r.Interrupt
 	}
 	res, err := n.do(ctx, req, "")
 	if err != nil {
-		if ctx.Err() != nil {
+		if ended(err) {
 			return nil, ctx.Err()
 		}
 		return nil, asUnsent(err)

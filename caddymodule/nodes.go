@@ -31,6 +31,7 @@ type nodes struct {
 	proxy *reverseproxy.Handler
 	all   []*cnode
 	least bool // lb_policy least_conn
+	turn  atomic.Uint32
 
 	passive reverseproxy.PassiveHealthChecks
 	failing atomic.Int32 // failures of all nodes that count now
@@ -71,8 +72,8 @@ func newNodes(proxy *reverseproxy.Handler, raw json.RawMessage) *nodes {
 // newNode makes one node, nil if it is reached by a proxy.
 func newNode(t *reverseproxy.HTTPTransport, u *reverseproxy.Upstream) *cnode {
 	address, err := caddy.ParseNetworkAddress(u.Dial)
-	if err != nil || address.PortRangeSize() != 1 {
-		return nil // reverse_proxy says what is wrong with it
+	if err != nil || address.PortRangeSize() != 1 || !strings.HasPrefix(address.Network, "tcp") {
+		return nil // reverse_proxy can do more, and says what is wrong
 	}
 	n := &cnode{upstream: u, address: address.JoinHostPort(0)}
 	scheme := "http"
@@ -139,7 +140,7 @@ func (n *nodes) do(ctx context.Context, r *wire.Request, host string) (*wire.Res
 			node = n.choose(nil)
 		}
 		res, err := n.try(ctx, node, r, host)
-		if err == nil || ctx.Err() != nil || !n.again(ctx, r, err, began, tries) {
+		if err == nil || ended(err) || !n.again(ctx, r, err, began, tries) {
 			return res, err
 		}
 		if node != nil {
@@ -165,7 +166,7 @@ func (n *nodes) try(ctx context.Context, node *cnode, r *wire.Request, host stri
 	res, err := node.client.Do(ctx, r)
 	if err != nil {
 		node.running.Add(-1)
-		if ctx.Err() == nil && !errors.Is(err, wire.ErrRequest) {
+		if !ended(err) && !errors.Is(err, wire.ErrRequest) {
 			n.failed(node)
 		}
 		return nil, err
@@ -228,7 +229,9 @@ func (n *nodes) choose(failed []*cnode) *cnode {
 
 func (n *nodes) leastBusy(failed []*cnode) *cnode {
 	var best *cnode
-	for _, node := range n.all {
+	first := int(n.turn.Add(1)) // equals take turns
+	for i := range n.all {
+		node := n.all[(first+i)%len(n.all)]
 		if n.available(node) && !slices.Contains(failed, node) && (best == nil || node.running.Load() < best.running.Load()) {
 			best = node
 		}
@@ -309,7 +312,10 @@ var (
 func lean(raw json.RawMessage) (policy string, ok bool) {
 	var c struct {
 		Transport struct {
-			Protocol    string
+			Protocol  string
+			KeepAlive struct {
+				MaxIdleConns int `json:"max_idle_conns"`
+			} `json:"keep_alive"`
 			Compression *bool
 			TLS         *struct {
 				ServerName  string   `json:"server_name"`
@@ -341,7 +347,7 @@ func lean(raw json.RawMessage) (policy string, ok bool) {
 	}
 	t := c.Transport
 	return c.LoadBalancing.SelectionPolicy.Policy, len(c.Upstreams) > 0 && (t.Protocol == "" || t.Protocol == "http") && (t.Compression == nil || !*t.Compression) &&
-		(t.TLS == nil || len(t.TLS.ExceptPorts) == 0 && !strings.Contains(t.TLS.ServerName, "{")) && c.HealthChecks.Passive.UnhealthyRequestCount == 0
+		(t.TLS == nil || len(t.TLS.ExceptPorts) == 0 && !strings.Contains(t.TLS.ServerName, "{")) && c.HealthChecks.Passive.UnhealthyRequestCount == 0 && t.KeepAlive.MaxIdleConns == 0
 }
 
 // only reports whether a map has no keys but some.
@@ -356,6 +362,9 @@ func only(m map[string]json.RawMessage, keys []string) bool {
 
 // asUnsent makes an error of wire one of esapi's.
 func asUnsent(err error) error {
+	if errors.Is(err, wire.ErrRequest) {
+		return esapi.IllegalArgument(err.Error())
+	}
 	if errors.Is(err, wire.ErrNotSent) {
 		return fmt.Errorf("%w: %w", esapi.ErrNotSent, err)
 	}

@@ -223,7 +223,7 @@ func (s *Sender) request(x *Exchange, r *esapi.Request) (*esapi.Request, error) 
 	}
 	sent := &esapi.Request{Header: x.Header}
 	if x.stream != nil && !s.reads(x.Endpoint.API) {
-		sent.Stream, sent.Length = x.stream, r.Length
+		sent.Stream, sent.Length, sent.Interrupt = x.stream, r.Length, r.Interrupt
 	} else {
 		body, err := readBody(x)
 		if err != nil {

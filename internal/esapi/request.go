@@ -36,10 +36,12 @@ type Request struct {
 
 	// Body is the whole body when it is in memory; Stream is read instead when
 	// it is not nil. Length is the stream's length in bytes, or -1 for a body
-	// that is sent in chunks.
-	Body   []byte
-	Stream io.Reader
-	Length int64
+	// that is sent in chunks. Interrupt, if not nil, has a Read of the stream that is
+	// under way return, and all others fail: the rest is of no use any more.
+	Body      []byte
+	Stream    io.Reader
+	Length    int64
+	Interrupt func()
 }
 
 // NewRequest makes a request with a body in memory; target is a path with an

@@ -9,6 +9,7 @@ import (
 	"math"
 	"net/http"
 	"strings"
+	"time"
 
 	"github.com/esperanto-es/esperanto/internal/esapi"
 )
@@ -48,6 +49,7 @@ func (g *Gateway) request(w http.ResponseWriter, r *http.Request) (*esapi.Reques
 	req.Header.Del("Content-Encoding")
 
 	stream := &limited{from: body, left: g.MaxBody, max: g.MaxBody}
+	req.Interrupt = func() { _ = http.NewResponseController(w).SetReadDeadline(time.Now()) }
 	if length > inMemory {
 		req.Stream, req.Length = stream, length
 		return req, nil

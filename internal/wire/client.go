@@ -14,6 +14,11 @@ import (
 // ErrNotSent says that a request cannot have reached the node.
 var ErrNotSent = errors.New("nothing was sent")
 
+// ErrEnded says that the context of a request has ended; its error is wrapped too.
+var ErrEnded = errors.New("the request was given up")
+
+func endedBy(cause, err error) error { return fmt.Errorf("%w: %w: %w", ErrEnded, cause, err) }
+
 // Options are the options of a Client. Only Dial has to be set.
 type Options struct {
 	// Dial makes a connection to the node, with TLS if it wants that.
@@ -22,13 +27,13 @@ type Options struct {
 	// MaxIdle bounds the connections that wait for a request. If zero, 512; if
 	// negative, none waits.
 	MaxIdle int
-	// IdleTimeout is how long a connection waits for a request. If zero, 2 minutes.
+	// IdleTimeout is how long a connection waits for a request. If zero, 2 minutes; if
+	// negative, for ever.
 	IdleTimeout time.Duration
 
-	// HeadTimeout bounds the wait for the head of an answer, ReadTimeout that for more
-	// of it, WriteTimeout that for the node to take more of a request. If zero,
-	// there is no limit but the request's context.
-	HeadTimeout, ReadTimeout, WriteTimeout time.Duration
+	// HeadTimeout bounds the wait for the head of an answer once the request is sent. If
+	// zero, there is no limit but the request's context.
+	HeadTimeout time.Duration
 
 	// ReadBuffer is the size of a connection's buffer in bytes. If zero, 8 KiB.
 	ReadBuffer int
@@ -80,21 +85,30 @@ func closeAll(idle []*conn) {
 // began and the request may be repeated.
 func (c *Client) Do(ctx context.Context, r *Request) (*Response, error) {
 	if err := ctx.Err(); err != nil {
+		return nil, endedBy(err, ErrNotSent)
+	}
+	buf := copies.Get().(*[]byte)
+	defer copies.Put(buf)
+	out, err := r.appendHead((*buf)[:0])
+	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrNotSent, err)
+	}
+	if r.short() {
+		out = append(out, r.Body...)
 	}
 	cn, err := c.take(ctx)
 	if err != nil {
 		return nil, err
 	}
-	res, unanswered, err := cn.exchange(ctx, r)
-	if err == nil || !cn.used || ctx.Err() != nil || r.Stream != nil ||
+	res, unanswered, err := cn.exchange(ctx, r, out)
+	if err == nil || !cn.used || ctx.Err() != nil || r.Stream != nil || errors.Is(err, errLate) ||
 		!errors.Is(err, ErrNotSent) && !(unanswered && r.Repeatable) {
 		return res, err
 	}
 	if cn, err = c.dial(ctx); err != nil {
 		return nil, err
 	}
-	res, _, err = cn.exchange(ctx, r)
+	res, _, err = cn.exchange(ctx, r, out)
 	return res, err
 }
 
@@ -120,6 +134,9 @@ func (c *Client) take(ctx context.Context) (*conn, error) {
 
 func (c *Client) dial(ctx context.Context) (*conn, error) {
 	n, err := c.o.Dial(ctx)
+	if err != nil && ctx.Err() != nil {
+		err = endedBy(ctx.Err(), err)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrNotSent, err)
 	}
@@ -129,9 +146,10 @@ func (c *Client) dial(ctx context.Context) (*conn, error) {
 // give has a connection wait for the next request.
 func (c *Client) give(cn *conn) {
 	cn.used, cn.idleSince = true, time.Now()
-	if cap(cn.buf) > 2*inline {
-		cn.buf = nil
+	if cap(cn.head) > 4<<10 {
+		cn.head = nil
 	}
+	_ = cn.net.SetReadDeadline(time.Time{}) // the connection may set some by itself
 	c.mu.Lock()
 	if c.closed || len(c.idle) >= c.o.MaxIdle {
 		c.mu.Unlock()
@@ -139,7 +157,7 @@ func (c *Client) give(cn *conn) {
 		return
 	}
 	c.idle = append(c.idle, cn)
-	if len(c.idle) == 1 {
+	if len(c.idle) == 1 && c.o.IdleTimeout > 0 {
 		c.wake()
 	}
 	c.mu.Unlock()

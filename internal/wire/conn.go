@@ -3,11 +3,14 @@ package wire
 import (
 	"bufio"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http/httputil"
+	"slices"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -20,118 +23,180 @@ type conn struct {
 	raw  syscall.RawConn // of the socket, nil if there is none to look at
 	from *bufio.Reader
 
-	buf       []byte // for heads
+	head      []byte // what heads of answers are read into
 	idleSince time.Time
 	used      bool // by a request before
 
-	headBy time.Time // when the head of an answer has to be there; zero: no limit
-	readBy time.Time // the deadline that is set
-
-	gone atomic.Bool // abort was called
+	late atomic.Bool // the answer did not begin in time
 }
 
 func newConn(c *Client, n net.Conn) *conn {
-	cn := &conn{c: c, net: n, raw: rawConn(n)}
-	cn.from = bufio.NewReaderSize(reader{cn}, c.o.ReadBuffer)
-	return cn
-}
-
-// A reader reads a connection under the client's time limit.
-type reader struct{ cn *conn }
-
-func (r reader) Read(b []byte) (int, error) {
-	cn := r.cn
-	by := cn.headBy
-	if limit := cn.c.o.ReadTimeout; limit > 0 {
-		if at := time.Now().Add(limit); by.IsZero() || at.Before(by) {
-			by = at
-		}
-	}
-	if by != cn.readBy {
-		if err := cn.net.SetReadDeadline(by); err != nil {
-			return 0, err
-		}
-		cn.readBy = by
-	}
-	return cn.net.Read(b)
-}
-
-// abort ends the connection, also under a Read or Write.
-func (cn *conn) abort() {
-	cn.gone.Store(true)
-	_ = cn.net.Close()
+	return &conn{c: c, net: n, raw: rawConn(n), from: bufio.NewReaderSize(n, c.o.ReadBuffer)}
 }
 
 // usable reports whether an idle connection can take a request: nothing has
 // come on it, not even its end.
 func (cn *conn) usable() bool {
-	return cn.from.Buffered() == 0 && quiet(cn.raw)
+	if cn.from.Buffered() > 0 || !quiet(cn.raw) {
+		return false
+	}
+	if _, secure := cn.net.(*tls.Conn); !secure {
+		return true
+	}
+	// It may have read ahead. A deadline that has passed keeps it from the socket.
+	_ = cn.net.SetReadDeadline(time.Unix(1, 0))
+	_, err := cn.from.Peek(1)
+	_ = cn.net.SetReadDeadline(time.Time{})
+	return isTimeout(err)
 }
 
-// exchange sends a request and reads the head of its answer. If unanswered is
-// true no byte of an answer was seen.
-func (cn *conn) exchange(ctx context.Context, r *Request) (res *Response, unanswered bool, err error) {
-	stop := context.AfterFunc(ctx, cn.abort)
-	fail := func(err error) error {
-		stop()
+// exchange sends a request and reads the head of its answer. out is the request's head,
+// with a short body. If unanswered is true no byte of an answer was seen.
+func (cn *conn) exchange(ctx context.Context, r *Request, out []byte) (res *Response, unanswered bool, err error) {
+	stop := context.AfterFunc(ctx, func() {
 		_ = cn.net.Close()
-		if cause := ctx.Err(); cause != nil {
-			err = fmt.Errorf("%w (%w)", cause, err)
+		if r.Stream != nil && r.Interrupt != nil {
+			r.Interrupt()
 		}
+	})
+	fail := func(err error) error {
+		if !stop() && ctx.Err() != nil {
+			err = endedBy(ctx.Err(), err)
+		}
+		_ = cn.net.Close()
 		return err
 	}
-	if cn.buf, err = r.appendHead(cn.buf[:0]); err != nil {
-		return nil, true, fmt.Errorf("%w: %w", ErrNotSent, fail(err))
-	}
+	waiting := cn.limit()
 	var sent chan error
-	if r.Stream == nil && len(r.Body) <= inline {
-		cn.buf = append(cn.buf, r.Body...)
-		n, err := cn.write(cn.buf)
-		if err != nil && n == 0 && !cn.gone.Load() {
+	if short := r.short(); short {
+		if n, err := cn.net.Write(out); err != nil && n == 0 && ctx.Err() == nil {
 			return nil, true, fmt.Errorf("%w: sending: %w", ErrNotSent, fail(err))
-		}
-		if err != nil && !isReset(err) {
+		} else if err != nil && !isReset(err) {
 			return nil, true, fmt.Errorf("sending: %w", fail(err))
 		}
 		// After a reset there may be an answer all the same.
+		waiting.begin()
 	} else {
 		sent = make(chan error, 1)
+		head := slices.Clone(out) // out is the caller's
 		go func() {
-			err := cn.stream(r)
+			err := cn.stream(r, head)
 			if err != nil && !isReset(err) {
-				cn.abort() // the node must not take what it has for the whole, nor be waited for
+				_ = cn.net.Close() // the node must not take what it has for the whole, nor be waited for
 			}
+			waiting.begin()
 			sent <- err
 		}()
 	}
 	h, err := cn.readHead()
-	if err != nil {
-		unanswered = errors.Is(err, io.EOF) || isReset(err)
-		err = fmt.Errorf("waiting for the answer: %w", fail(err))
-		if sent != nil {
-			if r.Interrupt != nil {
-				r.Interrupt()
-			}
-			if cause := <-sent; cause != nil && ctx.Err() == nil && !isReset(cause) && !errors.Is(cause, net.ErrClosed) {
-				err = fmt.Errorf("sending: %w", cause)
-			}
-		}
-		return nil, unanswered, err
+	if !waiting.end() && err == nil {
+		err = errLate
 	}
-	return cn.response(ctx, r, h, sent, stop), false, nil
+	if err == nil {
+		return cn.response(ctx, r, h, sent, stop), false, nil
+	}
+	if cn.late.Load() {
+		err = errLate
+	}
+	unanswered = errors.Is(err, io.EOF) || isReset(err)
+	err = fmt.Errorf("waiting for the answer: %w", fail(err))
+	if cause := cn.finish(sent, r.Interrupt); errors.Is(cause, errStream) || isTimeout(cause) {
+		err = fmt.Errorf("sending: %w", cause)
+	}
+	return nil, unanswered, err
 }
+
+// sentWait is how long after the end of an answer the end of its request is waited
+// for.
+const sentWait = 100 * time.Millisecond
+
+var errInterrupted = errors.New("the request was not sent to its end")
+
+// finish waits for the sending of a request to end. If it does not by itself, because the
+// client or the node is slow, it is interrupted.
+func (cn *conn) finish(sent chan error, interrupt func()) error {
+	if sent == nil {
+		return nil
+	}
+	select {
+	case err := <-sent:
+		return err
+	default:
+	}
+	limit := time.NewTimer(sentWait)
+	defer limit.Stop()
+	select {
+	case err := <-sent:
+		return err
+	case <-limit.C:
+	}
+	_ = cn.net.Close()
+	if interrupt != nil {
+		interrupt()
+		<-sent
+	} // else the stream ends by itself, some time
+	return errInterrupted
+}
+
+// A limit is the time that a node has for beginning its answer.
+type limit struct {
+	cn    *conn
+	mu    sync.Mutex
+	timer *time.Timer
+	ended bool
+}
+
+// limit makes a limit, nil if there is none.
+func (cn *conn) limit() *limit {
+	if cn.c.o.HeadTimeout <= 0 {
+		return nil
+	}
+	return &limit{cn: cn}
+}
+
+// begin is called when the request is sent.
+func (l *limit) begin() {
+	if l == nil {
+		return
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !l.ended {
+		l.timer = time.AfterFunc(l.cn.c.o.HeadTimeout, func() {
+			l.cn.late.Store(true)
+			_ = l.cn.net.Close()
+		})
+	}
+}
+
+// end is called when the head is there, or will not be. It reports whether that was
+// in time.
+func (l *limit) end() bool {
+	if l == nil {
+		return true
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.ended = true
+	return l.timer == nil || l.timer.Stop()
+}
+
+// lateError is a net.Error.
+type lateError struct{}
+
+func (lateError) Error() string   { return "the node did not begin to answer in time" }
+func (lateError) Timeout() bool   { return true }
+func (lateError) Temporary() bool { return true }
+
+var errLate error = lateError{}
 
 // maxInterim bounds how many answers may come before the one that counts.
 const maxInterim = 100
 
 // readHead reads the head of the final answer.
 func (cn *conn) readHead() (h head, err error) {
-	if limit := cn.c.o.HeadTimeout; limit > 0 {
-		cn.headBy = time.Now().Add(limit)
-		defer func() { cn.headBy = time.Time{} }()
-	}
 	for range maxInterim {
-		if h, cn.buf, err = readHead(cn.from, cn.buf); err != nil {
+		if h, cn.head, err = readHead(cn.from, cn.head); err != nil {
 			return h, err
 		}
 		if h.status == 101 {
@@ -144,40 +209,28 @@ func (cn *conn) readHead() (h head, err error) {
 	return h, fmt.Errorf("%w: more than %d interim answers", errHead, maxInterim)
 }
 
-// write writes all of b.
-func (cn *conn) write(b []byte) (int, error) {
-	if limit := cn.c.o.WriteTimeout; limit > 0 {
-		if err := cn.net.SetWriteDeadline(time.Now().Add(limit)); err != nil {
-			return 0, err
-		}
-	}
-	return cn.net.Write(b)
-}
-
-// stream sends a request whose body is large or not known yet, its head in cn.buf,
-// which is not to be used by others until it returns.
-func (cn *conn) stream(r *Request) error {
+// stream sends a request whose body is large or not known yet.
+func (cn *conn) stream(r *Request, head []byte) error {
 	if r.Stream == nil {
-		buffers := net.Buffers{cn.buf, r.Body}
-		_, err := buffers.WriteTo(writer{cn})
+		buffers := net.Buffers{head, r.Body}
+		_, err := buffers.WriteTo(cn.net)
 		return err
 	}
-	to := bufio.NewWriterSize(writer{cn}, 32<<10)
-	if _, err := to.Write(cn.buf); err != nil {
+	if _, err := cn.net.Write(head); err != nil {
 		return err
 	}
+	buf := copies.Get().(*[]byte)
+	defer copies.Put(buf)
 	if r.Length >= 0 {
-		n, err := io.Copy(onlyWriter{to}, source{io.LimitReader(r.Stream, r.Length)})
+		n, err := io.CopyBuffer(onlyWriter{cn.net}, source{io.LimitReader(r.Stream, r.Length)}, *buf)
 		if err == nil && n < r.Length {
 			err = fmt.Errorf("%w: %w", errStream, io.ErrUnexpectedEOF)
 		}
-		if err != nil {
-			return err
-		}
-		return to.Flush()
+		return err
 	}
+	to := bufio.NewWriterSize(cn.net, 33<<10) // one write for what was read at once
 	chunks := httputil.NewChunkedWriter(to)
-	if _, err := io.Copy(chunks, source{r.Stream}); err != nil {
+	if _, err := io.CopyBuffer(flusher{chunks, to}, source{r.Stream}, *buf); err != nil {
 		return err
 	}
 	if err := chunks.Close(); err != nil {
@@ -189,13 +242,25 @@ func (cn *conn) stream(r *Request) error {
 	return to.Flush()
 }
 
-// A writer writes to a connection under the client's time limit.
-type writer struct{ cn *conn }
+// copies are for what streams.
+var copies = sync.Pool{New: func() any { b := make([]byte, 32<<10); return &b }}
 
-func (w writer) Write(b []byte) (int, error) { return w.cn.write(b) }
-
-// onlyWriter hides what a bufio.Writer can do besides.
+// onlyWriter hides what a connection can do besides.
 type onlyWriter struct{ io.Writer }
+
+// A flusher holds nothing back.
+type flusher struct {
+	io.Writer
+	behind *bufio.Writer
+}
+
+func (f flusher) Write(b []byte) (int, error) {
+	n, err := f.Writer.Write(b)
+	if err == nil {
+		err = f.behind.Flush()
+	}
+	return n, err
+}
 
 // A source marks the errors of a body.
 type source struct{ io.Reader }
@@ -211,4 +276,10 @@ func (s source) Read(b []byte) (int, error) {
 // isReset reports whether an error says that the node has ended the connection.
 func isReset(err error) bool {
 	return errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
+}
+
+// isTimeout reports whether a limit of time has ended a Read or Write.
+func isTimeout(err error) bool {
+	var e net.Error
+	return errors.As(err, &e) && e.Timeout()
 }

@@ -18,10 +18,12 @@ type head struct {
 	length int64 // of the body; -1: chunked, or to the end of the connection
 	chunks bool
 	close  bool // the connection ends with this answer
+
+	connection []string // the field of that name
 }
 
 // maxHead bounds a head, in bytes.
-const maxHead = 256 << 10
+const maxHead = 1 << 20
 
 // errHead is what an answer has that cannot be read as one.
 var errHead = errors.New("the answer is not HTTP")
@@ -106,9 +108,9 @@ func (h *head) add(name, value string, values *[]string) error {
 		h.chunks = true
 		return nil
 	case "Connection":
-		h.close = h.close || namedIn([]string{value}, "close")
+		h.connection = append(h.connection, value)
 		return nil
-	case "Keep-Alive", "Trailer", "Upgrade", "Proxy-Connection":
+	case "Keep-Alive", "Trailer", "Upgrade", "Proxy-Connection", "Proxy-Authenticate", "Proxy-Authorization", "Te":
 		return nil
 	}
 	if before := h.header[key]; before != nil {
@@ -125,6 +127,12 @@ func (h *head) add(name, value string, values *[]string) error {
 func (h *head) check() error {
 	if h.chunks && h.length >= 0 {
 		return fmt.Errorf("%w: it has a length and is chunked", errHead)
+	}
+	h.close = h.close || namedIn(h.connection, "close")
+	for key := range h.header {
+		if len(h.connection) > 0 && key != "Content-Length" && namedIn(h.connection, key) {
+			delete(h.header, key)
+		}
 	}
 	return nil
 }

@@ -33,6 +33,9 @@ type Request struct {
 	Repeatable bool
 }
 
+// short reports whether the body goes out with the head.
+func (r *Request) short() bool { return r.Stream == nil && len(r.Body) <= inline }
+
 // A Field is one field of a header, its key in canonical form.
 type Field struct{ Key, Value string }
 

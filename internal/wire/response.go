@@ -7,7 +7,6 @@ import (
 	"io"
 	"net/http"
 	"net/http/httputil"
-	"time"
 )
 
 // A Response is the answer to a request.
@@ -109,21 +108,13 @@ func (b *body) trailer() error {
 	return fmt.Errorf("%w: more than %d bytes stand behind its last chunk", errHead, maxTrailer)
 }
 
-// sentWait is how long after the end of an answer the end of its request is waited
-// for.
-const sentWait = 100 * time.Millisecond
-
 // finish ends the use of the connection: with io.EOF it is given back, if it may
 // be used again. It returns the error for the reader.
 func (b *body) finish(err error) error {
 	whole := errors.Is(err, io.EOF)
-	if b.sent != nil {
-		select {
-		case failed := <-b.sent:
-			whole, b.sent = whole && failed == nil, nil
-		case <-time.After(sentWait):
-			whole = false // answered early
-		}
+	ended := b.ctx.Err() // before an interruption of the client may end it
+	if b.cn.finish(b.sent, b.interrupt) != nil {
+		whole = false // answered early
 	}
 	undisturbed := b.stop()
 	if whole && b.keep && undisturbed && b.cn.from.Buffered() == 0 {
@@ -131,14 +122,8 @@ func (b *body) finish(err error) error {
 	} else {
 		_ = b.cn.net.Close()
 	}
-	if b.sent != nil {
-		if b.interrupt != nil {
-			b.interrupt()
-		}
-		<-b.sent
-	}
-	if cause := b.ctx.Err(); cause != nil && !errors.Is(err, io.EOF) {
-		err = fmt.Errorf("%w (%w)", cause, err)
+	if ended != nil && !errors.Is(err, io.EOF) {
+		err = endedBy(ended, err)
 	}
 	b.err = err
 	return err
