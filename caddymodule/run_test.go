@@ -3,6 +3,7 @@ package caddymodule
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -141,6 +142,13 @@ func (p *process) ask(method, path, body string) (int, string) {
 func (p *process) tell(method, path, body string) (int, string) {
 	p.t.Helper()
 	status, answer, err := request(method, fmt.Sprintf("http://localhost:%d%s", p.admin, path), body)
+	for op := new(net.OpError); errors.As(err, &op) && op.Op == "dial"; { // a reload makes a new admin endpoint, on the port of the old one
+		time.Sleep(20 * time.Millisecond)
+		if p.t.Context().Err() != nil {
+			break
+		}
+		status, answer, err = request(method, fmt.Sprintf("http://localhost:%d%s", p.admin, path), body)
+	}
 	if err != nil {
 		p.t.Fatalf("%s %s: %v", method, path, err)
 	}
