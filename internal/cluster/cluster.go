@@ -69,7 +69,9 @@ func (c *Cluster) Send(ctx context.Context, r *esapi.Request) (*esapi.Response, 
 		err = ErrInterrupted
 	}
 	if err != nil || res.Body == nil {
-		release(nil)
+		release()
+	} else {
+		res.Body = boundWith(res.Body, release)
 	}
 	if lost(ctx, err) {
 		// The cluster may come back as another version: a rolling upgrade.

@@ -3,6 +3,7 @@ package cluster
 import (
 	"context"
 	"errors"
+	"io"
 	"sync"
 )
 
@@ -28,17 +29,45 @@ func (c *Cluster) Interrupt() {
 	}
 }
 
-// bound has a request end with the next interrupt, until its own context ends or release
-// is called.
-func (i *interrupts) bound(ctx context.Context) (in context.Context, release context.CancelCauseFunc) {
+// bound has a request end with the next interrupt, until release is called or its own
+// context ends.
+func (i *interrupts) bound(ctx context.Context) (in context.Context, release func()) {
 	i.mu.Lock()
 	if i.next == nil {
 		i.next, i.end = context.WithCancel(context.Background())
 	}
 	next := i.next
 	i.mu.Unlock()
-	in, release = context.WithCancelCause(ctx)
-	stop := context.AfterFunc(next, func() { release(ErrInterrupted) })
-	context.AfterFunc(in, func() { stop() })
-	return in, release
+	in, cancel := context.WithCancelCause(ctx)
+	stop := context.AfterFunc(next, func() { cancel(ErrInterrupted) })
+	forgotten := context.AfterFunc(in, func() { stop() })
+	return in, func() {
+		forgotten() // else it costs a goroutine
+		stop()
+		cancel(nil)
+	}
+}
+
+// A boundBody releases its request when it is closed.
+type boundBody struct {
+	io.ReadCloser
+	release func()
+}
+
+func (b *boundBody) Close() error {
+	err := b.ReadCloser.Close()
+	b.release()
+	return err
+}
+
+// boundWith is body with release, and writes itself if body does.
+func boundWith(body io.ReadCloser, release func()) io.ReadCloser {
+	b := &boundBody{body, release}
+	if to, ok := body.(io.WriterTo); ok {
+		return &struct {
+			*boundBody
+			io.WriterTo
+		}{b, to}
+	}
+	return b
 }
