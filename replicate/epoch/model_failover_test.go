@@ -323,15 +323,16 @@ func (d docState) seen() int {
 	return d.version
 }
 
-// noteGone keeps that a document was deleted at the new master, before its client is told.
-func (g *modelGate) noteGone(doc string, after docState) {
-	s := g.guard.State()
-	if s.Rejoin == "" || !after.gone || g.m.broken == noGone {
+// noteGone keeps that a document was deleted at the new master. Gateways do so when they
+// have the answer, before its client is told; what becomes of one whose answer is lost
+// stands among the limits in docs/design/failover.md.
+func (m *model) noteGone(to int, doc string, after docState) {
+	if m.truth.Rejoin == "" || m.truth.Master != clusterNames[to] || !after.gone || m.broken == noGone {
 		return
 	}
-	key := asideKey{slices.Index(clusterNames, s.Rejoin), doc}
-	if _, has := g.m.aside[key]; has {
-		g.m.gone[key] = true
+	key := asideKey{slices.Index(clusterNames, m.truth.Rejoin), doc}
+	if _, has := m.aside[key]; has {
+		m.gone[key] = true
 	}
 }
 

@@ -643,6 +643,7 @@ func (w *modelWrite) send() {
 			after := m.clusters[w.to][w.doc]
 			after = docState{after.version + 1, append(slices.Clone(after.writes), w.id), m.failover && m.chance(25)}
 			m.clusters[w.to][w.doc] = after
+			m.noteGone(w.to, w.doc, after)
 			m.say("write %d of gateway %d lands at %s/%s: %+v", w.id, g.index, clusterNames[w.to], w.doc, after)
 			if m.truth.Master != clusterNames[w.to] || m.resolved[w.id] || !m.noted[w.id] {
 				m.late[w.id] = true
@@ -659,7 +660,6 @@ func (w *modelWrite) answered(after docState, ok bool) {
 	g, m := w.g, w.g.m
 	part := w.part
 	if ok {
-		g.noteGone(w.doc, after)
 		w.parts++
 		g.record(note{kind: "effect", id: w.id, epoch: w.epoch, from: w.to, doc: w.doc, after: after, read: m.failover && m.chance(15)}, func(ok bool) {
 			if !ok {
