@@ -340,7 +340,7 @@ func (m *model) noteGone(to int, doc string, after docState) {
 // and the new one has not is lost, unless something was written there since.
 func (m *model) masterCounts(from int, doc string) {
 	f, n := m.clusters[from][doc], m.clusters[1-from][doc]
-	if f.gone && n.gone || slices.ContainsFunc(n.writes, func(w int) bool { return !slices.Contains(f.writes, w) }) {
+	if f.seen() == 0 && n.seen() == 0 || slices.ContainsFunc(n.writes, func(w int) bool { return !slices.Contains(f.writes, w) }) {
 		for _, w := range f.writes {
 			if !slices.Contains(n.writes, w) {
 				m.overwritten[w] = true
