@@ -83,10 +83,12 @@ func (w *worker) land() error {
 	f := w.flights[0]
 	<-f.landed
 	w.flights = w.flights[1:]
-	if f.err == nil {
-		w.commit(false)
+	if f.err != nil {
+		w.lost = true
+		return f.err
 	}
-	return f.err
+	w.commit(false)
+	return nil
 }
 
 // landAll waits for all flights.

@@ -14,6 +14,7 @@ import (
 	"github.com/esperanto-es/esperanto/internal/cluster"
 	"github.com/esperanto-es/esperanto/internal/esapi"
 	"github.com/esperanto-es/esperanto/internal/estest"
+	"github.com/esperanto-es/esperanto/replicate/journal"
 )
 
 // A tower sees what is on its way to the follower, and may hold it up.
@@ -224,4 +225,34 @@ func TestTwoBulksFail(t *testing.T) {
 	})
 	g.equal()
 	g.noDeadLetters()
+}
+
+// A worker that ends while a bulk is on its way does not commit what landed behind it.
+func TestNothingIsCommittedBehindALostBulk(t *testing.T) {
+	g := newRig(t, v717, v87)
+	a := newApplier(g.r)
+	commits := &commitRecorder{Journal: g.r.cfg.Journal}
+	g.r.cfg.Journal = commits
+	w := newWorker(a, 0, 0)
+	landed := make(chan struct{})
+	close(landed)
+	w.next = 100
+	w.flights = []*flight{{load: &load{first: 10}, landed: landed, err: context.Canceled}, {load: &load{first: 50}, landed: landed}}
+	if err := w.landAll(); err == nil {
+		t.Error("that it was lost is not told")
+	}
+	w.commit(true)
+	if len(commits.at) > 0 {
+		t.Errorf("committed: %v", commits.at)
+	}
+}
+
+type commitRecorder struct {
+	journal.Journal
+	at []int64
+}
+
+func (c *commitRecorder) Commit(_ context.Context, _ int32, next int64) error {
+	c.at = append(c.at, next)
+	return nil
 }

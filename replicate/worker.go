@@ -35,6 +35,7 @@ type worker struct {
 
 	batch   load
 	flights []*flight // in the order in which they were launched
+	lost    bool      // one has not landed: the worker ends, and commits nothing any more
 
 	// For Status.
 	oldest     atomic.Int64 // unix ms of the oldest entry in work, 0 if there is none
@@ -310,7 +311,7 @@ func (w *worker) position() int64 {
 // to do. A failure is no harm: it is tried again, or the entries come again.
 func (w *worker) commit(idle bool) {
 	at, now := w.position(), time.Now()
-	if at <= w.committed || (!idle && now.Sub(w.commitAt) < commitPause) {
+	if w.lost || at <= w.committed || (!idle && now.Sub(w.commitAt) < commitPause) {
 		return
 	}
 	w.commitAt = now
