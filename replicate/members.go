@@ -377,6 +377,30 @@ func (m *members) await(ctx context.Context, left func() []epoch.Sighting) error
 	}
 }
 
+// sameIndices refuses to move the master while another gateway replicates other indices:
+// what it was given to apply and has left out is not at the follower.
+func (m *members) sameIndices(ctx context.Context) error {
+	if m == nil {
+		return nil
+	}
+	if err := m.look(ctx); err != nil {
+		return fmt.Errorf("the journal does not tell which gateways there are: %w", err)
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, s := range m.roll.Members() {
+		if m.hasOtherIndices(s) && !m.roll.CutOff(s) {
+			return &SwitchError{Reason: fmt.Sprintf("gateway %s on %s replicates other indices than this one (%s): the follower does not have what the master has", s.Instance, s.Host, cmp.Or(s.Indices, "all")),
+				NextSteps: []string{"give all gateways on one journal the same indices", "verify with repair, as that gateway may have left out documents; then try again"}}
+		}
+	}
+	return nil
+}
+
+func (m *members) hasOtherIndices(s epoch.Sighting) bool {
+	return s.Instance != m.r.instance && s.Indices != m.r.selection.told()
+}
+
 // others reports how many other gateways were heard of lately. It is for questions
 // that a mistake does no harm to.
 func (m *members) others() int {
@@ -406,7 +430,7 @@ func (m *members) status() (list []MemberStatus) {
 	for _, s := range m.roll.Members() {
 		list = append(list, MemberStatus{Instance: s.Instance, Host: s.Host, This: s.Instance == m.r.instance, Epoch: s.Epoch, HeardSeconds: now.Sub(s.At).Seconds(),
 			Roles: Roles{Capture: !s.NoCapture, Apply: !s.NoApply}, WritesInFlight: s.InFlight, Quiet: closed.Closing() && s.Quiet == closed.Seq, CutOff: m.roll.CutOff(s), Accepts: s.Accepts})
-		if s.Indices != m.r.selection.told() {
+		if m.hasOtherIndices(s) {
 			list[len(list)-1].OtherIndices = cmp.Or(s.Indices, "all")
 		}
 	}

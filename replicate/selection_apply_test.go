@@ -2,6 +2,7 @@ package replicate
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"reflect"
@@ -12,6 +13,7 @@ import (
 	"github.com/esperanto-es/esperanto/internal/cluster"
 	"github.com/esperanto-es/esperanto/internal/esapi"
 	"github.com/esperanto-es/esperanto/internal/estest"
+	"github.com/esperanto-es/esperanto/replicate/epoch"
 	"github.com/esperanto-es/esperanto/replicate/journal"
 )
 
@@ -404,4 +406,42 @@ func TestGatewaysOfOtherIndices(t *testing.T) {
 	}
 	wait(t, says(f.gates[0].Replicator, "replicates other indices than this one (indices { include books })"))
 	wait(t, says(other.Replicator, "replicates other indices than this one (all)"))
+}
+
+// What a gateway has left out is not at the follower: it does not become the master.
+func TestNoSwitchWithGatewaysOfOtherIndices(t *testing.T) {
+	f := newFleet(t, 1)
+	refused := func(dry bool) {
+		t.Helper()
+		why := new(SwitchError)
+		_, err := f.gates[0].Switchover(t.Context(), SwitchRequest{Master: "b", DryRun: dry})
+		if !errors.As(err, &why) || !strings.Contains(why.Reason, "replicates other indices than this one (indices { exclude logs-* })") {
+			t.Errorf("dry run %v: %v", dry, err)
+		}
+	}
+	// One that is started while writes wait already.
+	late := epoch.Member{Instance: "late", Term: 1, Beat: 1, LeaseMS: 500, Indices: "indices { exclude logs-* }"}
+	f.b.Faults(func(r *esapi.Request) estest.Fault {
+		if r.Path == "/_refresh" {
+			raw, _ := json.Marshal(late)
+			if err := f.gates[0].control.table.Put(t.Context(), memberPrefix+late.Name(), raw); err != nil {
+				t.Error(err)
+			}
+		}
+		return estest.Fault{}
+	})
+	refused(false)
+	f.b.Faults(nil)
+
+	other := f.start(withIndices(Indices{Exclude: []string{"logs-*"}}))
+	refused(true)
+	refused(false)
+	other.end()
+	f.gates = f.gates[:1]
+	wait(t, func() bool {
+		return !slices.ContainsFunc(f.gates[0].members.status(), func(m MemberStatus) bool { return !m.This && !m.CutOff })
+	})
+	if _, err := f.gates[0].Switchover(t.Context(), SwitchRequest{Master: "b", DryRun: true}); err != nil {
+		t.Error(err)
+	}
 }

@@ -174,6 +174,9 @@ func (r *Replicator) mayswitch(ctx context.Context, now roles) error {
 	if err := r.cfg.Journal.Ping(ctx); err != nil {
 		return &SwitchError{Reason: fmt.Sprintf("the journal does not work: %v", err), NextSteps: []string{"bring the journal back, then try again"}}
 	}
+	if err := r.members.sameIndices(ctx); err != nil {
+		return err
+	}
 	if err := r.unbound(ctx); err != nil {
 		return err
 	}
@@ -354,6 +357,9 @@ func (r *Replicator) handOver(ctx context.Context, closed epoch.State, m move) e
 	}
 	if err != nil {
 		return r.givenUp(ctx, "since the follower could not be refreshed", err)
+	}
+	if err := r.members.sameIndices(ctx); err != nil { // started since it was looked at first
+		return err
 	}
 	from := func(before epoch.State, f func(*epoch.State)) (epoch.State, error) {
 		return r.change(ctx, func(s *epoch.State) error {
