@@ -270,7 +270,7 @@ func (p *pair) deletions(ctx context.Context, questions []question, masters []cl
 	if len(ids) == 0 {
 		return nil
 	}
-	versions, err := p.from.Remembered(ctx, ids)
+	remembered, err := p.from.Remembered(ctx, ids)
 	if err != nil {
 		return err
 	}
@@ -280,9 +280,14 @@ func (p *pair) deletions(ctx context.Context, questions []question, masters []cl
 	}
 	for n, i := range at {
 		masters[i] = again[n]
-		if !again[n].Found {
-			questions[i].deleted = max(questions[i].deleted, versions[n])
+		if again[n].Found || again[n].Unreadable != "" {
+			continue
 		}
+		t := &remembered[n]
+		if t.Untold != "" && questions[i].deleted == 0 {
+			masters[i].Unreadable, masters[i].Closed = t.Untold, t.Shut
+		}
+		questions[i].deleted = max(questions[i].deleted, t.Version)
 	}
 	return nil
 }

@@ -338,11 +338,11 @@ func (x *simSite) look() {
 		}
 		state := simState{site: x.n, version: docs[0].Version, source: string(docs[0].Source)}
 		if !docs[0].Found {
-			versions, err := x.seen.Remembered(context.Background(), []cluster.DocID{id})
+			remembered, err := x.seen.Remembered(context.Background(), []cluster.DocID{id})
 			if err != nil {
 				x.s.t.Fatal(err)
 			}
-			state.version = versions[0]
+			state.version = remembered[0].Version
 		}
 		x.s.seenAt(id.ID, state)
 	}

@@ -281,12 +281,15 @@ func judgeDeleted(ctx context.Context, former *cluster.Cluster, masters []cluste
 	if len(ids) == 0 {
 		return nil
 	}
-	versions, err := former.Remembered(ctx, ids)
+	remembered, err := former.Remembered(ctx, ids)
 	if err != nil {
 		return err
 	}
 	for i, at := range deleted {
-		list[at].former = versions[i] > masters[at].Version
+		if untold := remembered[i].Untold; untold != "" {
+			return errors.New(untold)
+		}
+		list[at].former = remembered[i].Version > masters[at].Version
 	}
 	return nil
 }

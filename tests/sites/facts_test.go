@@ -72,7 +72,7 @@ func TestVersionsOfOneAreOrdered(t *testing.T) {
 				write(409, 4, "", true)
 				write(200, 7, "", false)
 				got, err := c.Remembered(t.Context(), []cluster.DocID{id, {Index: index, Type: "book", ID: "never"}})
-				if want := []int64{7, 0}; err != nil || !reflect.DeepEqual(got, want) {
+				if want := []cluster.Tombstone{{Version: 7}, {}}; err != nil || !reflect.DeepEqual(got, want) {
 					t.Errorf("%v, %v; want %v", got, err, want)
 				}
 				write(409, 7, `{"n":6`+line+`}`, false)
