@@ -227,7 +227,9 @@ func (p *pair) forceIn(ctx context.Context, index string, ids []cluster.DocID) e
 				return err
 			}
 			defer release()
-			restore, err = p.shortenMemory(ctx, index)
+			if restore, err = p.shortenMemory(ctx, index); err == nil {
+				restore = p.surely(restore)
+			}
 		}
 		if err == nil && len(ids) > 0 && time.Now().After(deadline) {
 			err = fmt.Errorf("cluster %s does not take the master's version of %s/%s", p.to.Name(), index, ids[0].ID)
@@ -240,6 +242,23 @@ func (p *pair) forceIn(ctx context.Context, index string, ids []cluster.DocID) e
 		case <-ctx.Done():
 			return errors.Join(ctx.Err(), restore())
 		}
+	}
+}
+
+// surely tries restore again in the background if it fails: nobody else does before the
+// next start.
+func (p *pair) surely(restore func() error) func() error {
+	return func() error {
+		err := restore()
+		if r := p.a.r; err != nil && r.background != nil {
+			r.run(func() {
+				for attempt, failed := 0, err; failed != nil && r.background.Err() == nil; attempt++ {
+					pause(r.background, attempt)
+					failed = restore()
+				}
+			})
+		}
+		return err
 	}
 }
 

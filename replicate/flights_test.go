@@ -4,8 +4,10 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -242,6 +244,58 @@ func TestNothingIsCommittedBehindALostBulk(t *testing.T) {
 		t.Error("that it was lost is not told")
 	}
 	w.commit(true)
+	if len(commits.at) > 0 {
+		t.Errorf("committed: %v", commits.at)
+	}
+}
+
+// A resync waits for the bulks that are on their way: what it removes does not come back
+// with them.
+func TestResyncWaitsForBulks(t *testing.T) {
+	g := newRig(t, v87, v87)
+	release := make(chan struct{})
+	var hold atomic.Bool
+	g.watch(func(ids []string) time.Duration {
+		if hold.Load() && slices.Contains(ids, "books/x") {
+			<-release
+		}
+		return 0
+	})
+	g.must("PUT", "/books/_doc/0", `{"n":0}`)
+	g.drained()
+	hold.Store(true)
+	g.must("PUT", "/books/_doc/x", `{"n":1}`)
+	if _, err := g.a.Send(t.Context(), esapi.NewRequest("DELETE", "/books/_doc/x", nil)); err != nil { // past the journal
+		t.Fatal(err)
+	}
+	if err := g.r.askForResync(t.Context(), g.r.gate.now(), "books"); err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(300 * time.Millisecond)
+	if j, _, err := g.r.Jobs().Job(t.Context(), JobResync); err != nil || j.State == JobDone {
+		t.Errorf("it did not wait: %s %v", j.State, err)
+	}
+	close(release)
+	wait(t, func() bool {
+		j, _, err := g.r.Jobs().Job(t.Context(), JobResync)
+		return err == nil && j.State == JobDone
+	})
+	g.equal()
+}
+
+// What a worker was about when it was stopped comes again.
+func TestNothingIsCommittedByAWorkerThatEnds(t *testing.T) {
+	g := newRig(t, v717, v87)
+	a := newApplier(g.r)
+	commits := &commitRecorder{Journal: g.r.cfg.Journal}
+	g.r.cfg.Journal = commits
+	w := newWorker(a, 0, 0)
+	landed := make(chan struct{})
+	close(landed)
+	w.next = 100
+	w.flights = []*flight{{load: &load{first: 10}, landed: landed}}
+	w.stop()
+	w.run()
 	if len(commits.at) > 0 {
 		t.Errorf("committed: %v", commits.at)
 	}

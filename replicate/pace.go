@@ -219,8 +219,11 @@ func (p *pace) enter(ctx context.Context) error {
 			return err
 		}
 	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
 	p.active++
-	return ctx.Err()
+	return nil
 }
 
 func (p *pace) leave() {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -97,4 +98,29 @@ func TestNothingIsWrittenWhileDeletionsAreForgotten(t *testing.T) {
 		t.Error("no deletion was forgotten")
 	}
 	g.noDeadLetters()
+}
+
+// A setting that could not be restored at once is restored all the same.
+func TestMemoryIsRestoredLater(t *testing.T) {
+	g := newRig(t, v717, v87)
+	for range 5 {
+		g.must("PUT", "/books/_doc/1", `{"n":1}`)
+	}
+	g.drained()
+	var failed atomic.Bool
+	g.b.Faults(func(r *esapi.Request) estest.Fault {
+		if r.Method == "PUT" && strings.HasSuffix(r.Path, "_settings") && !strings.Contains(string(r.Body), forgetAtOnce) && failed.CompareAndSwap(false, true) {
+			return estest.Fault{Status: 503}
+		}
+		return estest.Fault{}
+	})
+	g.must("DELETE", "/books/_doc/1", "")
+	g.drained()
+	g.a.Clock(func() time.Time { return time.Now().Add(2 * time.Minute) })
+	g.must("PUT", "/books/_doc/1", `{"n":10}`)
+	g.equal()
+	wait(t, func() bool { return g.b.Setting("books", "gc_deletes") != "0s" })
+	if !failed.Load() {
+		t.Error("nothing had to be restored")
+	}
 }

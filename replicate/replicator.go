@@ -221,6 +221,9 @@ func (r *Replicator) begin(ctx context.Context, state epoch.State) {
 	if r.members != nil {
 		r.run(func() { r.members.run(ctx) })
 	}
+	if !state.Applied && !r.cfg.NoApply {
+		r.run(func() { r.beginApplyingLater(ctx) })
+	}
 	r.run(func() { r.applier.restoreMemory(ctx) })
 	if !r.cfg.NoApply {
 		r.run(func() { r.applier.run(ctx) })

@@ -1,6 +1,7 @@
 package replicate
 
 import (
+	"context"
 	"errors"
 	"net/http"
 
@@ -44,6 +45,27 @@ func (r *Replicator) beginApplying(s *epoch.State) {
 	s.Applied = true
 	if r.cfg.BeginPaused {
 		s.Applier = "paused"
+	}
+}
+
+// beginApplyingLater does so when it could not be done at the start, as the master was
+// being moved.
+func (r *Replicator) beginApplyingLater(ctx context.Context) {
+	for attempt := 0; ctx.Err() == nil; attempt++ {
+		_, err := r.change(ctx, func(s *epoch.State) error {
+			if s.Closing() {
+				return errUnderway
+			}
+			before := *s
+			if r.beginApplying(s); *s == before {
+				return errAsItIs
+			}
+			return nil
+		})
+		if err == nil || errors.Is(err, errAsItIs) {
+			return
+		}
+		pause(ctx, attempt)
 	}
 }
 

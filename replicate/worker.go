@@ -35,7 +35,7 @@ type worker struct {
 
 	batch   load
 	flights []*flight // in the order in which they were launched
-	lost    bool      // one has not landed: the worker ends, and commits nothing any more
+	lost    bool      // something has not landed: the worker ends, and commits nothing any more
 
 	// For Status.
 	oldest     atomic.Int64 // unix ms of the oldest entry in work, 0 if there is none
@@ -80,7 +80,10 @@ func newWorker(a *applier, partition int32, next int64) *worker {
 // run works until it is stopped. What it has not committed is delivered again.
 func (w *worker) run() {
 	defer close(w.stopped)
-	defer func() { _ = w.landAll() }()
+	defer func() {
+		w.lost = true // what is in work comes again
+		_ = w.landAll()
+	}()
 	for {
 		entries, ok := w.take()
 		if !ok || w.pausing() != nil {
@@ -175,9 +178,11 @@ func (w *worker) handle(e *journal.Entry) error {
 			err = w.a.inTurn(w.ctx, func(ctx context.Context) error { return w.a.applyStateOf(ctx, rec) },
 				func(ctx context.Context) error { return w.a.stateAlone(ctx, rec) })
 		}
-	case kindResync:
-		err = w.a.inTurn(w.ctx, func(ctx context.Context) error { return w.a.resyncWanted(ctx, rec.From, rec.ID, rec.Name) },
-			func(ctx context.Context) error { return w.a.stateAlone(ctx, rec) })
+	case kindResync: // it must not be overtaken by what was before
+		if err = w.flush(); err == nil {
+			err = w.a.inTurn(w.ctx, func(ctx context.Context) error { return w.a.resyncWanted(ctx, rec.From, rec.ID, rec.Name) },
+				func(ctx context.Context) error { return w.a.stateAlone(ctx, rec) })
+		}
 	}
 	w.next = e.Offset + 1
 	w.noteOpen()

@@ -163,7 +163,9 @@ func (g *Gateway) serve(w *answer, r *http.Request, o *Outcome) error {
 	seen := g.look(r, e, dialect)
 	defer func() { seen.end(w) }()
 	if g.emulates(e) {
-		req, err := g.wholeRequest(w, r)
+		h := &hold{of: &g.held}
+		defer h.free()
+		req, err := g.heldRequest(w, r, h)
 		if err != nil {
 			return err
 		}
