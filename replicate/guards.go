@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/tidwall/gjson"
@@ -194,19 +195,31 @@ func guardable(ctx context.Context, from, to *cluster.Cluster, s *selection) err
 	return nil
 }
 
+// An unguarding is how far a pair has come with taking guards away.
+type unguarding struct {
+	guarding  sync.Mutex
+	unguarded uint64          // 1 more than the number of the state in which unguard was done
+	foreign   map[string]bool // indices of the follower that the master does not have
+	foreignIn uint64          // the epoch in which
+}
+
 // unguard takes the guards away from the follower's indices, once in each of the states
 // that all agree on: before a state that made the follower the master was given up, or
 // after it was moved, it may have some.
 func (p *pair) unguard(ctx context.Context) error {
-	seq := p.a.r.gate.state().Seq
+	state := p.a.r.gate.state()
 	p.guarding.Lock()
 	defer p.guarding.Unlock()
-	if p.unguarded == seq+1 || p.bothWays() || p.guarded || p.a.r.gate.failing() { // then both clusters are masters, or the master cannot be asked
+	if p.unguarded == state.Seq+1 || p.bothWays() || p.guarded || p.a.r.gate.failing() { // then both clusters are masters, or the master cannot be asked
 		return nil
 	}
 	have, err := guardsOf(ctx, p.to, "_all")
 	if err != nil {
 		return err
+	}
+	if state.Epoch != p.foreignIn { // the clusters have changed places since
+		clear(p.foreign)
+		p.foreignIn = state.Epoch
 	}
 	// The master may be down by now: it is not asked twice.
 	maps.DeleteFunc(have, func(name string, _ map[string]string) bool { return p.foreign[name] })
@@ -232,7 +245,7 @@ func (p *pair) unguard(ctx context.Context) error {
 	if err := sweepShadows(ctx, p.to, p.a.r.cfg.Now().Add(-shadowLimit)); err != nil {
 		return err
 	}
-	p.unguarded = seq + 1
+	p.unguarded = state.Seq + 1
 	return nil
 }
 
@@ -242,6 +255,9 @@ func (p *pair) unguardIndex(ctx context.Context, index string) error {
 	if p.bothWays() || p.guarded {
 		return nil
 	}
+	p.guarding.Lock()
+	defer p.guarding.Unlock()
+	delete(p.foreign, index)
 	have, err := guardsOf(ctx, p.to, index)
 	if err != nil {
 		return err

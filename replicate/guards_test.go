@@ -86,22 +86,46 @@ func TestGuardsOfASwitchoverThatIsGivenUp(t *testing.T) {
 // that the master does not have.
 func TestGuardsOfTheFollower(t *testing.T) {
 	g := newRig(t, v717, v87)
-	at := func(method, target, body string) {
-		t.Helper()
-		b := cluster.New("b", g.b, cluster.Options{})
-		defer b.Close()
-		if status, answer, err := b.Do(t.Context(), method, target, []byte(body)); err != nil || status >= 300 {
-			t.Fatalf("%d %s %v", status, answer, err)
-		}
-	}
-	at("PUT", "/books", `{"settings":{"index.blocks.write":true}}`)
-	at("PUT", "/other", `{"settings":{"index.blocks.write":true}}`)
+	beside(t, g.b, "PUT", "/books", `{"settings":{"index.blocks.write":true}}`)
+	beside(t, g.b, "PUT", "/other", `{"settings":{"index.blocks.write":true}}`)
 	g.must("PUT", "/first/_doc/1", `{"n":1}`)
 	g.drained()
 	g.must("PUT", "/books/_doc/1", `{"n":1}`)
 	g.equal()
 	if g.b.Setting("other", "blocks.write") != "true" {
 		t.Error("the block of another index was taken away")
+	}
+}
+
+// An index that the master did not have at first has its guards taken away like others.
+func TestGuardsOfAnIndexThatTheMasterGetsLater(t *testing.T) {
+	g := newRig(t, v717, v717)
+	beside(t, g.b, "PUT", "/books", `{"settings":{"index.blocks.write":true}}`)
+	g.must("PUT", "/first/_doc/1", `{"n":1}`)
+	g.drained()
+	g.must("PUT", "/_ingest/pipeline/final", `{"processors":[]}`)
+	g.must("PUT", "/books/_doc/1", `{"n":1}`)
+	g.equal()
+	g.must("PUT", "/books/_settings", `{"index.final_pipeline":"final"}`)
+	g.must("PUT", "/books/_doc/2", `{"n":1}`)
+	g.equal()
+	g.moveTo("b")
+	g.moveTo("a")
+	g.must("PUT", "/first/_doc/2", `{"n":1}`)
+	g.must("PUT", "/books/_doc/3", `{"n":1}`)
+	g.equal()
+	if got := g.b.Setting("books", "final_pipeline"); got != "" {
+		t.Errorf("the follower has the final pipeline %s", got)
+	}
+}
+
+// beside sends a request to a cluster itself, as nobody should.
+func beside(t *testing.T, c *estest.Cluster, method, target, body string) {
+	t.Helper()
+	x := cluster.New("beside", c, cluster.Options{})
+	defer x.Close()
+	if status, answer, err := x.Do(t.Context(), method, target, []byte(body)); err != nil || status >= 300 {
+		t.Fatalf("%s %s: %d %s %v", method, target, status, answer, err)
 	}
 }
 

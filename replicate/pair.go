@@ -27,14 +27,12 @@ type pair struct {
 	// no two workers do it to the same one.
 	forcing sync.Mutex
 
-	guarding  sync.Mutex
-	unguarded uint64          // 1 more than the number of the state in which unguard was done
-	foreign   map[string]bool // indices of the follower that the master does not have
-	guarded   bool            // the follower keeps its guards, as it is the master
+	unguarding
+	guarded bool // the follower keeps its guards, as it is the master
 }
 
 func newPair(a *applier, from, to *cluster.Cluster) *pair {
-	p := &pair{a: a, from: from, to: to, indices: newIndices(a, from, to), foreign: map[string]bool{}}
+	p := &pair{a: a, from: from, to: to, indices: newIndices(a, from, to), unguarding: unguarding{foreign: map[string]bool{}}}
 	p.indices.pair = p
 	return p
 }
