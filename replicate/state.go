@@ -309,10 +309,10 @@ func (p *pair) applyAliases(ctx context.Context, names []string) (problem, err e
 	if want, err = p.ownAliases(ctx, there, mine, have); err != nil {
 		return nil, err
 	}
-	if more, err := p.sharing(ctx, there, want, have); err != nil {
+	if more, err := p.sharing(ctx, names, want, have); err != nil {
 		return nil, err
 	} else if len(more) > 0 {
-		return p.applyAliases(ctx, append(there, more...))
+		return p.applyAliases(ctx, slices.Concat(names, more)) // with those that are not ready: each is looked at once
 	}
 	actions := aliasChanges(there, want, have)
 	if len(actions) == 0 {

@@ -3,6 +3,7 @@ package replicate
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -231,4 +232,23 @@ func TestIndexIsMadeWithoutTheRightToMakeTemplates(t *testing.T) {
 	g.moveTo("b")
 	g.must("PUT", "/books/_doc/2", `{"n":1}`)
 	g.equal()
+}
+
+// A write index moves at an alias that another index shares which the follower does not
+// have as the master has it.
+func TestWriteIndexMovesBesideAnIndexWithAProblem(t *testing.T) {
+	t.Parallel()
+	g := newRig(t, v717, v87)
+	g.must("PUT", "/logs-1/_doc/1", `{"n":1}`)
+	g.must("PUT", "/logs-2/_doc/1", `{"n":1}`)
+	g.must("PUT", "/logs-1/_alias/logs", "")
+	g.drained()
+	g.b.Faults(only("PUT", "/logs-1/_mapping", estest.Fault{Status: 400}))
+	g.must("PUT", "/logs-1/_doc/2", `{"m":1}`)
+	g.drained()
+	g.must("POST", "/_aliases", `{"actions":[{"add":{"index":"logs-2","alias":"logs","is_write_index":true}}]}`)
+	g.drained()
+	if got := g.b.Aliases("logs-2"); !slices.Equal(got, []string{"logs"}) {
+		t.Errorf("aliases of logs-2: %v", got)
+	}
 }
