@@ -157,6 +157,7 @@ type DeadLetter struct {
 	Routing string    `json:"routing,omitempty"`
 	Version int64     `json:"version,omitempty"`
 	Reason  string    `json:"reason"`
-	Closed  bool      `json:"closed,omitempty"` // the master's index is: it is retried by itself when it is open
+	Closed  bool      `json:"closed,omitempty"`  // the master's index is, or with both_ways one of both is or has a block: it is retried by itself when it is open
+	Deleted bool      `json:"deleted,omitempty"` // with both_ways: it is a deletion, of this version
 	Time    time.Time `json:"time"`
 }

@@ -83,3 +83,46 @@ func TestBothWaysRoutingRequired(t *testing.T) {
 	passes(t, a)
 	same(a, b)
 }
+
+// An index that the other site closes or blocks keeps no other one from being replicated, and
+// gets what was written meanwhile when it is open again, deletions too.
+func TestBothWaysFollowerShut(t *testing.T) {
+	for _, how := range []struct{ name, shut, body, open, again string }{
+		{"closed", "POST /books/_close", "", "POST /books/_open", ""},
+		{"write", "PUT /books/_settings", `{"index.blocks.write":true}`, "PUT /books/_settings", `{"index.blocks.write":false}`},
+		{"read_only", "PUT /books/_settings", `{"index.blocks.read_only":true}`, "PUT /books/_settings", `{"index.blocks.read_only":false}`},
+	} {
+		t.Run(how.name, func(t *testing.T) {
+			t.Parallel()
+			a, b := twoSites(t)
+			at := func(request, body string) {
+				t.Helper()
+				method, path, _ := strings.Cut(request, " ")
+				b.must(method, path, body)
+			}
+			a.must("PUT", "/books/_doc/1", `{"n":1}`)
+			a.must("PUT", "/books/_doc/2", `{"n":1}`)
+			same(a, b)
+			if err := a.r.Apply(t.Context(), "paused"); err != nil {
+				t.Fatal(err)
+			}
+			a.must("PUT", "/books/_doc/3", `{"n":1,"new":"field"}`)
+			a.must("DELETE", "/books/_doc/2", "")
+			at(how.shut, how.body)
+			if err := a.r.Apply(t.Context(), "running"); err != nil {
+				t.Fatal(err)
+			}
+			passes(t, a)
+			waitFor(t, func() bool { return a.r.Status(t.Context()).DeadLetters == 2 })
+			at(how.open, how.again)
+			waitFor(t, func() bool {
+				a.r.applier.indexOpened()
+				return a.r.Status(t.Context()).DeadLetters == 0
+			})
+			same(a, b)
+			if docs := a.b.Docs(); len(docs) != 3 {
+				t.Errorf("%+v", docs)
+			}
+		})
+	}
+}

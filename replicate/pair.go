@@ -85,7 +85,7 @@ func (p *pair) put(ctx context.Context, all []cluster.Doc) (o placed, err error)
 		case errors.Is(problem, errNoIndex):
 			// The index is gone at the master: so are its documents.
 		case problem != nil:
-			rejected = append(rejected, rejection{d, problem.Error()})
+			rejected = append(rejected, p.rejectedBy(problem, d))
 		case d.Found && len(d.Source) == 0:
 			rejected = append(rejected, rejection{d, errNoSource})
 		default:
@@ -184,6 +184,7 @@ func (p *pair) write(ctx context.Context, docs []cluster.Doc) (w written, err er
 		return written{rejected: append(strange, rejection{docs[0], whole.Error()})}, nil
 	}
 	for i, r := range results {
+		failed := &cluster.StatusError{Cluster: p.to.Name(), Status: r.Status, Type: r.Type, Reason: r.Reason}
 		switch {
 		case r.OK():
 			p.a.r.counters.applied.Add(1)
@@ -193,9 +194,11 @@ func (p *pair) write(ctx context.Context, docs []cluster.Doc) (w written, err er
 		case r.Status == http.StatusConflict:
 			p.a.r.counters.conflicts.Add(1)
 			w.conflicts = append(w.conflicts, docs[i])
+		case p.shut(failed):
+			w.rejected = append(w.rejected, p.rejectedBy(failed, docs[i]))
 		case !permanent(r.Status, r.Type):
 			w.again = append(w.again, docs[i])
-			w.busy = fmt.Errorf("%s/%s: %w", docs[i].Index, docs[i].ID, &cluster.StatusError{Cluster: p.to.Name(), Status: r.Status, Type: r.Type, Reason: r.Reason})
+			w.busy = fmt.Errorf("%s/%s: %w", docs[i].Index, docs[i].ID, failed)
 			if r.Type == "index_not_found_exception" {
 				p.indices.forget(docs[i].Index)
 			}
@@ -240,6 +243,9 @@ func permanent(status int, typ string) bool {
 // is deleted by now. One that it has is tried once more, as it is now and with
 // the master's mapping carried over again; then it is a dead letter.
 func (p *pair) judge(ctx context.Context, rejected []rejection) (dead int, err error) {
+	if rejected, dead, err = p.buryShut(ctx, rejected); err != nil {
+		return dead, err
+	}
 	if len(rejected) == 0 {
 		return 0, nil
 	}
@@ -292,7 +298,7 @@ func (p *pair) judge(ctx context.Context, rejected []rejection) (dead int, err e
 				if len(w.rejected) == 0 {
 					continue
 				}
-				reason = w.rejected[0].reason
+				reason, m.Closed = w.rejected[0].reason, w.rejected[0].doc.Closed
 			}
 			if err := p.a.bury(ctx, p.letter(m, reason)); err != nil {
 				return dead, err

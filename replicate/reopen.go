@@ -95,15 +95,20 @@ func (a *applier) retryLetters(ctx context.Context, from, index string, letters 
 	if lease.Master() != p.from {
 		return nil // it would take what the former master had to the new one
 	}
-	if state, err := openState(ctx, p.from, index); err != nil || state != "open" {
+	if ok, err := p.retryable(ctx, index); err != nil || !ok {
 		return err
 	}
-	ids := make([]cluster.DocID, len(letters))
-	for i, d := range letters {
-		ids[i] = cluster.DocID{Index: d.Index, Type: d.Type, ID: d.ID, Routing: d.Routing}
-	}
 	p.indices.forget(index)
-	if err := p.equalise(ctx, ids); err != nil {
+	if p.bothWays() {
+		err = p.settleLetters(ctx, letters)
+	} else {
+		ids := make([]cluster.DocID, len(letters))
+		for i, d := range letters {
+			ids[i] = cluster.DocID{Index: d.Index, Type: d.Type, ID: d.ID, Routing: d.Routing}
+		}
+		err = p.equalise(ctx, ids)
+	}
+	if err != nil {
 		return err
 	}
 	for _, d := range letters {

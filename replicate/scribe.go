@@ -19,14 +19,15 @@ import (
 // A scribe writes what indices are made of to the follower, as a client that
 // speaks the master's dialect: the translation does the rest.
 type scribe struct {
-	dialect esapi.Version // that requests are written in
-	target  esapi.Version
-	now     func() time.Time
-	to      *cluster.Cluster
-	sender  esapi.Sender
-	typ     string // the type that a typeless mapping stands for
-	typed   bool   // mappings are written with their type
-	remind  bool   // the type is written into _meta, since the follower has no types
+	dialect  esapi.Version // that requests are written in
+	target   esapi.Version
+	now      func() time.Time
+	to       *cluster.Cluster
+	sender   esapi.Sender
+	typ      string // the type that a typeless mapping stands for
+	typed    bool   // mappings are written with their type
+	bothWays bool
+	remind   bool // the type is written into _meta, since the follower has no types
 }
 
 // newScribe makes a scribe for one index, or with typ "" for what belongs to
@@ -41,7 +42,7 @@ func newScribe(ctx context.Context, cfg Config, from, to *cluster.Cluster, typ s
 	if err != nil {
 		return nil, err
 	}
-	s := &scribe{dialect: dialect, target: target, now: cfg.Now, to: to, typ: typ, typed: dialect.Major < 7, remind: target.Major >= 7 && (dialect.Major < 7 || typ != "")}
+	s := &scribe{bothWays: cfg.BothWays != "", dialect: dialect, target: target, now: cfg.Now, to: to, typ: typ, typed: dialect.Major < 7, remind: target.Major >= 7 && (dialect.Major < 7 || typ != "")}
 	if dialect.Major >= 7 && target.Major < 7 && typ != "" {
 		s.typed = true
 		if dialect.Major > 7 {
@@ -71,7 +72,7 @@ func (s *scribe) do(ctx context.Context, method, target string, body []byte) (st
 	}
 	failed := s.to.Failed(res.Status, answer)
 	if e := new(cluster.StatusError); errors.As(failed, &e) {
-		if !permanent(e.Status, "") {
+		if !permanent(e.Status, "") && !(s.bothWays && isShut(failed)) {
 			return res.Status, answer, nil, failed
 		}
 		return res.Status, answer, failed, nil

@@ -148,7 +148,7 @@ func (p *pair) deleteIndex(ctx context.Context, name string) (problem, err error
 		return nil, err
 	}
 	if failed := p.to.Failed(status, answer); failed != nil && status != http.StatusNotFound {
-		if permanent(status, "") {
+		if permanent(status, "") || p.shut(failed) {
 			return failed, nil
 		}
 		return nil, failed
@@ -198,7 +198,7 @@ func (p *pair) applyOpen(ctx context.Context, name string, first bool) (problem,
 		return nil, err
 	}
 	failed := p.to.Failed(status, answer)
-	if failed != nil && !permanent(status, "") {
+	if failed != nil && !permanent(status, "") && !p.shut(failed) {
 		return nil, failed
 	}
 	if failed == nil {
