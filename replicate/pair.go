@@ -183,9 +183,12 @@ func (p *pair) write(ctx context.Context, docs []cluster.Doc) (w written, err er
 		}
 		return written{rejected: append(strange, rejection{docs[0], whole.Error()})}, nil
 	}
+	var shut []cluster.Doc
 	for i, r := range results {
 		failed := &cluster.StatusError{Cluster: p.to.Name(), Status: r.Status, Type: r.Type, Reason: r.Reason}
 		switch {
+		case r.Type == "index_closed_exception" && !p.bothWays():
+			shut = append(shut, docs[i])
 		case r.OK():
 			p.a.r.counters.applied.Add(1)
 			if err := p.a.dead.applied(ctx, p.letter(docs[i], "")); err != nil {
@@ -206,7 +209,45 @@ func (p *pair) write(ctx context.Context, docs []cluster.Doc) (w written, err er
 			w.rejected = append(w.rejected, rejection{docs[i], r.Type + ": " + r.Reason})
 		}
 	}
-	return w, nil
+	return w, p.shut(ctx, &w, shut)
+}
+
+// errShut is the reason of a dead letter.
+const errShut = "the index is closed"
+
+// shut sorts documents whose index is closed at the follower. If the master's is open, it
+// was opened past the gateway, and the follower's is, too.
+func (p *pair) shut(ctx context.Context, w *written, docs []cluster.Doc) error {
+	if p.a.r.gate.failing() { // the master cannot be asked
+		for _, d := range docs {
+			w.rejected = append(w.rejected, rejection{d, errShut})
+		}
+		return nil
+	}
+	for _, index := range indicesOf(docs) {
+		state, err := openState(ctx, p.from, index)
+		if err != nil {
+			return err
+		}
+		problem, err := p.applyOpen(ctx, index, true)
+		if err != nil {
+			return err
+		}
+		for _, d := range docs {
+			switch {
+			case d.Index != index:
+			case problem != nil:
+				w.rejected = append(w.rejected, rejection{d, problem.Error()})
+			case state == "close":
+				d.Closed = true
+				w.rejected = append(w.rejected, rejection{d, errShut})
+			default:
+				w.again = append(w.again, d)
+				w.busy = fmt.Errorf("%s/%s: the index was closed at cluster %s", d.Index, d.ID, p.to.Name())
+			}
+		}
+	}
+	return nil
 }
 
 // writeSingly finds the document because of which a whole bulk is refused.

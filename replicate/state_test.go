@@ -113,6 +113,48 @@ func TestClosedIndexIsReadBackWhenItIsOpen(t *testing.T) {
 	g.equal()
 }
 
+// An index that was closed through the gateway and opened past it is opened at the follower
+// when there is something to write.
+func TestIndexIsOpenedPastTheGateway(t *testing.T) {
+	t.Parallel()
+	g := newRig(t, v717, v87)
+	g.must("PUT", "/books/_doc/1", `{"n":1}`)
+	g.must("POST", "/books/_close", "")
+	g.drained()
+	g.beside(g.a, "POST", "/books/_open", "")
+	g.must("PUT", "/books/_doc/2", `{"n":1}`)
+	g.equal()
+	g.noDeadLetters()
+}
+
+// What the follower cannot take since its index is closed, as the master's is by then, is
+// retried when that is open.
+func TestClosedPastTheGateway(t *testing.T) {
+	t.Parallel()
+	g := newRig(t, v717, v87)
+	g.must("PUT", "/books/_doc/1", `{"n":1}`)
+	g.equal()
+	state := func(s string) {
+		t.Helper()
+		if err := g.r.Apply(t.Context(), s); err != nil {
+			t.Fatal(err)
+		}
+	}
+	state("paused")
+	g.must("PUT", "/books/_doc/2", `{"n":1}`)
+	g.beside(g.a, "POST", "/books/_close", "")
+	g.beside(g.b, "POST", "/books/_close", "")
+	state("running")
+	g.drained()
+	letters, err := g.r.DeadLetters(t.Context(), "", 0)
+	if err != nil || len(letters) != 1 || !letters[0].Closed {
+		t.Errorf("%+v, %v", letters, err)
+	}
+	g.must("POST", "/books/_open", "")
+	wait(t, func() bool { return g.r.applier.dead.count() == 0 })
+	g.equal()
+}
+
 // An index is made at the follower as the master has it: no template applies to it, and
 // what shadows them does not stay, also if the process is killed at the wrong moment.
 func TestNoTemplateAppliesToCarriedIndices(t *testing.T) {
