@@ -209,15 +209,15 @@ func (p *pair) write(ctx context.Context, docs []cluster.Doc) (w written, err er
 			w.rejected = append(w.rejected, rejection{docs[i], r.Type + ": " + r.Reason})
 		}
 	}
-	return w, p.shut(ctx, &w, shut)
+	return w, p.sortShut(ctx, &w, shut)
 }
 
 // errShut is the reason of a dead letter.
 const errShut = "the index is closed"
 
-// shut sorts documents whose index is closed at the follower. If the master's is open, it
+// sortShut sorts documents whose index is closed at the follower. If the master's is open, it
 // was opened past the gateway, and the follower's is, too.
-func (p *pair) shut(ctx context.Context, w *written, docs []cluster.Doc) error {
+func (p *pair) sortShut(ctx context.Context, w *written, docs []cluster.Doc) error {
 	if p.a.r.gate.failing() { // the master cannot be asked
 		for _, d := range docs {
 			w.rejected = append(w.rejected, rejection{d, errShut})
