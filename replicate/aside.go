@@ -32,7 +32,8 @@ type asideRow struct {
 	From string `json:"from"`           // the cluster that has to be asked
 	What string `json:"what,omitempty"` // as of a stateRef, or kindResync; "" for a document
 
-	Index   string `json:"index"` // or the name of the part of the state
+	Index   string `json:"index"`          // or the name of the part of the state
+	UUID    string `json:"uuid,omitempty"` // of an index that was to be deleted: which one
 	Type    string `json:"type,omitempty"`
 	ID      string `json:"id,omitempty"`
 	Routing string `json:"routing,omitempty"`
@@ -65,6 +66,9 @@ const (
 // with it.
 func (row *asideRow) makeKey(seq uint64) string {
 	parts := []string{row.From, row.What, row.Index, row.Type, row.ID, row.Routing}
+	if row.UUID != "" {
+		parts = append(parts, row.UUID) // next to what else became of an index of that name
+	}
 	for i := range parts {
 		parts[i] = url.PathEscape(parts[i])
 	}
@@ -384,13 +388,16 @@ func (a *applier) intentsAlone(ctx context.Context, intents []*record) error {
 		if err := a.await(ctx, in.Epoch); err != nil {
 			return err
 		}
-		p, _ := a.course(in.From, in.Epoch)
+		p, late := a.course(in.From, in.Epoch)
 		until := in.Until
 		if !a.r.cfg.SharedJournal {
 			until = 0 // its gateway is this one, or gone
 		}
 		for _, ref := range in.State {
-			rows = append(rows, asideRow{From: p.from.Name(), What: ref.What, Index: ref.Name, Until: until})
+			if late {
+				ref.UUID = "" // it is of another cluster
+			}
+			rows = append(rows, asideRow{From: p.from.Name(), What: ref.What, Index: ref.Name, UUID: ref.UUID, Until: until})
 		}
 		for _, d := range in.Docs {
 			if d.ID != "" {

@@ -84,13 +84,21 @@ func (s *asides) settle(ctx context.Context, state epoch.State) error {
 	if err := s.keepGuards(ctx, state.Rejoin); err != nil {
 		return err
 	}
-	for {
-		rows, err := s.list(ctx, rejoinRows, func(row *asideRow) bool { return due(row) && row.From == state.Rejoin })
+	for last := false; ; {
+		// An index that was made in place of one that was to be deleted is deleted only when
+		// its documents have been looked at.
+		rows, err := s.list(ctx, rejoinRows, func(row *asideRow) bool {
+			return due(row) && row.From == state.Rejoin && (last || row.UUID == "")
+		})
 		if err != nil {
 			return err
 		}
-		if len(rows) == 0 {
+		if len(rows) == 0 && last {
 			break
+		}
+		if len(rows) == 0 {
+			last = true
+			continue
 		}
 		if err := s.rejoin(ctx, state, rows); err != nil {
 			return err
@@ -147,7 +155,11 @@ func (s *asides) readBack(ctx context.Context, rows []asideRow) error {
 				return err
 			}
 		default:
-			if err := a.applyState(ctx, p.from.Name(), stateRef{row.What, row.Index}, false); err != nil {
+			ref := asked{stateRef{row.What, row.Index}, row.UUID}
+			if row.From != p.from.Name() {
+				ref.UUID = ""
+			}
+			if err := a.resolveState(ctx, p, ref, row.key, time.Time{}); err != nil {
 				return err
 			}
 		}
@@ -395,7 +407,11 @@ func (s *asides) rejoinState(ctx context.Context, state epoch.State, back, down 
 			}
 			continue
 		}
-		problem, err := down.applyState(ctx, stateRef{row.What, row.Index}, false)
+		another, err := s.another(ctx, down, row)
+		if err != nil {
+			return err
+		}
+		problem, err := down.applyState(ctx, stateRef{row.What, row.Index}, another)
 		if err != nil {
 			return err
 		}
@@ -407,6 +423,28 @@ func (s *asides) rejoinState(ctx context.Context, state epoch.State, back, down 
 		}
 	}
 	return nil
+}
+
+// another reports whether the former master has another index than the one that was to be
+// deleted there. If it has another one, or none any more that the new master has, the
+// wish is kept that it gets the documents.
+func (s *asides) another(ctx context.Context, down *pair, row asideRow) (bool, error) {
+	if row.What != whatIndex {
+		return false, nil
+	}
+	formers, err := uuidOf(ctx, down.to, row.Index)
+	if err != nil {
+		return false, err
+	}
+	masters, err := uuidOf(ctx, down.from, row.Index)
+	if err != nil {
+		return false, err
+	}
+	another := row.UUID != "" && formers != "" && formers != row.UUID
+	if masters == "" || formers != "" && !another {
+		return another, nil
+	}
+	return another, s.r.applier.resyncWanted(ctx, down.from.Name(), row.key, row.Index)
 }
 
 // bringIndex carries over what the new master does not have of an index.
@@ -503,7 +541,7 @@ func (s *asides) bringGuards(ctx context.Context, name string) error {
 		return err
 	}
 	master := s.r.clusterNamed(name)
-	if former, err = former.of(s.r.selection).alsoAt(ctx, master); err != nil {
+	if former, err = former.of(s.r).alsoAt(ctx, master); err != nil {
 		return err
 	}
 	have, err := guardsOf(ctx, master, "_all")

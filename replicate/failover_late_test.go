@@ -1,0 +1,66 @@
+package replicate
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"testing"
+
+	"github.com/esperanto-es/esperanto/internal/estest"
+)
+
+// An index was deleted at the former master, and nobody knew: the new master's counts, with its
+// documents.
+func TestFailoverIndexDeletedUnknown(t *testing.T) {
+	t.Parallel()
+	g := newFailing(t)
+	for i := range 5 {
+		g.must("PUT", fmt.Sprintf("/books/_doc/%d", i), `{"n":1}`)
+	}
+	g.must("PUT", "/keep/_doc/1", `{"n":1}`)
+	g.drained()
+	g.until("it is ready", func() bool { return g.failover().Ready })
+	g.a.Faults(only("DELETE", "/books", estest.Fault{After: errors.New("no answer")}))
+	if _, _, err := g.send("DELETE", "/books", ""); err == nil {
+		t.Error("there was an answer")
+	}
+	g.a.Down(true)
+	g.until("the follower takes over", g.master("b"))
+	g.a.Faults(nil)
+	g.a.Down(false)
+	g.until("the former master is equal", func() bool { return g.r.gate.state().Rejoin == "" })
+	g.until("it is ready again", func() bool { return g.failover().Ready })
+	g.equal()
+	if at(g.a, "4") == nil {
+		t.Error("the former master does not have the documents")
+	}
+}
+
+// The same when the failover is given up: another index of that name has none of the old
+// one's documents.
+func TestFailoverGivenUpIndexMadeAnew(t *testing.T) {
+	t.Parallel()
+	g := newFailing(t, func(c *Config) { c.Failover = 0 })
+	for i := range 3 {
+		g.must("PUT", fmt.Sprintf("/books/_doc/%d", i), `{"n":1}`)
+	}
+	g.drained()
+	g.a.Faults(only("DELETE", "/books", estest.Fault{After: errors.New("no answer")}))
+	if _, _, err := g.send("DELETE", "/books", ""); err == nil {
+		t.Error("there was an answer")
+	}
+	g.a.Down(true)
+	g.b.Faults(only("POST", "/_refresh", estest.Fault{Status: 500}))
+	if _, err := g.r.Switchover(context.Background(), SwitchRequest{Master: "b", Failover: true}); err == nil {
+		t.Fatal("it was not given up")
+	}
+	g.b.Faults(nil)
+	g.b.Down(true) // reading back has to wait
+	g.a.Faults(nil)
+	g.a.Down(false)
+	g.must("PUT", "/books/_doc/new", `{"n":1}`)
+	g.b.Down(false)
+	g.until("nothing is aside", func() bool { return g.failover().Aside == 0 })
+	g.equal()
+}
+
