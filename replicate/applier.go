@@ -16,6 +16,7 @@ type applier struct {
 	r     *Replicator
 	pairs map[string]*pair // by the name of the cluster that effects come from
 	dead  deadLetters
+	dots  dots
 	pace  *pace  // of the workers together
 	waits *waits // with both_ways
 

@@ -3,6 +3,7 @@ package replicate
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"math"
@@ -16,6 +17,7 @@ import (
 
 	"github.com/esperanto-es/esperanto/internal/cluster"
 	"github.com/esperanto-es/esperanto/internal/esapi"
+	"github.com/esperanto-es/esperanto/replicate/epoch"
 )
 
 // Guards are settings of an index that stand in the way of applying: its final pipeline,
@@ -133,7 +135,7 @@ func guard(ctx context.Context, c *cluster.Cluster, list []guarding) error {
 
 // carryGuards gives the cluster that is about to become the master the guards that the
 // master of before has. Nothing is being applied.
-func carryGuards(ctx context.Context, from, to *cluster.Cluster, s *selection) error {
+func (r *Replicator) carryGuards(ctx context.Context, from, to *cluster.Cluster) error {
 	if err := sweepShadows(ctx, to, time.UnixMilli(math.MaxInt64)); err != nil {
 		return err
 	}
@@ -145,19 +147,49 @@ func carryGuards(ctx context.Context, from, to *cluster.Cluster, s *selection) e
 	if err != nil {
 		return err
 	}
-	if have, err = have.of(s).alsoAt(ctx, from); err != nil {
+	if have, err = have.of(r).alsoAt(ctx, from); err != nil {
 		return err
 	}
-	if want, err = want.of(s).alsoAt(ctx, to); err != nil {
+	if want, err = want.of(r).alsoAt(ctx, to); err != nil {
 		return err
 	}
 	return guard(ctx, to, guardings(want, have))
 }
 
-// of are the guards of the indices that are replicated.
-func (g guards) of(s *selection) guards {
-	maps.DeleteFunc(g, func(name string, _ map[string]string) bool { return !s.replicated(name) })
+// of are the guards of the indices that are replicated. Those whose names begin with a dot
+// are mostly the cluster's own, such as Kibana's of just that version: they count if a
+// pattern of the configuration names them, or this process has applied something to them.
+func (g guards) of(r *Replicator) guards {
+	maps.DeleteFunc(g, func(name string, _ map[string]string) bool {
+		return !r.selection.replicated(name) || strings.HasPrefix(name, ".") && !r.selection.dotted(name) && !r.applier.dots.has(name)
+	})
 	return g
+}
+
+// dotted reports whether a pattern with a dot includes an index.
+func (s *selection) dotted(name string) bool {
+	return s != nil && slices.ContainsFunc(s.Include, func(p string) bool { return strings.HasPrefix(p, ".") && cluster.MatchIndex(p, name) })
+}
+
+// dots are the indices with a dot that this process has applied something to.
+type dots struct {
+	mu    sync.Mutex
+	names map[string]bool
+}
+
+func (d *dots) add(name string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.names == nil || len(d.names) > maxKnown {
+		d.names = map[string]bool{}
+	}
+	d.names[name] = true
+}
+
+func (d *dots) has(name string) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.names[name]
 }
 
 // alsoAt are the guards of those indices that another cluster has, too.
@@ -177,7 +209,7 @@ func (g guards) alsoAt(ctx context.Context, c *cluster.Cluster) (guards, error) 
 
 // guardable refuses to make a cluster the master that does not know the final pipelines
 // of the present one: documents would be stored without them.
-func guardable(ctx context.Context, from, to *cluster.Cluster, s *selection) error {
+func (r *Replicator) guardable(ctx context.Context, from, to *cluster.Cluster) error {
 	v, err := to.Version(ctx)
 	if err != nil || v.AtLeast(finalPipelines) {
 		return err
@@ -186,7 +218,7 @@ func guardable(ctx context.Context, from, to *cluster.Cluster, s *selection) err
 	if err != nil {
 		return fmt.Errorf("reading which indices have a final pipeline: %w", err)
 	}
-	for _, name := range slices.Sorted(maps.Keys(all.of(s))) {
+	for _, name := range slices.Sorted(maps.Keys(all.of(r))) {
 		if pipeline := all[name]["final_pipeline"]; pipeline != "" {
 			return &SwitchError{Reason: fmt.Sprintf("index %s has the final pipeline %s, which cluster %s (%s) cannot have: it would store documents without it", name, pipeline, to.Name(), v),
 				NextSteps: []string{"take the setting index.final_pipeline of " + name + " away, or move what the pipeline does into its default pipeline"}}
@@ -201,18 +233,35 @@ type unguarding struct {
 	unguarded uint64          // 1 more than the number of the state in which unguard was done
 	foreign   map[string]bool // indices of the follower that the master does not have
 	foreignIn uint64          // the epoch in which
+	stuck     map[string]bool // indices whose guards the follower does not let go
 }
 
 // unguard takes the guards away from the follower's indices, once in each of the states
 // that all agree on: before a state that made the follower the master was given up, or
-// after it was moved, it may have some.
-func (p *pair) unguard(ctx context.Context) error {
-	state := p.a.r.gate.state()
+// after it was moved, it may have some. The error is about these indices, or passes.
+func (p *pair) unguard(ctx context.Context, indices ...string) error {
 	p.guarding.Lock()
 	defer p.guarding.Unlock()
-	if p.unguarded == state.Seq+1 || p.bothWays() || p.guarded || p.a.r.gate.failing() { // then both clusters are masters, or the master cannot be asked
+	if p.bothWays() || p.guarded || p.a.r.gate.failing() { // then both clusters are masters, or the master cannot be asked
 		return nil
 	}
+	if state := p.a.r.gate.state(); p.unguarded != state.Seq+1 {
+		if err := p.unguardAll(ctx, state); err != nil {
+			return err
+		}
+	}
+	for _, index := range indices {
+		if p.stuck[index] {
+			if err := p.unguardOne(ctx, index); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// unguardAll is called with the lock held.
+func (p *pair) unguardAll(ctx context.Context, state epoch.State) error {
 	have, err := guardsOf(ctx, p.to, "_all")
 	if err != nil {
 		return err
@@ -223,7 +272,7 @@ func (p *pair) unguard(ctx context.Context) error {
 	}
 	// The master may be down by now: it is not asked twice.
 	maps.DeleteFunc(have, func(name string, _ map[string]string) bool { return p.foreign[name] })
-	ours, err := have.of(p.a.r.selection).alsoAt(ctx, p.from)
+	ours, err := have.of(p.a.r).alsoAt(ctx, p.from)
 	if err != nil {
 		return err
 	}
@@ -234,7 +283,12 @@ func (p *pair) unguard(ctx context.Context) error {
 			delete(ours, name)
 		}
 	}
-	if err := p.takeAway(ctx, ours); err != nil {
+	clear(p.stuck)
+	if err := p.takeAway(ctx, ours); refused(err) {
+		if err := p.takeSingly(ctx, ours); err != nil {
+			return err
+		}
+	} else if err != nil {
 		return err
 	}
 	for name := range have {
@@ -252,17 +306,29 @@ func (p *pair) unguard(ctx context.Context) error {
 // unguardIndex takes away what an index of the follower had before the master had one of
 // its name, or has by a template.
 func (p *pair) unguardIndex(ctx context.Context, index string) error {
+	if strings.HasPrefix(index, ".") {
+		p.a.dots.add(index)
+	}
 	if p.bothWays() || p.guarded {
 		return nil
 	}
 	p.guarding.Lock()
 	defer p.guarding.Unlock()
 	delete(p.foreign, index)
+	return p.unguardOne(ctx, index)
+}
+
+// unguardOne is called with the lock held.
+func (p *pair) unguardOne(ctx context.Context, index string) error {
 	have, err := guardsOf(ctx, p.to, index)
 	if err != nil {
 		return err
 	}
-	return p.takeAway(ctx, have)
+	if err := p.takeAway(ctx, have); err != nil {
+		return err
+	}
+	delete(p.stuck, index)
+	return nil
 }
 
 func (p *pair) takeAway(ctx context.Context, have guards) error {
@@ -274,4 +340,24 @@ func (p *pair) takeAway(ctx context.Context, have guards) error {
 	}
 	p.a.r.log.Info("final pipelines and blocks of the follower are taken away, as the master has them", "cluster", p.to.Name(), "indices", slices.Sorted(maps.Keys(have)))
 	return nil
+}
+
+// takeSingly takes away what the follower lets go. Only the other indices have to wait.
+func (p *pair) takeSingly(ctx context.Context, have guards) error {
+	for _, name := range slices.Sorted(maps.Keys(have)) {
+		err := p.takeAway(ctx, guards{name: have[name]})
+		if refused(err) {
+			p.a.r.log.Warn("nothing is applied to an index until its final pipeline and blocks are taken away", "cluster", p.to.Name(), "index", name, "reason", err)
+			p.stuck[name] = true
+		} else if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// refused reports whether a cluster has understood a request and does not do it.
+func refused(err error) bool {
+	e := new(cluster.StatusError)
+	return errors.As(err, &e) && (e.Status == http.StatusForbidden || permanent(e.Status, ""))
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/esperanto-es/esperanto/internal/cluster"
 	"github.com/esperanto-es/esperanto/internal/esapi"
@@ -116,6 +117,45 @@ func TestGuardsOfAnIndexThatTheMasterGetsLater(t *testing.T) {
 	g.equal()
 	if got := g.b.Setting("books", "final_pipeline"); got != "" {
 		t.Errorf("the follower has the final pipeline %s", got)
+	}
+}
+
+// Indices of the system that each cluster has of its own keep their guards, and one whose
+// guards cannot be taken away holds up none of the others.
+func TestGuardsOfIndicesOfTheSystem(t *testing.T) {
+	g := newRig(t, v717, v87)
+	for _, index := range []string{"/.kibana_1", "/.mine"} {
+		beside(t, g.a, "PUT", index, `{}`)
+		beside(t, g.b, "PUT", index, `{"settings":{"index.blocks.write":true}}`)
+	}
+	beside(t, g.b, "PUT", "/stuck", `{"settings":{"index.blocks.write":true}}`)
+	beside(t, g.b, "PUT", "/stuck-too", `{"settings":{"index.blocks.write":true}}`)
+	beside(t, g.a, "PUT", "/stuck", `{}`)
+	beside(t, g.a, "PUT", "/stuck-too", `{}`)
+	g.b.Faults(func(r *esapi.Request) estest.Fault {
+		if r.Method == "PUT" && strings.Contains(r.Path, "_settings") && (strings.Contains(r.Path, "/.kibana") || strings.Contains(r.Path, "stuck")) && !strings.HasPrefix(r.Path, "/stuck-too/") {
+			return estest.Fault{Status: 403}
+		}
+		return estest.Fault{}
+	})
+	g.must("PUT", "/books/_doc/1", `{"n":1}`)
+	g.must("PUT", "/.mine/_doc/1", `{"n":1}`)
+	g.equal()
+	for index, want := range map[string]string{".kibana_1": "true", ".mine": "", "stuck": "true", "stuck-too": ""} {
+		if got := g.b.Setting(index, "blocks.write"); got != want {
+			t.Errorf("%s: %q", index, got)
+		}
+	}
+	g.must("PUT", "/stuck/_doc/1", `{"n":1}`)
+	if err := g.r.drain(t.Context(), 300*time.Millisecond); err == nil {
+		t.Error("an index with guards is written to")
+	}
+	g.b.Faults(nil)
+	g.equal()
+	g.moveTo("b")
+	g.moveTo("a")
+	if got := g.b.Setting(".kibana_1", "blocks.write"); got != "true" {
+		t.Errorf("an index of the system that the master has otherwise: %q", got)
 	}
 }
 

@@ -32,7 +32,7 @@ type pair struct {
 }
 
 func newPair(a *applier, from, to *cluster.Cluster) *pair {
-	p := &pair{a: a, from: from, to: to, indices: newIndices(a, from, to), unguarding: unguarding{foreign: map[string]bool{}}}
+	p := &pair{a: a, from: from, to: to, indices: newIndices(a, from, to), unguarding: unguarding{foreign: map[string]bool{}, stuck: map[string]bool{}}}
 	p.indices.pair = p
 	return p
 }
@@ -156,7 +156,7 @@ func (p *pair) write(ctx context.Context, docs []cluster.Doc) (w written, err er
 		return written{}, err
 	}
 	w.rejected = strange
-	if err := p.unguard(ctx); err != nil {
+	if err := p.unguard(ctx, indicesOf(docs)...); err != nil {
 		return written{}, err
 	}
 	if p.bothWays() {

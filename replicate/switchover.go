@@ -118,7 +118,7 @@ func (r *Replicator) maymove(ctx context.Context, m move) error {
 	if err := r.mayswitch(ctx, m.now); err != nil {
 		return err
 	}
-	if err := guardable(ctx, m.now.master, m.now.follower, r.selection); err != nil {
+	if err := r.guardable(ctx, m.now.master, m.now.follower); err != nil {
 		return err
 	}
 	return r.nothingAside(ctx)
@@ -381,7 +381,7 @@ func (r *Replicator) handOver(ctx context.Context, closed epoch.State, m move) e
 		if err := r.leaveBehind(ctx, m, resting); err != nil {
 			return err
 		}
-	} else if err := carryGuards(ctx, m.next.follower, m.next.master, r.selection); err != nil {
+	} else if err := r.carryGuards(ctx, m.next.follower, m.next.master); err != nil {
 		return r.givenUp(ctx, "since final pipelines and blocks could not be carried over", err)
 	}
 	if _, err := from(resting, func(s *epoch.State) { *s = s.Move(); m.also(s) }); err != nil {
