@@ -53,14 +53,23 @@ func (p *pair) buryShut(ctx context.Context, rejected []rejection) (left []rejec
 }
 
 // retryable reports whether an index whose documents are dead letters as it was closed
-// can be read and written again.
+// can be read and written again. The master's may have been opened past the gateway: then
+// the follower's is opened first.
 func (p *pair) retryable(ctx context.Context, index string) (bool, error) {
 	state, err := openState(ctx, p.from, index)
-	if err != nil || state != "open" || !p.bothWays() {
-		return state == "open", err
+	if err != nil || state != "open" {
+		return false, err
+	}
+	if !p.bothWays() {
+		if _, err := p.applyOpen(ctx, index, true); err != nil {
+			return false, err
+		}
 	}
 	if state, err = openState(ctx, p.to, index); err != nil || state == "close" {
 		return false, err
+	}
+	if !p.bothWays() {
+		return true, nil
 	}
 	for _, c := range []*cluster.Cluster{p.from, p.to} {
 		settings, err := settingsOf(ctx, c, index)

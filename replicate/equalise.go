@@ -133,6 +133,7 @@ func (p *pair) equaliseChunk(ctx context.Context, ids []cluster.DocID) error {
 		f, m := &followers[i], &masters[i]
 		switch problem := problems[m.Index]; {
 		case m.Unreadable+f.Unreadable != "":
+			m.Closed = m.Closed || f.Closed
 			rejected = append(rejected, rejection{*m, m.Unreadable + f.Unreadable})
 		case sameDocument(f, m):
 		case m.Found && len(m.Source) == 0:
@@ -297,6 +298,7 @@ func (p *pair) step(ctx context.Context, id cluster.DocID, force bool) (done boo
 		f = followers[0]
 	}
 	if unreadable := m.Unreadable + f.Unreadable; unreadable != "" {
+		m.Closed = m.Closed || f.Closed
 		return true, p.buryAll(ctx, []rejection{{m, unreadable}})
 	}
 	if sameDocument(&f, &m) {

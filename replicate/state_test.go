@@ -113,6 +113,34 @@ func TestClosedIndexIsReadBackWhenItIsOpen(t *testing.T) {
 	g.equal()
 }
 
+// The follower's index can be closed for longer than the master's, which is opened past
+// the gateway.
+func TestReadBackWhenBothIndicesAreOpen(t *testing.T) {
+	t.Parallel()
+	g := newRig(t, v717, v87)
+	g.must("PUT", "/books/_doc/1", `{"n":1}`)
+	g.equal()
+	g.a.Faults(only("PUT", "/books/_doc/1", estest.Fault{After: errors.New("lost")}))
+	g.send("PUT", "/books/_doc/1", `{"n":2}`)
+	g.a.Faults(nil)
+	g.must("POST", "/books/_close", "")
+	g.drained()
+	closed := func() bool {
+		letters, err := g.r.DeadLetters(t.Context(), "", 0)
+		return err == nil && len(letters) == 1 && letters[0].Closed
+	}
+	if !closed() {
+		t.Error("no dead letter of a closed index")
+	}
+	g.beside(g.a, "POST", "/books/_open", "")
+	if _, left, err := g.r.RetryDeadLetters(t.Context()); err != nil || left != 1 || !closed() {
+		t.Errorf("it is not known any more that the follower's is closed: %d left, %v", left, err)
+	}
+	g.r.applier.indexOpened()
+	wait(t, func() bool { return g.r.applier.dead.count() == 0 })
+	g.equal()
+}
+
 // An index that was closed through the gateway and opened past it is opened at the follower
 // when there is something to write.
 func TestIndexIsOpenedPastTheGateway(t *testing.T) {
