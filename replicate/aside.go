@@ -58,7 +58,7 @@ type asideBase struct {
 const (
 	asidePrefix = "row/"
 	guessPrefix = "guess/"
-	gonePrefix  = "gone/" // documents that have a row, and were deleted at the new master since
+	gonePrefix  = "gone/" // what was deleted at the new master since: documents that have a row, and indices
 )
 
 // makeKey makes the key of a new row. Rows of different attempts at a failover have different
@@ -121,30 +121,46 @@ func (s *asides) again(ctx context.Context, rows []asideRow) (kept []asideRow, e
 	return kept, nil
 }
 
+// goneKey is of a document, or without an id of an index.
 func goneKey(index, id string) string {
 	return gonePrefix + url.PathEscape(index) + "/" + url.PathEscape(id)
 }
 
-// noteGone keeps which documents that have a row were deleted at the new master: a document
-// that it does not have cannot tell. It is done before the client is answered.
+// noteGone keeps which documents that have a row were deleted at the new master, and which
+// indices: what it does not have cannot tell. It is done before the client is answered.
 func (s *asides) noteGone(ctx context.Context, effects []*record) error {
 	state := s.r.gate.state()
 	if state.Rejoin == "" {
 		return nil
 	}
 	for _, e := range effects {
-		if !e.Deleted && !e.Read {
+		var err error
+		switch {
+		case !e.Deleted && !e.Read:
 			continue
-		}
-		has, err := s.has(ctx, state.Epoch, e.ID)
-		if err == nil && has {
-			err = s.table.Put(ctx, goneKey(e.Index, e.ID), []byte("{}"))
+		case e.What == whatIndex:
+			err = s.table.Put(ctx, goneKey(e.Name, ""), []byte("{}"))
+		case e.Kind == kindEffect:
+			var has bool
+			if has, err = s.has(ctx, state.Epoch, e.ID); err == nil && has {
+				err = s.table.Put(ctx, goneKey(e.Index, e.ID), []byte("{}"))
+			}
 		}
 		if err != nil {
-			return fmt.Errorf("keeping that a document was deleted: %w", err)
+			return fmt.Errorf("keeping that a document or an index was deleted: %w", err)
 		}
 	}
 	return nil
+}
+
+// isGone reports whether noteGone has kept a document, or its index.
+func (s *asides) isGone(ctx context.Context, index, id string) (bool, error) {
+	whole, err := s.table.Get(ctx, goneKey(index, ""))
+	if err != nil || whole != nil || id == "" {
+		return whole != nil, err
+	}
+	one, err := s.table.Get(ctx, goneKey(index, id))
+	return one != nil, err
 }
 
 // has reports whether documents of an id have a row. There are no new ones in an epoch.

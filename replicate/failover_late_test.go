@@ -64,3 +64,32 @@ func TestFailoverGivenUpIndexMadeAnew(t *testing.T) {
 	g.equal()
 }
 
+// An index that was made and deleted at the new master before the former one is back is not
+// there again, whether it was made at the former one with a request or by a document.
+func TestFailoverIndexDeletedSince(t *testing.T) {
+	t.Parallel()
+	for name, made := range map[string]bool{"made": true, "by a document": false} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			g := newFailing(t)
+			g.must("PUT", "/books/_doc/1", `{"n":1}`)
+			g.drained()
+			g.until("it is ready", func() bool { return g.failover().Ready })
+			g.b.Down(true)
+			if made {
+				g.must("PUT", "/made", `{"mappings":{"properties":{"k":{"type":"keyword"}}}}`)
+			}
+			g.must("PUT", "/made/_doc/1", big)
+			g.a.Down(true)
+			g.b.Down(false)
+			g.until("the follower takes over", g.master("b"))
+			g.must("PUT", "/made/_doc/1", `{"n":1}`)
+			g.must("DELETE", "/made", "")
+			g.a.Down(false)
+			g.rejoined()
+			if indices := g.b.Indices(); len(indices) != 1 {
+				t.Errorf("an index that was deleted is there again: %v", indices)
+			}
+		})
+	}
+}

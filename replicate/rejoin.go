@@ -267,11 +267,11 @@ func (s *asides) judge(ctx context.Context, former, master *cluster.Cluster, row
 	}
 	for i := range list {
 		v, m, f := &list[i], &masters[i], &formers[i]
-		gone, err := s.table.Get(ctx, goneKey(v.id.Index, v.id.ID))
+		gone, err := s.isGone(ctx, v.id.Index, v.id.ID)
 		if err != nil {
 			return nil, err
 		}
-		if !v.former || gone != nil || f.Unreadable+m.Unreadable != "" || !v.row.untouched(m, v.id.Index, indices[v.id.Index]) {
+		if !v.former || gone || f.Unreadable+m.Unreadable != "" || !v.row.untouched(m, v.id.Index, indices[v.id.Index]) {
 			v.former = false
 			continue
 		}
@@ -389,7 +389,7 @@ func (s *asides) rejoinState(ctx context.Context, state epoch.State, back, down 
 				return err
 			}
 			for i := range indices {
-				if err := bringIndex(ctx, back, indices[i]); err != nil {
+				if err := s.bringIndex(ctx, back, indices[i]); err != nil {
 					return err
 				}
 				indices[i].Base = &asideBase{Index: indices[i].Index, UUID: "brought"} // once
@@ -448,7 +448,10 @@ func (s *asides) another(ctx context.Context, down *pair, row asideRow) (bool, e
 }
 
 // bringIndex carries over what the new master does not have of an index.
-func bringIndex(ctx context.Context, back *pair, row asideRow) error {
+func (s *asides) bringIndex(ctx context.Context, back *pair, row asideRow) error {
+	if gone, err := s.isGone(ctx, row.Index, ""); err != nil || gone {
+		return err
+	}
 	back.to.Facts().Forget(row.Index)
 	_, there, err := back.to.Facts().Lookup(ctx, row.Index)
 	if err != nil {
