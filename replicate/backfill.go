@@ -353,7 +353,7 @@ func (b *backfill) definitions(ctx context.Context) error {
 	}
 	b.change(func(p *BackfillProgress) { p.Definitions = 0 })
 	for _, ref := range refs {
-		if err := b.persist(ctx, func() error { return b.r.applier.tryState(ctx, b.p, ref, false) }); err != nil {
+		if err := b.persist(ctx, func() error { return b.r.applier.tryState(ctx, b.p, ref, nil) }); err != nil {
 			return err
 		}
 		b.change(func(p *BackfillProgress) { p.Definitions++ })

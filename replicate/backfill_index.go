@@ -179,7 +179,7 @@ func (b *backfill) tryPrepare(ctx context.Context, name string, part backfillPar
 		return nil, err
 	}
 	replaced := uuid != "" && part.UUID != "" && part.UUID != uuid
-	if err := b.r.applier.tryState(ctx, b.p, stateRef{whatIndex, name}, replaced && !b.p.bothWays()); err != nil {
+	if err := b.r.applier.tryState(ctx, b.p, stateRef{whatIndex, name}, deletedAt(time.Time{}, replaced && !b.p.bothWays())); err != nil {
 		return nil, err
 	}
 	if replaced {

@@ -352,11 +352,39 @@ func (p *pair) meetAlso(ctx context.Context, what, name string, mine, theirs map
 // survives reports whether an index of the follower is not the one whose deletion at the
 // master is told of, but was made since.
 func (p *pair) survives(ctx context.Context, name string, deleted time.Time) (bool, error) {
-	if !p.bothWays() {
-		return false, nil
-	}
 	made, err := madeAt(ctx, p.to, name)
 	return err == nil && !made.IsZero() && !made.Before(deleted.Truncate(time.Millisecond)), err
+}
+
+// A deletion is that of an index of the master, which is to be carried out at the follower.
+type deletion struct {
+	at   time.Time // when it was told of
+	done bool      // with both_ways: what is there now was made since
+}
+
+// deletedAt is nil if an index was not deleted.
+func deletedAt(at time.Time, deleted bool) *deletion {
+	if !deleted {
+		return nil
+	}
+	return &deletion{at: at}
+}
+
+// deleteOnce deletes an index of the follower; with both_ways only if it is not one that
+// the other site has made since, also since an earlier attempt.
+func (p *pair) deleteOnce(ctx context.Context, name string, d *deletion) (problem, err error) {
+	if !p.bothWays() {
+		return p.deleteIndex(ctx, name)
+	}
+	if d.done {
+		return nil, nil
+	}
+	kept, err := p.survives(ctx, name, d.at)
+	if err == nil && !kept {
+		problem, err = p.deleteIndex(ctx, name)
+	}
+	d.done = problem == nil && err == nil
+	return problem, err
 }
 
 // madeAt is when an index was made, zero if there is none.

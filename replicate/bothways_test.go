@@ -334,3 +334,33 @@ func TestWaitsAreKept(t *testing.T) {
 		t.Errorf("%d, %v", w.count(), err)
 	}
 }
+
+// The deletion of an index that is tried again, as something behind it failed, leaves the
+// index alone that the other site has made since.
+func TestBothWaysIndexDeletedOnce(t *testing.T) {
+	t.Parallel()
+	a, b := twoSites(t)
+	a.must("PUT", "/books/_doc/1", `{"n":1}`)
+	same(a, b)
+	if err := a.r.Apply(t.Context(), "paused"); err != nil {
+		t.Fatal(err)
+	}
+	a.must("DELETE", "/books", "")
+	a.b.Faults(func(r *esapi.Request) estest.Fault {
+		if r.Method == "DELETE" && r.Path == "/books" {
+			a.a.Down(true)
+		}
+		return estest.Fault{}
+	})
+	if err := a.r.Apply(t.Context(), "running"); err != nil {
+		t.Fatal(err)
+	}
+	waitFor(t, func() bool { return len(a.b.Indices()) == 0 })
+	a.b.Faults(nil)
+	b.must("PUT", "/books/_doc/new", `{"by":"b"}`)
+	a.a.Down(false)
+	same(a, b)
+	if docs := a.b.Docs(); len(docs) != 1 || docs[0].ID != "new" {
+		t.Errorf("%+v", docs)
+	}
+}

@@ -53,7 +53,7 @@ func (p *pair) applyRollover(ctx context.Context, alias string) (problem, err er
 	}
 	names = p.a.r.selection.of(names)
 	for _, name := range names {
-		if problem, err = p.applyIndex(ctx, name, false); problem != nil || err != nil {
+		if problem, err = p.applyIndex(ctx, name, nil); problem != nil || err != nil {
 			return problem, err
 		}
 	}

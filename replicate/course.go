@@ -66,24 +66,14 @@ func (r *Replicator) mayApply(to *cluster.Cluster) error {
 // applyStateOf applies a record of kind state.
 func (a *applier) applyStateOf(ctx context.Context, rec *record) error {
 	if a.pairs[rec.From] == nil {
-		return a.applyState(ctx, rec.From, stateRef{rec.What, rec.Name}, rec.Deleted)
+		return a.applyState(ctx, rec.From, stateRef{rec.What, rec.Name}, deletedAt(rec.at, rec.Deleted))
 	}
 	if err := a.await(ctx, rec.Epoch); err != nil {
 		return err
 	}
 	p, late := a.course(rec.From, rec.Epoch)
 	// An index that was deleted late at a former master is still the master's.
-	deleted := rec.Deleted && !late
-	if deleted && rec.What == whatIndex && p.bothWays() {
-		err := a.persist(ctx, func() error {
-			kept, err := p.survives(ctx, rec.Name, rec.at)
-			deleted = !kept
-			return err
-		})
-		if err != nil {
-			return err
-		}
-	}
+	deleted := deletedAt(rec.at, rec.Deleted && !late)
 	if err := a.applyState(ctx, p.from.Name(), stateRef{rec.What, rec.Name}, deleted); err != nil || !late || !rec.Deleted || rec.What != whatIndex {
 		return err
 	}

@@ -262,7 +262,7 @@ func (a *applier) retry(ctx context.Context, d DeadLetter) (gone bool, err error
 		err = p.equalise(ctx, []cluster.DocID{{Index: d.Index, Type: d.Type, ID: d.ID, Routing: d.Routing}})
 	} else {
 		var problem error
-		problem, err = p.applyState(ctx, stateRef{d.What, d.Index}, false)
+		problem, err = p.applyState(ctx, stateRef{d.What, d.Index}, nil)
 		if problem != nil {
 			d.Reason = problem.Error()
 			err = a.dead.put(ctx, d)

@@ -411,7 +411,7 @@ func (s *asides) rejoinState(ctx context.Context, state epoch.State, back, down 
 		if err != nil {
 			return err
 		}
-		problem, err := down.applyState(ctx, stateRef{row.What, row.Index}, another)
+		problem, err := down.applyState(ctx, stateRef{row.What, row.Index}, deletedAt(time.Time{}, another))
 		if err != nil {
 			return err
 		}

@@ -20,7 +20,7 @@ import (
 // applyState brings one part of the follower's state to the master's, however
 // long it takes. What the follower rejects for good becomes a dead letter. An
 // error means that ctx has ended.
-func (a *applier) applyState(ctx context.Context, from string, ref stateRef, deleted bool) error {
+func (a *applier) applyState(ctx context.Context, from string, ref stateRef, deleted *deletion) error {
 	p := a.pairs[from]
 	if p == nil {
 		return a.bury(ctx, DeadLetter{From: from, What: ref.What, Index: ref.Name, Reason: fmt.Sprintf("the change comes from cluster %q, which the configuration does not have", from)})
@@ -35,7 +35,7 @@ func (a *applier) applyState(ctx context.Context, from string, ref stateRef, del
 }
 
 // tryState does it once. The error passes.
-func (a *applier) tryState(ctx context.Context, p *pair, ref stateRef, deleted bool) error {
+func (a *applier) tryState(ctx context.Context, p *pair, ref stateRef, deleted *deletion) error {
 	problem, err := p.applyState(ctx, ref, deleted)
 	for attempt := 0; attempt < goneAttempts && (gone(err) || gone(problem)); attempt++ {
 		// It was deleted in between, at the master, or is being deleted by another
@@ -66,7 +66,7 @@ func gone(err error) bool {
 }
 
 // applyState does it once.
-func (p *pair) applyState(ctx context.Context, ref stateRef, deleted bool) (problem, err error) {
+func (p *pair) applyState(ctx context.Context, ref stateRef, deleted *deletion) (problem, err error) {
 	if err := p.indices.may(); err != nil {
 		return nil, err
 	}
@@ -93,9 +93,9 @@ func (p *pair) applyState(ctx context.Context, ref stateRef, deleted bool) (prob
 // applyIndex brings one index over: its existence, settings, mapping, aliases,
 // and whether it is open. An index that was deleted is deleted here first, as
 // the master's may be another one of that name by now.
-func (p *pair) applyIndex(ctx context.Context, name string, deleted bool) (problem, err error) {
-	if deleted {
-		if problem, err = p.deleteIndex(ctx, name); problem != nil || err != nil {
+func (p *pair) applyIndex(ctx context.Context, name string, deleted *deletion) (problem, err error) {
+	if deleted != nil {
+		if problem, err = p.deleteOnce(ctx, name, deleted); problem != nil || err != nil {
 			return problem, err
 		}
 	}
@@ -107,7 +107,7 @@ func (p *pair) applyIndex(ctx context.Context, name string, deleted bool) (probl
 	switch {
 	case errors.Is(problem, errNoIndex) && p.bothWays():
 		return nil, nil // what has deleted it at the master deletes it here
-	case errors.Is(problem, errNoIndex) && !deleted:
+	case errors.Is(problem, errNoIndex) && deleted == nil:
 		return p.deleteIndex(ctx, name)
 	case errors.Is(problem, errNoIndex):
 		return nil, nil
@@ -544,18 +544,14 @@ func (a *applier) resolveState(ctx context.Context, p *pair, ref asked, key stri
 		err := a.persist(ctx, func() error {
 			uuid, err := uuidOf(ctx, p.from, ref.Name)
 			another = uuid != "" && uuid != ref.UUID
-			if deleted = another; err == nil && uuid != ref.UUID && p.bothWays() {
-				var kept bool
-				kept, err = p.survives(ctx, ref.Name, at)
-				deleted = !kept
-			}
+			deleted = another || err == nil && uuid != ref.UUID && p.bothWays()
 			return err
 		})
 		if err != nil {
 			return err
 		}
 	}
-	if err := a.applyState(ctx, p.from.Name(), ref.stateRef, deleted); err != nil || !another {
+	if err := a.applyState(ctx, p.from.Name(), ref.stateRef, deletedAt(at, deleted)); err != nil || !another {
 		return err
 	}
 	// It was deleted and made again, and documents of the new one may have been

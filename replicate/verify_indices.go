@@ -80,7 +80,7 @@ func (v *verification) state(ctx context.Context, name string) error {
 			if err := v.p.unmeet(ctx, stateRef{whatIndex, name}); err != nil {
 				return err
 			}
-			problem, err := v.p.applyState(ctx, stateRef{whatIndex, name}, false)
+			problem, err := v.p.applyState(ctx, stateRef{whatIndex, name}, nil)
 			v.r.log.Info("the state of an index was repaired", "index", name, "cluster", v.p.to.Name(), "problem", problem)
 			return err
 		})
@@ -464,7 +464,7 @@ func (v *verification) definitions(ctx context.Context) error {
 				if err := v.p.unmeet(ctx, ref); err != nil {
 					return err
 				}
-				_, err := v.p.applyState(ctx, ref, false)
+				_, err := v.p.applyState(ctx, ref, nil)
 				return err
 			})
 		if err != nil {
