@@ -239,7 +239,7 @@ func (x *indices) carryIndex(ctx context.Context, index indexState) (problem, er
 	if problem, err := x.stranger(ctx, index.name); problem != nil || err != nil {
 		return problem, err
 	}
-	_, exists, err := x.to.Facts().Lookup(ctx, index.name)
+	there, exists, err := x.to.Facts().Lookup(ctx, index.name)
 	if err != nil {
 		return nil, err
 	}
@@ -254,7 +254,7 @@ func (x *indices) carryIndex(ctx context.Context, index indexState) (problem, er
 			return nil, err
 		}
 		problem, err = s.createIndex(ctx, index)
-		if err == nil && problem == nil && len(index.mappings.Map()) == 0 {
+		if err == nil && problem == nil {
 			err = x.mark(ctx, index)
 		}
 		if problem == nil && err == nil {
@@ -266,6 +266,11 @@ func (x *indices) carryIndex(ctx context.Context, index indexState) (problem, er
 	}
 	if x.known[index.name].uuid == "" {
 		if err := p.unguardIndex(ctx, index.name); err != nil {
+			return nil, err
+		}
+	}
+	if there.Bare {
+		if err := x.mark(ctx, index); err != nil {
 			return nil, err
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/esperanto-es/esperanto/internal/cluster"
@@ -351,6 +352,41 @@ func TestStrangers(t *testing.T) {
 			}
 			g.selected("copy-logs-9")
 		})
+	}
+}
+
+// A copy without a type is known as the copy, and goes when the master's index does.
+func TestDeletionOfRenamedIndicesWithoutTypes(t *testing.T) {
+	t.Parallel()
+	for _, body := range []string{"", `{"mappings":{"_default_":{"dynamic":"strict"}}}`} {
+		g := newRig(t, v56, v87, withIndices(Indices{Rename: []Rename{{"logs-*", "copy-{{leader_index}}"}}}))
+		var failed atomic.Bool // once it cannot be marked
+		g.b.Faults(func(r *esapi.Request) estest.Fault {
+			if r.Method == "PUT" && r.Path == "/copy-logs-1/_mapping" && failed.CompareAndSwap(false, true) {
+				return estest.Fault{Status: 503}
+			}
+			return estest.Fault{}
+		})
+		g.must("PUT", "/logs-1", body)
+		g.drained()
+		g.must("DELETE", "/logs-1", "")
+		g.drained()
+		if got := g.b.Indices(); len(got) > 0 || !failed.Load() {
+			t.Errorf("%q: %v", body, got)
+		}
+		g.noDeadLetters()
+
+		// One that is not known as the copy stays, and somebody is told so.
+		g.must("PUT", "/logs-2", body)
+		g.drained()
+		g.beside(g.b, "DELETE", "/copy-logs-2", "")
+		g.beside(g.b, "PUT", "/copy-logs-2", "")
+		g.must("DELETE", "/logs-2", "")
+		g.drained()
+		letters, err := g.r.DeadLetters(t.Context(), "", 0)
+		if err != nil || len(letters) != 1 || !strings.Contains(letters[0].Reason, "not known as the copy of logs-2") {
+			t.Errorf("%q: %+v, %v", body, letters, err)
+		}
 	}
 }
 

@@ -134,10 +134,10 @@ func (p *pair) deleteIndex(ctx context.Context, name string) (problem, err error
 	if strings.ContainsAny(name, "*,?") || name == "_all" || name == "" {
 		return fmt.Errorf("%q is not the name of one index", name), nil
 	}
-	if ours, err := p.indices.deletable(ctx, name); !ours || err != nil {
-		return nil, err
-	}
 	p.to.Facts().Forget(name)
+	if may, problem, err := p.indices.deletable(ctx, name); !may || err != nil {
+		return problem, err
+	}
 	if index, ok, err := p.to.Facts().Lookup(ctx, name); err != nil || ok && index.Name != name {
 		return nil, err // an alias: 5.x would delete what it stands for
 	}

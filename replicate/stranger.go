@@ -7,6 +7,8 @@ import (
 	"net/http"
 	"strings"
 
+	"github.com/tidwall/gjson"
+
 	"github.com/esperanto-es/esperanto/internal/cluster"
 )
 
@@ -36,32 +38,34 @@ func (x *indices) stranger(ctx context.Context, name string) (problem, err error
 }
 
 // deletable reports whether an index of the follower may be deleted when the master's is:
-// it is no stranger, and it is known as the copy.
-func (x *indices) deletable(ctx context.Context, name string) (bool, error) {
+// it is no stranger. problem is why it is not, although it may be the copy.
+func (x *indices) deletable(ctx context.Context, name string) (may bool, problem, err error) {
 	if !x.a.r.selection.replicated(name) {
-		return false, nil
+		return false, nil, nil
 	}
-	problem, err := x.stranger(ctx, name)
-	if err != nil || problem != nil || x.leader(name) == "" {
-		return problem == nil, err
+	strange, err := x.stranger(ctx, name)
+	if err != nil || strange != nil || x.leader(name) == "" {
+		return strange == nil && err == nil, nil, err
 	}
 	v, err := x.to.Version(ctx)
 	if err != nil {
-		return false, err
+		return false, nil, err
 	}
-	index, _, err := x.to.Facts().Lookup(ctx, name)
-	return index.Leader == name || v.Major < 7, err // before 7.0 an index without types remembers nothing
+	index, there, err := x.to.Facts().Lookup(ctx, name)
+	if err != nil || !there || index.Leader == name || v.Major < 7 { // before 7.0 an index without types remembers nothing
+		return err == nil, nil, err
+	}
+	return false, fmt.Errorf("cluster %s has an index %s without a mapping that is not known as the copy of %s, which was deleted: delete it, if it is the copy", x.to.Name(), x.a.r.selection.There(name), name), nil
 }
 
-// mark has a copy that was just made remember whose it is, if it has no mapping that
-// could say so.
+// mark has a copy remember whose it is, if it has no type whose mapping could say so.
 func (x *indices) mark(ctx context.Context, index indexState) error {
 	from, err := x.from.Version(ctx)
 	if err != nil {
 		return err
 	}
 	to, err := x.to.Version(ctx)
-	if err != nil || index.leader == "" || from.Major >= 7 || to.Major < 7 {
+	if err != nil || index.leader == "" || index.hasTypes() || from.Major >= 7 || to.Major < 7 {
 		return err
 	}
 	body := (&scribe{}).reminded(index, "{}", "")
@@ -70,6 +74,15 @@ func (x *indices) mark(ctx context.Context, index indexState) error {
 		err = x.to.Failed(status, answer)
 	}
 	return err
+}
+
+// hasTypes reports whether there are mapping types, as a master before 7.0 shows them.
+func (s indexState) hasTypes() (has bool) {
+	s.mappings.ForEach(func(typ, _ gjson.Result) bool {
+		has = typ.Str != "_default_"
+		return !has
+	})
+	return has
 }
 
 // leader is what the mapping of a copy remembers: the index's name, if the copy has
