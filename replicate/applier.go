@@ -17,8 +17,10 @@ type applier struct {
 	pairs map[string]*pair // by the name of the cluster that effects come from
 	dead  deadLetters
 	dots  dots
-	pace  *pace  // of the workers together
-	waits *waits // with both_ways
+
+	shadows shadows
+	pace    *pace  // of the workers together
+	waits   *waits // with both_ways
 
 	mu       sync.Mutex
 	workers  map[int32]*worker
@@ -35,6 +37,7 @@ type applier struct {
 func newApplier(r *Replicator) *applier {
 	a := &applier{
 		r:        r,
+		shadows:  shadows{begun: r.cfg.Now(), alone: !r.cfg.SharedJournal, now: r.cfg.Now, left: map[string]map[string]bool{}, swept: map[string]time.Time{}},
 		workers:  map[int32]*worker{},
 		progress: make(chan struct{}),
 		resumed:  make(chan struct{}),

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"net/http"
 	"sync"
 	"time"
@@ -225,6 +226,9 @@ func (r *Replicator) leaveBehind(ctx context.Context, m move, resting epoch.Stat
 	}
 	if err := r.settleGuesses(ctx, m.next.master); err != nil {
 		return r.givenUp(ctx, "since it could not be kept what was guessed", err)
+	}
+	if err := sweepShadows(ctx, m.next.master, time.UnixMilli(math.MaxInt64)); err != nil {
+		r.log.Warn("the new master keeps a template that was made for a moment; delete it", "template", shadowPrefix+"*", "reason", err)
 	}
 	return r.mustBeDown(ctx, m.now, m.unasked)
 }

@@ -240,6 +240,9 @@ type unguarding struct {
 // that all agree on: before a state that made the follower the master was given up, or
 // after it was moved, it may have some. The error is about these indices, or passes.
 func (p *pair) unguard(ctx context.Context, indices ...string) error {
+	if err := p.a.shadows.clear(ctx, p.to); err != nil {
+		return err
+	}
 	p.guarding.Lock()
 	defer p.guarding.Unlock()
 	if p.bothWays() || p.guarded || p.a.r.gate.failing() { // then both clusters are masters, or the master cannot be asked
@@ -295,9 +298,6 @@ func (p *pair) unguardAll(ctx context.Context, state epoch.State) error {
 		if ours[name] == nil {
 			p.foreign[name] = true
 		}
-	}
-	if err := sweepShadows(ctx, p.to, p.a.r.cfg.Now().Add(-shadowLimit)); err != nil {
-		return err
 	}
 	p.unguarded = state.Seq + 1
 	return nil

@@ -253,7 +253,7 @@ func (x *indices) carryIndex(ctx context.Context, index indexState) (problem, er
 		if err := x.pair.unmeet(ctx, stateRef{whatIndex, index.name}); err != nil {
 			return nil, err
 		}
-		problem, err = s.createIndex(ctx, index)
+		problem, err = s.createIndex(ctx, index, &x.a.shadows)
 		if err == nil && problem == nil {
 			err = x.mark(ctx, index)
 		}

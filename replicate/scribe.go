@@ -81,8 +81,8 @@ func (s *scribe) do(ctx context.Context, method, target string, body []byte) (st
 }
 
 // createIndex creates an index as the master has it, whatever templates there are.
-func (s *scribe) createIndex(ctx context.Context, index indexState) (problem, err error) {
-	uncover, err := s.shadow(ctx, index.name)
+func (s *scribe) createIndex(ctx context.Context, index indexState, all *shadows) (problem, err error) {
+	uncover, err := s.shadow(ctx, index.name, all)
 	if err != nil {
 		return nil, err
 	}

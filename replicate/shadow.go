@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"math"
 	"net/http"
+	"sync"
 	"time"
 
 	"github.com/tidwall/gjson"
@@ -24,8 +25,8 @@ import (
 
 const shadowPrefix = ".esperanto-shadow-" // verify leaves out names with a dot
 
-// shadows is the first version that has composable templates.
-var shadows = esapi.V(7, 8)
+// composable is the first version that has composable templates.
+var composable = esapi.V(7, 8)
 
 // shadowLimit is after which a shadow belongs to a process that was killed.
 const shadowLimit = 10 * time.Minute
@@ -33,8 +34,8 @@ const shadowLimit = 10 * time.Minute
 // shadow has no template apply to an index until uncover is called. A cluster that
 // does not take the shadow makes the index with its templates, as one before 7.8 does:
 // the gateway's user may not be allowed to make any.
-func (s *scribe) shadow(ctx context.Context, index string) (uncover func() error, err error) {
-	if s.target.Before(shadows) {
+func (s *scribe) shadow(ctx context.Context, index string, all *shadows) (uncover func() error, err error) {
+	if s.target.Before(composable) {
 		return func() error { return nil }, nil
 	}
 	there := s.to.There(index)
@@ -58,8 +59,58 @@ func (s *scribe) shadow(ctx context.Context, index string) (uncover func() error
 	return func() error {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
 		defer cancel()
-		return unshadow(ctx, s.to, path)
+		err := unshadow(ctx, s.to, path)
+		if err != nil {
+			all.leave(s.to, path)
+		}
+		return err
 	}, nil
+}
+
+// shadows are what there is of them at clusters, by their names.
+type shadows struct {
+	begun time.Time // the process
+	alone bool      // no other gateway makes any
+	now   func() time.Time
+
+	mu    sync.Mutex
+	left  map[string]map[string]bool // those that could not be deleted
+	swept map[string]time.Time
+}
+
+func (s *shadows) leave(c *cluster.Cluster, path string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.left[c.Name()] == nil {
+		s.left[c.Name()] = map[string]bool{}
+	}
+	s.left[c.Name()][path] = true
+}
+
+// clear deletes those that could not be deleted before, and now and then those of processes
+// that were killed: at once if they can only be of one before this.
+func (s *shadows) clear(ctx context.Context, c *cluster.Cluster) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for path := range s.left[c.Name()] {
+		if err := unshadow(ctx, c, path); err != nil {
+			return err
+		}
+		delete(s.left[c.Name()], path)
+	}
+	now, swept := s.now(), s.swept[c.Name()]
+	before := now.Add(-shadowLimit)
+	if swept.After(before) {
+		return nil
+	}
+	if swept.IsZero() && s.alone {
+		before = s.begun.Add(-time.Millisecond)
+	}
+	if err := sweepShadows(ctx, c, before); err != nil {
+		return err
+	}
+	s.swept[c.Name()] = now
+	return nil
 }
 
 func unshadow(ctx context.Context, c *cluster.Cluster, path string) error {
@@ -77,7 +128,7 @@ func unshadow(ctx context.Context, c *cluster.Cluster, path string) error {
 // killed.
 func sweepShadows(ctx context.Context, c *cluster.Cluster, before time.Time) error {
 	v, err := c.Version(ctx)
-	if err != nil || v.Before(shadows) {
+	if err != nil || v.Before(composable) {
 		return err
 	}
 	status, answer, err := c.Do(ctx, http.MethodGet, cluster.Path("_index_template", shadowPrefix+"*"), nil)
