@@ -53,6 +53,7 @@ type asideBase struct {
 	UUID    string `json:"uuid,omitempty"` // of the index; "" if it was not there
 	Found   bool   `json:"found,omitempty"`
 	Version int64  `json:"version,omitempty"`
+	Closed  bool   `json:"closed,omitempty"` // the index, of its own row
 }
 
 const (
@@ -288,10 +289,14 @@ func (p *pair) alone(ctx context.Context, changes []change, late bool) (left []c
 	for _, r := range w.rejected {
 		rows = append(rows, asideDoc(p.from.Name(), r.doc.DocID))
 	}
+	closed, err := p.closed(ctx, w.again)
+	if err != nil {
+		return changes, err
+	}
 	var again []cluster.Doc
 	for _, d := range w.again {
 		_, there, err := p.to.Facts().Lookup(ctx, d.Index)
-		if err == nil && !there { // the follower makes no indices
+		if closed[d.Index] || err == nil && !there { // the follower opens and makes no indices
 			rows = append(rows, asideDoc(p.from.Name(), d.DocID))
 		} else {
 			again = append(again, d)
@@ -304,6 +309,19 @@ func (p *pair) alone(ctx context.Context, changes []change, late bool) (left []c
 		return nil, nil
 	}
 	return asChanges(again), w.busy
+}
+
+// closed tells which of the documents' indices are closed at the follower.
+func (p *pair) closed(ctx context.Context, docs []cluster.Doc) (map[string]bool, error) {
+	closed := map[string]bool{}
+	for _, name := range indicesOf(docs) {
+		state, err := openState(ctx, p.to, name)
+		if err != nil {
+			return nil, err
+		}
+		closed[name] = state == "close"
+	}
+	return closed, nil
 }
 
 func changesIf(err error, changes []change) []change {
@@ -336,22 +354,42 @@ func (p *pair) present(ctx context.Context, changes []change) (map[string]bool, 
 // knows.
 func (p *pair) compareAlone(ctx context.Context, docs []cluster.Doc) (rows []asideRow, err error) {
 	for start := 0; start < len(docs); start += readChunk {
-		wrote := docs[start:min(start+readChunk, len(docs))]
-		ids := make([]cluster.DocID, len(wrote))
-		for i := range wrote {
-			ids[i] = wrote[i].DocID
-		}
-		followers, err := p.to.MGet(ctx, ids, true)
+		some, err := p.compareSomeAlone(ctx, docs[start:min(start+readChunk, len(docs))])
 		if err != nil {
 			return nil, err
 		}
-		for i := range wrote {
-			f := &followers[i]
-			if f.Unreadable == "" && (!f.Found && !wrote[i].Found || sameDocument(f, &wrote[i])) {
-				continue
-			}
-			rows = append(rows, asideDoc(p.from.Name(), ids[i]))
+		rows = append(rows, some...)
+	}
+	return rows, nil
+}
+
+// compareSomeAlone reads fewer at a time where they are too large to be held together.
+func (p *pair) compareSomeAlone(ctx context.Context, wrote []cluster.Doc) (rows []asideRow, err error) {
+	ids := make([]cluster.DocID, len(wrote))
+	for i := range wrote {
+		ids[i] = wrote[i].DocID
+	}
+	followers, err := p.to.MGet(ctx, ids, true)
+	switch {
+	case errors.Is(err, cluster.ErrTooLarge) && len(wrote) > 1:
+		half := len(wrote) / 2
+		first, err := p.compareSomeAlone(ctx, wrote[:half])
+		if err != nil {
+			return nil, err
 		}
+		rest, err := p.compareSomeAlone(ctx, wrote[half:])
+		return append(first, rest...), err
+	case errors.Is(err, cluster.ErrTooLarge):
+		return []asideRow{asideDoc(p.from.Name(), ids[0])}, nil
+	case err != nil:
+		return nil, err
+	}
+	for i := range wrote {
+		f := &followers[i]
+		if f.Unreadable == "" && (!f.Found && !wrote[i].Found || sameDocument(f, &wrote[i])) {
+			continue
+		}
+		rows = append(rows, asideDoc(p.from.Name(), ids[i]))
 	}
 	return rows, nil
 }
@@ -416,8 +454,14 @@ func (a *applier) intentsAlone(ctx context.Context, intents []*record) error {
 			rows = append(rows, asideRow{From: p.from.Name(), What: ref.What, Index: ref.Name, UUID: ref.UUID, Until: until})
 		}
 		for _, d := range in.Docs {
-			if d.ID != "" {
-				rows = append(rows, asideRow{From: p.from.Name(), Index: d.Index, Type: d.Type, ID: d.ID, Routing: d.Routing, Parent: d.Parent, Asked: true, Until: until})
+			if d.ID == "" {
+				continue
+			}
+			row := asideRow{From: p.from.Name(), Index: d.Index, Type: d.Type, ID: d.ID, Routing: d.Routing, Parent: d.Parent, Asked: true, Until: until}
+			rows = append(rows, row)
+			if d.On != "" { // the alias may have been moved since
+				row.Index, row.Routing, row.Asked = d.On, cmp.Or(d.OnRouting, d.Routing), false
+				rows = append(rows, row)
 			}
 		}
 	}
@@ -467,6 +511,13 @@ func baseOf(ctx context.Context, to *cluster.Cluster, rows []asideRow) error {
 		rows[i].Base = &asideBase{Index: id.Index, UUID: index.UUID}
 		if index.UUID != "" && rows[i].What == "" {
 			ids, at = append(ids, id), append(at, i)
+		}
+		if index.UUID != "" && rows[i].What == whatIndex {
+			state, err := openState(ctx, to, index.Name)
+			if err != nil {
+				return err
+			}
+			rows[i].Base.Closed = state == "close"
 		}
 	}
 	docs, err := to.MGet(ctx, ids, false)

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"maps"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"github.com/esperanto-es/esperanto/internal/cluster"
@@ -190,6 +191,12 @@ func (s *asides) rejoin(ctx context.Context, state epoch.State, rows []asideRow)
 	}
 	if err := s.drop(ctx, parts); err != nil {
 		return err
+	}
+	if len(parts) > 0 {
+		var err error
+		if docs, err = s.again(ctx, docs); err != nil { // an index may have been opened
+			return err
+		}
 	}
 	for len(docs) > 0 {
 		chunk := docs[:min(readChunk, len(docs))]
@@ -460,11 +467,49 @@ func (s *asides) bringIndex(ctx context.Context, back *pair, row asideRow) error
 	if !there && (row.Base == nil || row.Base.UUID != "") {
 		return nil // it was deleted since
 	}
+	if err := s.openAgain(ctx, back, row); err != nil {
+		return err
+	}
 	problems, err := back.indices.ready(ctx, []string{row.Index}, true)
 	if problem := problems[row.Index]; problem != nil && !errors.Is(problem, errNoIndex) {
 		back.a.r.log.Warn("the new master does not take an index as the former one has it", "index", row.Index, "reason", problem)
 	}
 	return err
+}
+
+// openAgain opens an index at the new master that was closed when it took over, and had been
+// opened at the former one: documents may have been written there. While it was closed
+// nobody has written it since, so that its documents are what their rows are compared with.
+func (s *asides) openAgain(ctx context.Context, back *pair, row asideRow) error {
+	if row.Base == nil || !row.Base.Closed {
+		return nil
+	}
+	here, err := openState(ctx, back.from, row.Index)
+	if err != nil || here != "open" {
+		return err
+	}
+	there, err := openState(ctx, back.to, row.Index)
+	if err != nil || there != "close" {
+		return err
+	}
+	if problem, err := back.applyOpen(ctx, row.Index, true); problem != nil || err != nil {
+		return errors.Join(problem, err)
+	}
+	rows, err := s.list(ctx, 0, func(r *asideRow) bool {
+		return r.From == row.From && r.What == "" && r.Base != nil && r.Base.Index == row.Index && r.Base.UUID == row.Base.UUID
+	})
+	if err != nil {
+		return err
+	}
+	for chunk := range slices.Chunk(rows, 1000) {
+		if err := baseOf(ctx, back.to, chunk); err != nil {
+			return err
+		}
+		if err := s.put(ctx, chunk); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // hold does something while no write is let in at any gateway, and allows it to write to
