@@ -12,6 +12,7 @@ import (
 	"github.com/esperanto-es/esperanto/internal/cluster"
 	"github.com/esperanto-es/esperanto/internal/esapi"
 	"github.com/esperanto-es/esperanto/internal/estest"
+	"github.com/esperanto-es/esperanto/replicate/journal"
 )
 
 // twoSites are two gateways on two clusters, each the other's; the first one's cluster
@@ -363,4 +364,64 @@ func TestBothWaysIndexDeletedOnce(t *testing.T) {
 	if docs := a.b.Docs(); len(docs) != 1 || docs[0].ID != "new" {
 		t.Errorf("%+v", docs)
 	}
+}
+
+// When as many documents wait as may, those that are done make room; if there are none, the next
+// one is a dead letter, and nothing stands still.
+func TestBothWaysWaitsFull(t *testing.T) {
+	t.Parallel()
+	for _, done := range []bool{true, false} {
+		a, b := twoSites(t)
+		for _, id := range []string{"1", "2"} {
+			a.must("PUT", "/books/_doc/"+id, `{"n":1}`)
+			a.must("DELETE", "/books/_doc/"+id, "")
+		}
+		same(a, b)
+		p, w := a.r.applier.pairs["a"], a.r.applier.waits
+		w.most = 1
+		if _, err := a.a.Send(t.Context(), esapi.NewRequest("PUT", "/books/_settings", []byte(`{"index.gc_deletes":"0s"}`))); err != nil {
+			t.Fatal(err)
+		}
+		if done {
+			if err := w.add(t.Context(), p, []cluster.DocID{{Index: "books", ID: "nowhere"}}); err != nil {
+				t.Fatal(err)
+			}
+		} else {
+			a.must("PUT", "/books/_doc/2", `{"anew":true}`)
+			a.drained()
+		}
+		a.must("PUT", "/books/_doc/1", `{"anew":true}`)
+		a.drained()
+		letters, err := a.r.DeadLetters(t.Context(), "", 0)
+		if err != nil || w.has(p, cluster.DocID{Index: "books", ID: "1"}) != done || len(letters) == 0 != done || w.count() != 1 {
+			t.Errorf("%v: %d wait; %+v, %v", done, w.count(), letters, err)
+		}
+	}
+}
+
+// What begins to wait while the table is read is not forgotten.
+func TestWaitsAreKeptWhileRead(t *testing.T) {
+	t.Parallel()
+	a, _ := twoSites(t)
+	p, id := a.r.applier.pairs["a"], cluster.DocID{Index: "books", ID: "1"}
+	w := newWaits(a.r.applier)
+	w.table = scanned{w.table, func() {
+		if err := w.add(t.Context(), p, []cluster.DocID{id}); err != nil {
+			t.Error(err)
+		}
+	}}
+	if err := w.load(t.Context()); err != nil || !w.has(p, id) {
+		t.Errorf("it does not wait any more; %v", err)
+	}
+}
+
+// scanned calls then after each scan of a table.
+type scanned struct {
+	journal.Table
+	then func()
+}
+
+func (s scanned) Scan(ctx context.Context, f func(string, []byte) bool) error {
+	defer s.then()
+	return s.Table.Scan(ctx, f)
 }

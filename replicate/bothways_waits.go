@@ -4,7 +4,9 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -23,6 +25,8 @@ type waits struct {
 
 	mu    sync.Mutex
 	known map[string]waiting
+	most  int       // that wait at a time
+	swept time.Time // when those that were done were looked for last
 }
 
 type waiting struct {
@@ -33,6 +37,9 @@ type waiting struct {
 
 const (
 	maxWaits = 100_000
+	// sweepEach is how often those that are done are looked for at most, when there is no
+	// room.
+	sweepEach = time.Minute
 	// waitMargin is how much longer than index.gc_deletes a document waits: clusters read
 	// their clocks from time to time only.
 	waitMargin = 2 * time.Second
@@ -41,7 +48,7 @@ const (
 )
 
 func newWaits(a *applier) *waits {
-	return &waits{a: a, table: a.r.cfg.Journal.Table("waits"), known: map[string]waiting{}}
+	return &waits{a: a, table: a.r.cfg.Journal.Table("waits"), known: map[string]waiting{}, most: maxWaits}
 }
 
 func (w *waits) key(p *pair, id cluster.DocID) string {
@@ -52,7 +59,7 @@ func (w *waits) key(p *pair, id cluster.DocID) string {
 	return strings.Join(parts, "/")
 }
 
-// load reads what is kept.
+// load reads what is kept. What began to wait meanwhile goes on.
 func (w *waits) load(ctx context.Context) error {
 	found := map[string]waiting{}
 	err := w.table.Scan(ctx, func(key string, value []byte) bool {
@@ -67,24 +74,39 @@ func (w *waits) load(ctx context.Context) error {
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.known = found
+	for key, one := range found {
+		if one.Due.After(w.known[key].Due) {
+			w.known[key] = one
+		}
+	}
 	return nil
 }
 
 // add has documents of a pair wait. Those that wait already go on waiting for as long as
-// they do.
+// they do. One for which there is no room is a dead letter.
 func (w *waits) add(ctx context.Context, p *pair, ids []cluster.DocID) error {
 	for _, id := range ids {
 		key, now := w.key(p, id), w.a.r.cfg.Now()
 		w.mu.Lock()
 		one, ok := w.known[key]
-		n := len(w.known)
 		w.mu.Unlock()
 		if ok && one.Due.After(now) {
 			continue
 		}
-		if !ok && n >= maxWaits {
-			return fmt.Errorf("%d documents wait until cluster %s forgets that they were deleted (index.gc_deletes)", n, p.to.Name())
+		room := true
+		var err error
+		if !ok {
+			room, err = w.room(ctx)
+		}
+		if err != nil {
+			return err
+		}
+		if !room {
+			reason := fmt.Sprintf("cluster %s remembers that it was deleted, and %d documents wait already until that is forgotten (index.gc_deletes); retry it later", p.to.Name(), w.count())
+			if err := p.a.bury(ctx, p.letter(cluster.Doc{DocID: id}, reason)); err != nil {
+				return err
+			}
+			continue
 		}
 		m, err := p.memories.of(ctx, p, id.Index)
 		if err != nil {
@@ -101,6 +123,73 @@ func (w *waits) add(ctx context.Context, p *pair, ids []cluster.DocID) error {
 		w.mu.Lock()
 		w.known[key] = one
 		w.mu.Unlock()
+	}
+	return nil
+}
+
+// room reports whether one more may wait. If none may, those that are done are looked for.
+func (w *waits) room(ctx context.Context) (bool, error) {
+	w.mu.Lock()
+	full, look := len(w.known) >= w.most, time.Since(w.swept) > sweepEach
+	if full && look {
+		w.swept = time.Now()
+	}
+	w.mu.Unlock()
+	if !full || !look {
+		return !full, nil
+	}
+	if err := w.sweep(ctx); err != nil {
+		return false, err
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return len(w.known) < w.most, nil
+}
+
+// sweep forgets documents that need not wait any more: the master does not have them, or
+// the follower has what counts more.
+func (w *waits) sweep(ctx context.Context) error {
+	all := map[string]map[string]cluster.DocID{} // by master
+	w.mu.Lock()
+	for key, one := range w.known {
+		if all[one.From] == nil {
+			all[one.From] = map[string]cluster.DocID{}
+		}
+		all[one.From][key] = one.Doc.docID()
+	}
+	w.mu.Unlock()
+	for from, docs := range all {
+		p := w.a.pairs[from]
+		if p == nil {
+			continue
+		}
+		for ids := range slices.Chunk(slices.Collect(maps.Values(docs)), w.a.r.cfg.BatchDocs) {
+			if err := w.sweepOf(ctx, p, ids); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (w *waits) sweepOf(ctx context.Context, p *pair, ids []cluster.DocID) error {
+	masters, err := p.from.MGet(ctx, ids, false)
+	if err != nil {
+		return err
+	}
+	followers, err := p.to.MGet(ctx, ids, false)
+	if err != nil {
+		return err
+	}
+	for i, id := range ids {
+		m, f := &masters[i], &followers[i]
+		counts := f.Found && (f.Version > m.Version || f.Version == m.Version && !p.counts())
+		if m.Unreadable != "" || m.Found && !counts {
+			continue
+		}
+		if err := w.forget(ctx, w.key(p, id)); err != nil {
+			return err
+		}
 	}
 	return nil
 }
@@ -196,6 +285,10 @@ func (w *waits) drop(ctx context.Context, key string, now time.Time) error {
 	if anew {
 		return nil
 	}
+	return w.forget(ctx, key)
+}
+
+func (w *waits) forget(ctx context.Context, key string) error {
 	if err := w.table.Delete(ctx, key); err != nil {
 		return err
 	}
