@@ -325,7 +325,8 @@ func (p *pair) step(ctx context.Context, id cluster.DocID, force bool) (done boo
 
 // gcPrefix begins the keys under which the setting that shortenMemory changes is
 // kept in the table "control" until it is restored, in case the process ends in
-// between.
+// between. They have the name that the cluster gives the index: the next process may have
+// another one for it.
 const gcPrefix = "gc_deletes/"
 
 func gcKey(cluster, index string) string { return gcPrefix + cluster + "/" + index }
@@ -350,9 +351,10 @@ func (a *applier) restoreMemory(ctx context.Context) {
 				a.persist(ctx, func() error {
 					p.forcing.Lock()
 					defer p.forcing.Unlock()
-					if err := p.setMemory(ctx, index, value); err != nil {
+					if err := putMemory(ctx, p.to.Real(), index, value); err != nil {
 						return err
 					}
+					p.memory.set(index, false)
 					return table.Delete(ctx, key)
 				})
 			}
@@ -377,7 +379,7 @@ func (p *pair) shortenMemory(ctx context.Context, index string) (restore func() 
 			return nothing, err
 		}
 	}
-	table, key := p.a.r.control.table, gcKey(p.to.Name(), index)
+	table, key := p.a.r.control.table, gcKey(p.to.Name(), p.to.There(index))
 	kept, err := table.Get(ctx, key)
 	if err != nil {
 		return nothing, err
@@ -468,13 +470,18 @@ func (p *pair) setMemory(ctx context.Context, index, value string) error {
 	if short {
 		p.memory.set(index, true)
 	}
-	status, answer, err := p.to.Do(ctx, http.MethodPut, cluster.Path(index, "_settings"), []byte(`{"index.gc_deletes":`+value+`}`))
-	if err != nil {
-		return err
-	}
-	if err := p.to.Failed(status, answer); err != nil && status != http.StatusNotFound {
+	if err := putMemory(ctx, p.to, index, value); err != nil {
 		return err
 	}
 	p.memory.set(index, short)
 	return nil
+}
+
+// putMemory sets it, unless the index is gone.
+func putMemory(ctx context.Context, c *cluster.Cluster, index, value string) error {
+	status, answer, err := c.Do(ctx, http.MethodPut, cluster.Path(index, "_settings"), []byte(`{"index.gc_deletes":`+value+`}`))
+	if err == nil && status != http.StatusNotFound {
+		err = c.Failed(status, answer)
+	}
+	return err
 }

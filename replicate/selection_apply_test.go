@@ -390,6 +390,24 @@ func TestDeletionOfRenamedIndicesWithoutTypes(t *testing.T) {
 	}
 }
 
+// A setting that was changed for a moment is restored also by a process that has another
+// name for the index.
+func TestMemoryIsRestoredUnderAnotherName(t *testing.T) {
+	t.Parallel()
+	renamed := Indices{Rename: []Rename{{"logs-*", "copy-{{leader_index}}"}}}
+	for there, indices := range map[string][2]Indices{"logs-1": {{}, renamed}, "copy-logs-1": {renamed, {}}} {
+		g := newRig(t, v717, v87, withIndices(indices[0]))
+		g.must("PUT", "/logs-1/_doc/1", `{"n":1}`)
+		g.drained()
+		if _, err := g.r.applier.pairs["a"].shortenMemory(t.Context(), "logs-1"); err != nil || g.b.Setting(there, "gc_deletes") != "0s" {
+			t.Fatal(err, g.b.Setting(there, "gc_deletes"))
+		}
+		g.cfg.Indices = indices[1]
+		g.restart()
+		wait(t, func() bool { return g.b.Setting(there, "gc_deletes") == "" })
+	}
+}
+
 // TestFailoverOfSomeIndices has the follower take over while changes of all kinds are put
 // aside, and the former master come back: what is not replicated stays where it was.
 func TestFailoverOfSomeIndices(t *testing.T) {

@@ -33,6 +33,14 @@ func (c *Cluster) Renamed(names Names) *Cluster {
 	return r
 }
 
+// Real is the cluster with its own names.
+func (c *Cluster) Real() *Cluster {
+	if c.real == nil {
+		return c
+	}
+	return c.real
+}
+
 // There is the name that an index has at the cluster, for what Do does not rename.
 func (c *Cluster) There(name string) string {
 	if c.names == nil {
