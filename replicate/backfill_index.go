@@ -31,6 +31,8 @@ type copying struct {
 	page   int                    // documents of a page; less where they are large, and where they may not go fast
 	blind  bool                   // pages are read without sources, as they are too large or no JSON
 
+	unsure map[cluster.DocID]copied // with both_ways: of pages that are in work
+
 	keeping sync.Mutex
 	looking sync.Mutex
 	state   string // the master's cluster state in which the index was last seen to be the same one
@@ -119,6 +121,9 @@ func (b *backfill) copyIndex(ctx context.Context, name string, workers int) erro
 		}
 		if errors.Is(err, errReplaced) {
 			// Its old documents may have come into the new one: both begin anew.
+			if err := b.persist(ctx, func() error { return b.takeBack(ctx, c) }); err != nil {
+				return err
+			}
 			part = backfillPart{UUID: c.part.UUID}
 			b.change(func(p *BackfillProgress) { p.add(&c.part.Tally, -1) })
 			continue

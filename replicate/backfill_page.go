@@ -41,6 +41,8 @@ func (t *batch) doubted(docs []cluster.Doc) {
 
 // copyPage copies what a scroll has shown, however long it takes.
 func (b *backfill) copyPage(ctx context.Context, c *copying, t *BackfillTally, read time.Time, docs []cluster.Doc) error {
+	b.unsure(c, docs)
+	page := docs
 	for len(docs) > 0 {
 		n := b.pace.bulk(docs)
 		if err := b.hold(ctx, docs[:n]); err != nil {
@@ -51,7 +53,11 @@ func (b *backfill) copyPage(ctx context.Context, c *copying, t *BackfillTally, r
 		}
 		docs = docs[n:]
 	}
-	return b.persist(ctx, func() error { return b.same(ctx, c) })
+	err := b.persist(ctx, func() error { return b.same(ctx, c) })
+	if err == nil {
+		b.sure(c, page)
+	}
+	return err
 }
 
 // hold waits as long as the bounds of the job ask for, and for a resync those of the

@@ -3,6 +3,7 @@ package replicate
 import (
 	"context"
 	"errors"
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -424,4 +425,32 @@ type scanned struct {
 func (s scanned) Scan(ctx context.Context, f func(string, []byte) bool) error {
 	defer s.then()
 	return s.Table.Scan(ctx, f)
+}
+
+// An index that is deleted and made again while it is copied does not keep documents of the
+// old one at the other site.
+func TestBothWaysReplacedWhileCopied(t *testing.T) {
+	t.Parallel()
+	a, b := twoSites(t)
+	a.must("PUT", "/books", `{}`)
+	a.drained()
+	for n := range 30 { // before the gateway
+		a.a.Set("books", fmt.Sprint("old", n), "", 1, `{"old":true}`)
+	}
+	if _, err := a.r.StartBackfill(t.Context(), BackfillOptions{DocsPerSecond: 20, Slices: 1}); err != nil {
+		t.Fatal(err)
+	}
+	waitFor(t, func() bool { return len(a.b.Docs()) > 3 })
+	a.must("DELETE", "/books", "")
+	time.Sleep(5 * time.Millisecond)
+	a.must("PUT", "/books/_doc/new", `{"n":2}`)
+	b.must("PUT", "/books/_doc/b", `{"by":"b"}`)
+	waitFor(t, func() bool {
+		j, ok, err := a.r.jobs.Job(t.Context(), JobBackfill)
+		return err == nil && ok && j.State.Ended()
+	})
+	same(a, b)
+	if docs := a.b.Docs(); len(docs) != 2 {
+		t.Errorf("%+v", docs)
+	}
 }
