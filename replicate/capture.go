@@ -93,7 +93,9 @@ func (c *capture) exchange(ctx context.Context, t *ticket, req *esapi.Request) (
 	res, err := c.next.Send(ctx, req)
 	var own *esapi.Error
 	switch {
-	case err != nil && errors.Is(err, cluster.ErrInterrupted):
+	case errors.Is(err, cluster.ErrInterrupted) && errors.Is(err, esapi.ErrNotSent):
+		return nil, nil, outcomeNothing, unavailable("the master does not answer, and the other cluster takes over; nothing was written, try again")
+	case errors.Is(err, cluster.ErrInterrupted):
 		return nil, nil, outcomeUnknown, unavailable("the master does not answer, and the other cluster takes over; the write may have been applied, try again, repeating it does no harm if it has an id")
 	case errors.Is(err, esapi.ErrNotSent), errors.As(err, &own):
 		return nil, nil, outcomeNothing, err

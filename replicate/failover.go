@@ -96,7 +96,7 @@ func (p *pulse) is(alive bool) time.Duration {
 // answers reports whether a node of a cluster answers, whatever it says. What a proxy
 // answers in its place does not count.
 func answers(ctx context.Context, c *cluster.Cluster, limit time.Duration) bool {
-	ctx, cancel := context.WithTimeout(ctx, limit)
+	ctx, cancel := context.WithTimeout(cluster.Probing(ctx), limit)
 	defer cancel()
 	status, answer, err := c.Do(ctx, http.MethodGet, "/", nil)
 	return err == nil && (status < 500 || gjson.ValidBytes(answer) && gjson.GetBytes(answer, "error.type").Exists())
@@ -241,6 +241,9 @@ func (r *Replicator) mustBeDown(ctx context.Context, now roles, unasked bool) er
 		}
 		if err := r.failover.vetoed(); err != nil {
 			return &SwitchError{Reason: err.Error(), NextSteps: []string{"look whether all gateways reach the master"}}
+		}
+		if answers(ctx, now.master, r.failover.limit()) {
+			return &SwitchError{Reason: "the master " + now.master.Name() + " answers again", NextSteps: []string{"nothing"}}
 		}
 		return nil
 	}

@@ -4,9 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/esperanto-es/esperanto/internal/esapi"
 	"github.com/esperanto-es/esperanto/internal/estest"
 )
 
@@ -144,4 +147,54 @@ func TestFailoverClosedIndex(t *testing.T) {
 			t.Errorf("%s: %+v", id, d)
 		}
 	}
+}
+
+// A master that is back when writes wait already stays the master.
+func TestFailoverMasterBack(t *testing.T) {
+	t.Parallel()
+	g := newFailing(t, func(c *Config) { c.Failover = 2 * time.Second })
+	g.must("PUT", "/books/_doc/1", `{"n":1}`)
+	g.drained()
+	g.until("it is ready", func() bool { return g.failover().Ready })
+	var back atomic.Bool
+	g.b.Faults(func(r *esapi.Request) estest.Fault {
+		if r.Method == "POST" && r.Path == "/_refresh" && !back.Swap(true) {
+			g.a.Down(false)
+		}
+		return estest.Fault{}
+	})
+	g.a.Down(true)
+	g.until("it is over", func() bool { return back.Load() && !g.r.gate.state().Closing() })
+	if !g.master("a")() {
+		t.Error("the follower took over from a master that answers")
+	}
+	g.must("PUT", "/books/_doc/2", `{"n":1}`)
+	g.equal()
+}
+
+// A write that was let in before a failover, and would be sent after that has begun, is not:
+// nothing is waited for.
+func TestFailoverNothingIsSent(t *testing.T) {
+	t.Parallel()
+	g := newFailing(t, func(c *Config) { c.WriteTimeout = time.Minute })
+	g.must("PUT", "/books/_doc/1", `{"n":1}`)
+	g.drained()
+	g.until("it is ready", func() bool { return g.failover().Ready })
+	lease, err := g.r.Enter(context.Background(), true) // its body is being received
+	if err != nil {
+		t.Fatal(err)
+	}
+	g.a.Faults(func(*esapi.Request) estest.Fault { return estest.Fault{Delay: time.Hour} })
+	g.until("writes wait", func() bool { return g.r.gate.state().Closing() })
+	_, err = lease.Sender().Send(context.Background(), esapi.NewRequest("PUT", "/books/_doc/2", []byte(`{"n":1}`)))
+	lease.Exit()
+	if own := new(esapi.Error); !errors.As(err, &own) || own.Status != 503 || !strings.Contains(own.Reason, "nothing was written") {
+		t.Errorf("%v", err)
+	}
+	g.until("the follower takes over", g.master("b"))
+	if why := g.r.failover.last(); why != nil {
+		t.Errorf("it was given up: %v", why)
+	}
+	g.a.Faults(nil)
+	g.rejoined()
 }

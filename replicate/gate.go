@@ -28,6 +28,8 @@ type gate struct {
 	owes     bool          // something was written without the journal: no vote for another master
 	idle     chan struct{} // closed when inflight reaches 0; nil if nobody waits for it
 	turns    turns         // of failovers
+
+	interrupted *cluster.Cluster // the master that is taken for down in this turn
 }
 
 // roles is who is who in one epoch.
@@ -220,10 +222,30 @@ func (g *gate) follow(s epoch.State, r roles) {
 	if g.guard.State().Seq == s.Seq {
 		g.roles = r
 	}
-	if failing := g.guard.State().Failing(); g.turns.see(failing) && failing {
-		g.roles.master.Interrupt() // what hangs there would be waited for
+	failing := g.guard.State().Failing()
+	switch turned := g.turns.see(failing); {
+	case turned && failing:
+		g.interrupted = g.roles.master
+		g.interrupted.Interrupt() // what hangs there would be waited for
+	case turned:
+		g.resume()
 	}
 	g.release()
+}
+
+// resume has the master asked again that was taken for down. It is called with the lock held.
+func (g *gate) resume() {
+	if g.interrupted != nil {
+		g.interrupted.Resume()
+		g.interrupted = nil
+	}
+}
+
+// end leaves nothing behind at the clusters.
+func (g *gate) end() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.resume()
 }
 
 // beat begins a heartbeat: what it says of this gateway.

@@ -280,6 +280,7 @@ func (r *Replicator) Close(ctx context.Context) error {
 	}()
 	select {
 	case <-stopped:
+		r.gate.end()
 		if r.selection.renames() {
 			r.cfg.Target.Close() // it was made by New
 		}

@@ -63,7 +63,10 @@ func (c *Cluster) SetSender(s esapi.Sender) {
 
 // Send implements esapi.Sender.
 func (c *Cluster) Send(ctx context.Context, r *esapi.Request) (*esapi.Response, error) {
-	in, release := c.interrupts.bound(ctx)
+	in, release, err := c.interrupts.bound(ctx)
+	if err != nil {
+		return nil, err
+	}
 	res, err := (*c.sender.Load()).Send(in, r)
 	if err != nil && errors.Is(context.Cause(in), ErrInterrupted) {
 		err = ErrInterrupted

@@ -10,7 +10,8 @@ import (
 	"github.com/esperanto-es/esperanto/internal/estest"
 )
 
-// What is under way when a cluster is taken for down ends, and what comes later does not.
+// What is under way when a cluster is taken for down ends, and what comes later is not sent,
+// until it is not taken for down any more. Whether it answers can be asked all the time.
 func TestInterrupt(t *testing.T) {
 	fake := estest.New(esapi.V(8, 7))
 	c := New("a", fake, Options{})
@@ -29,7 +30,14 @@ func TestInterrupt(t *testing.T) {
 		t.Errorf("it ended with %v", err)
 	}
 	fake.Faults(nil)
-	c.Interrupt()
+	before := fake.Requests()
+	if _, _, err := c.Do(t.Context(), "GET", "/", nil); !errors.Is(err, ErrInterrupted) || !errors.Is(err, esapi.ErrNotSent) || fake.Requests() != before {
+		t.Errorf("what comes later: %v", err)
+	}
+	if status, _, err := c.Do(Probing(t.Context()), "GET", "/", nil); err != nil || status != 200 {
+		t.Errorf("%d %v", status, err)
+	}
+	c.Resume()
 	if status, _, err := c.Do(t.Context(), "GET", "/", nil); err != nil || status != 200 {
 		t.Errorf("%d %v", status, err)
 	}
