@@ -17,10 +17,10 @@ type applier struct {
 	pairs map[string]*pair // by the name of the cluster that effects come from
 	dead  deadLetters
 	dots  dots
+	pace  *pace  // of the workers together
+	waits *waits // with both_ways
 
 	shadows shadows
-	pace    *pace  // of the workers together
-	waits   *waits // with both_ways
 
 	mu       sync.Mutex
 	workers  map[int32]*worker

@@ -5,15 +5,18 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"iter"
 	"maps"
 	"math"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/tidwall/gjson"
+	"github.com/tidwall/sjson"
 
 	"github.com/esperanto-es/esperanto/internal/cluster"
 	"github.com/esperanto-es/esperanto/internal/esapi"
@@ -38,22 +41,51 @@ type guards map[string]map[string]string
 
 // guardsOf reads the guards of all indices that have some, or of one.
 func guardsOf(ctx context.Context, c *cluster.Cluster, index string) (guards, error) {
-	status, answer, err := c.Do(ctx, http.MethodGet, cluster.Path(index, "_settings", "index.final_pipeline,index.blocks.*")+"?expand_wildcards=all&ignore_unavailable=true", nil)
+	indices, err := readSettings(ctx, c, index, "final_pipeline", "blocks")
+	return readGuards(indices), err
+}
+
+// namesAt are the indices of a cluster.
+func namesAt(ctx context.Context, c *cluster.Cluster) (map[string]bool, error) {
+	indices, err := readSettings(ctx, c, "_all", "uuid")
+	return indexNames(indices), err
+}
+
+func indexNames(indices gjson.Result) map[string]bool {
+	names := map[string]bool{}
+	indices.ForEach(func(name, _ gjson.Result) bool {
+		names[name.String()] = true
+		return true
+	})
+	return names
+}
+
+// readSettings reads settings, or groups of them, of all indices or of one: those that have any.
+func readSettings(ctx context.Context, c *cluster.Cluster, index string, keys ...string) (gjson.Result, error) {
+	var names, paths []string
+	for _, key := range keys {
+		names = append(names, "index."+key, "index."+key+".*")
+		paths = append(paths, "metadata.indices.*.settings.index."+key)
+	}
+	status, answer, err := c.Do(ctx, http.MethodGet, cluster.Path(index, "_settings", strings.Join(names, ","))+"?expand_wildcards=all&ignore_unavailable=true", nil)
 	if err == nil && c.Failed(status, answer) == nil {
-		return readGuards(gjson.ParseBytes(answer)), nil
+		return gjson.ParseBytes(answer), nil
 	}
 	// A block of the metadata forbids to read them, but not the cluster's state, which is
 	// a longer answer to make.
-	target := "/_cluster/state/metadata?filter_path=metadata.indices.*.settings.index.final_pipeline,metadata.indices.*.settings.index.blocks"
-	if status, answer, err = c.Do(ctx, http.MethodGet, target, nil); err != nil {
-		return nil, err
+	if status, answer, err = c.Do(ctx, http.MethodGet, "/_cluster/state/metadata?filter_path="+strings.Join(paths, ","), nil); err != nil {
+		return gjson.Result{}, err
 	}
 	if err := c.Failed(status, answer); err != nil {
-		return nil, err
+		return gjson.Result{}, err
 	}
-	all := readGuards(gjson.GetBytes(answer, "metadata.indices"))
+	all := gjson.GetBytes(answer, "metadata.indices")
 	if index != "_all" {
-		maps.DeleteFunc(all, func(name string, _ map[string]string) bool { return name != index })
+		one := "{}"
+		if o := all.Get(gjson.Escape(index)); o.Exists() {
+			one, _ = sjson.SetRaw(one, gjson.Escape(index), o.Raw)
+		}
+		return gjson.Parse(one), nil
 	}
 	return all, nil
 }
@@ -97,9 +129,7 @@ func guardings(want, have guards) (list []guarding) {
 			}
 		}
 		for _, value := range slices.Sorted(maps.Keys(byValue)) {
-			for chunk := range slices.Chunk(byValue[value], indexChunk) {
-				list = append(list, guarding{key, value, chunk})
-			}
+			list = append(list, guarding{key, value, byValue[value]})
 		}
 	}
 	for _, key := range slices.Backward(guardKeys) {
@@ -109,6 +139,27 @@ func guardings(want, have guards) (list []guarding) {
 		add(key, false)
 	}
 	return list
+}
+
+// pathBytes bounds the names in one request's path: Elasticsearch takes a first line of 4 KB.
+const pathBytes = 3000
+
+// inPaths are as many names each as one path can have.
+func inPaths(c *cluster.Cluster, names []string) iter.Seq[[]string] {
+	return func(yield func([]string) bool) {
+		bytes := func(name string) int { return len(url.PathEscape(c.There(name) + ",")) }
+		for len(names) > 0 {
+			n, size := 0, 0
+			for n < len(names) && (n == 0 || size+bytes(names[n]) <= pathBytes) {
+				size += bytes(names[n])
+				n++
+			}
+			if !yield(names[:n]) {
+				return
+			}
+			names = names[n:]
+		}
+	}
 }
 
 // guard sets guards at a cluster. An index that is gone is none of its business.
@@ -122,12 +173,14 @@ func guard(ctx context.Context, c *cluster.Cluster, list []guarding) error {
 		if err != nil {
 			return err
 		}
-		status, answer, err := c.Do(ctx, http.MethodPut, cluster.Path(strings.Join(g.indices, ","), "_settings")+"?ignore_unavailable=true", body)
-		if err != nil {
-			return err
-		}
-		if err := c.Failed(status, answer); err != nil && !gone(err) {
-			return fmt.Errorf("index.%s of %s: %w", g.key, strings.Join(g.indices, ", "), err)
+		for names := range inPaths(c, g.indices) {
+			status, answer, err := c.Do(ctx, http.MethodPut, cluster.Path(strings.Join(names, ","), "_settings")+"?ignore_unavailable=true", body)
+			if err != nil {
+				return err
+			}
+			if err := c.Failed(status, answer); err != nil && !gone(err) {
+				return fmt.Errorf("index.%s of %s: %w", g.key, strings.Join(names, ", "), err)
+			}
 		}
 	}
 	return nil
@@ -139,20 +192,20 @@ func (r *Replicator) carryGuards(ctx context.Context, from, to *cluster.Cluster)
 	if err := sweepShadows(ctx, to, time.UnixMilli(math.MaxInt64)); err != nil {
 		return err
 	}
-	want, err := guardsOf(ctx, from, "_all")
-	if err != nil {
+	// Writes wait meanwhile: both are asked at once.
+	var there gjson.Result
+	asked := make(chan error, 1)
+	go func() {
+		var err error
+		there, err = readSettings(ctx, to, "_all", "uuid", "final_pipeline", "blocks")
+		asked <- err
+	}()
+	here, err := readSettings(ctx, from, "_all", "uuid", "final_pipeline", "blocks")
+	if err := errors.Join(<-asked, err); err != nil {
 		return err
 	}
-	have, err := guardsOf(ctx, to, "_all")
-	if err != nil {
-		return err
-	}
-	if have, err = have.of(r).alsoAt(ctx, from); err != nil {
-		return err
-	}
-	if want, err = want.of(r).alsoAt(ctx, to); err != nil {
-		return err
-	}
+	want := readGuards(here).of(r).among(indexNames(there))
+	have := readGuards(there).of(r).among(indexNames(here))
 	return guard(ctx, to, guardings(want, have))
 }
 
@@ -194,17 +247,17 @@ func (d *dots) has(name string) bool {
 
 // alsoAt are the guards of those indices that another cluster has, too.
 func (g guards) alsoAt(ctx context.Context, c *cluster.Cluster) (guards, error) {
-	some := guards{}
-	for name, of := range g {
-		index, ok, err := c.Facts().Lookup(ctx, name)
-		if err != nil {
-			return nil, err
-		}
-		if ok && index.Name == name {
-			some[name] = of
-		}
+	if len(g) == 0 {
+		return g, nil
 	}
-	return some, nil
+	names, err := namesAt(ctx, c)
+	return g.among(names), err
+}
+
+func (g guards) among(names map[string]bool) guards {
+	some := maps.Clone(g)
+	maps.DeleteFunc(some, func(name string, _ map[string]string) bool { return !names[name] })
+	return some
 }
 
 // guardable refuses to make a cluster the master that does not know the final pipelines

@@ -3,7 +3,9 @@ package replicate
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -156,6 +158,36 @@ func TestGuardsOfIndicesOfTheSystem(t *testing.T) {
 	g.moveTo("a")
 	if got := g.b.Setting(".kibana_1", "blocks.write"); got != "true" {
 		t.Errorf("an index of the system that the master has otherwise: %q", got)
+	}
+}
+
+// Some hundred indices with guards do not keep writes waiting for long.
+func TestManyGuards(t *testing.T) {
+	g := newRig(t, v717, v87)
+	const many = 400
+	for i := range many {
+		beside(t, g.a, "PUT", fmt.Sprintf("/logs-%d", i), `{"settings":{"index.blocks.write":true}}`)
+		beside(t, g.b, "PUT", fmt.Sprintf("/logs-%d", i), `{}`)
+	}
+	g.must("PUT", "/books/_doc/1", `{"n":1}`)
+	g.drained()
+	var n atomic.Int64
+	count := func(r *esapi.Request) estest.Fault {
+		if strings.HasPrefix(r.Path, "/logs-") || strings.Contains(r.Path, "_settings") {
+			n.Add(1)
+		}
+		return estest.Fault{}
+	}
+	g.a.Faults(count)
+	g.b.Faults(count)
+	g.moveTo("b")
+	if n.Load() > 10 {
+		t.Errorf("%d requests", n.Load())
+	}
+	for i := range many {
+		if got := g.b.Setting(fmt.Sprintf("logs-%d", i), "blocks.write"); got != "true" {
+			t.Fatalf("logs-%d: %q", i, got)
+		}
 	}
 }
 
