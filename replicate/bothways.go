@@ -100,7 +100,13 @@ func (p *pair) applyBothWays(ctx context.Context, changes []change) (left []chan
 			continue
 		}
 		q := question{id: c.DocID, unknown: c.read && !c.Found}
-		if old && !c.Found {
+		keep := old && !c.read
+		if !keep && !c.Found && c.Version > 0 {
+			if keep, err = p.sinceMade(ctx, c); err != nil {
+				return changes, err
+			}
+		}
+		if keep && !c.Found {
 			q.deleted = c.Version
 		}
 		questions, asked = append(questions, q), append(asked, *c)
@@ -120,6 +126,13 @@ func (p *pair) applyBothWays(ctx context.Context, changes []change) (left []chan
 		left = append(left, asked...)
 	}
 	return left, err
+}
+
+// sinceMade reports whether a change is younger than the master's index: what it tells is of
+// that one then, and not of another one that was deleted.
+func (p *pair) sinceMade(ctx context.Context, c *change) (bool, error) {
+	made, err := madeAt(ctx, p.from, c.Index)
+	return !made.IsZero() && c.at.After(made), err
 }
 
 // oldest is when the oldest of some changes was journaled.

@@ -454,3 +454,25 @@ func TestBothWaysReplacedWhileCopied(t *testing.T) {
 		t.Errorf("%+v", docs)
 	}
 }
+
+// A deletion whose version the journal tells is applied late although the master has
+// forgotten it, as long as the index is the one that it was in.
+func TestBothWaysDeletionForgotten(t *testing.T) {
+	t.Parallel()
+	a, b := twoSites(t)
+	a.must("PUT", "/books", `{}`)
+	a.must("DELETE", "/books", "")
+	a.must("PUT", "/books/_doc/1", `{"n":1}`)
+	same(a, b)
+	if err := a.r.Apply(t.Context(), "paused"); err != nil {
+		t.Fatal(err)
+	}
+	a.must("DELETE", "/books/_doc/1", "")
+	if _, err := a.a.Send(t.Context(), esapi.NewRequest("PUT", "/books/_settings", []byte(`{"index.gc_deletes":"0s"}`))); err != nil {
+		t.Fatal(err)
+	}
+	if err := a.r.Apply(t.Context(), "running"); err != nil {
+		t.Fatal(err)
+	}
+	same(a, b)
+}
