@@ -390,6 +390,31 @@ func TestDeletionOfRenamedIndicesWithoutTypes(t *testing.T) {
 	}
 }
 
+// Whether indices are the copies is asked for many at once.
+func TestManyRenamedIndicesInOneBulk(t *testing.T) {
+	t.Parallel()
+	g := newRig(t, v717, v87, withIndices(Indices{Rename: []Rename{{"logs-*", "copy-{{leader_index}}"}}}))
+	bulk := ""
+	for n := range 60 {
+		bulk += fmt.Sprintf(`{"index":{"_index":"logs-%d","_id":"x"}}`+"\n"+`{"n":1}`+"\n", n)
+	}
+	g.must("POST", "/_bulk", bulk)
+	g.drained()
+	g.r.cfg.Target.Facts().ForgetAll() // as after some seconds
+	var asked atomic.Int64
+	g.b.Faults(func(r *esapi.Request) estest.Fault {
+		if r.Method == "GET" && strings.HasPrefix(r.Path, "/copy-logs-") {
+			asked.Add(1)
+		}
+		return estest.Fault{}
+	})
+	g.must("POST", "/_bulk", bulk)
+	g.selected()
+	if n := asked.Load(); n == 0 || n > 20 {
+		t.Errorf("%d requests for 60 indices", n)
+	}
+}
+
 // A setting that was changed for a moment is restored also by a process that has another
 // name for the index.
 func TestMemoryIsRestoredUnderAnotherName(t *testing.T) {

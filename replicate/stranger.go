@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/tidwall/gjson"
@@ -100,10 +101,18 @@ func (p *pair) ours(ctx context.Context, docs []cluster.Doc) (kept []cluster.Doc
 	if !p.a.r.selection.renames() {
 		return docs, nil, nil
 	}
-	for _, d := range docs {
-		switch problem, err := p.indices.stranger(ctx, d.Index); {
-		case err != nil:
+	names := indicesOf(docs)
+	for chunk := range slices.Chunk(names, indexChunk) {
+		p.to.Facts().Gather(ctx, strings.Join(chunk, ","), chunk)
+	}
+	problems := map[string]error{}
+	for _, name := range names {
+		if problems[name], err = p.indices.stranger(ctx, name); err != nil {
 			return nil, nil, err
+		}
+	}
+	for _, d := range docs {
+		switch problem := problems[d.Index]; {
 		case problem == nil:
 			kept = append(kept, d)
 		case d.Found:
