@@ -19,6 +19,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
 
+	"github.com/esperanto-es/esperanto/internal/cluster"
 	"github.com/esperanto-es/esperanto/internal/esapi"
 	"github.com/esperanto-es/esperanto/internal/wire"
 )
@@ -138,6 +139,9 @@ func (n *nodes) do(ctx context.Context, r *wire.Request, host string) (*wire.Res
 		if node == nil && len(failed) > 0 {
 			failed = nil // all of them; one may be back
 			node = n.choose(nil)
+		}
+		if node == nil && cluster.IsProbing(ctx) { // what is known of the nodes may be out of date
+			node = n.all[int(n.turn.Add(1)%uint32(len(n.all)))]
 		}
 		res, err := n.try(ctx, node, r, host)
 		if err == nil || ended(err) || !n.again(ctx, r, err, began, tries) {

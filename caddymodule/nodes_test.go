@@ -11,6 +11,7 @@ import (
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
+	"github.com/esperanto-es/esperanto/internal/cluster"
 	"github.com/esperanto-es/esperanto/internal/esapi"
 )
 
@@ -162,4 +163,36 @@ func TestForwardedFields(t *testing.T) {
 
 func contextWithVars(t *testing.T, vars map[string]any) context.Context {
 	return context.WithValue(t.Context(), caddyhttp.VarsCtxKey, vars)
+}
+
+// Whether a cluster answers is asked of its nodes also while health checks hold them to be
+// down: it must not seem to be down for longer than it is.
+func TestProbeOfNodesThatWereDown(t *testing.T) {
+	var down atomic.Bool
+	h := func(http.ResponseWriter, *http.Request) {
+		if down.Load() {
+			panic(http.ErrAbortHandler)
+		}
+	}
+	u := newTestUpstream(t, Cluster{}, `"load_balancing":{"retries":1,"selection_policy":{"policy":"round_robin"}},"health_checks":{"passive":{"max_fails":3,"fail_duration":60000000000}}`, node(t, h), node(t, h))
+	ping := func(ctx context.Context) error {
+		_, err := u.Send(ctx, esapi.NewRequest("GET", "/", nil))
+		return err
+	}
+	down.Store(true)
+	for range 10 {
+		if ping(t.Context()) == nil {
+			t.Fatal("there was an answer")
+		}
+	}
+	if err := ping(cluster.Probing(t.Context())); err == nil {
+		t.Error("there was an answer")
+	}
+	down.Store(false)
+	if err := ping(t.Context()); err == nil || !strings.Contains(err.Error(), "no upstreams") {
+		t.Errorf("a request of a client: %v", err)
+	}
+	if err := ping(cluster.Probing(t.Context())); err != nil {
+		t.Error(err)
+	}
 }

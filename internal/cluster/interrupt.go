@@ -47,13 +47,16 @@ func (c *Cluster) Resume() {
 type probing struct{}
 
 // Probing is for requests that find out whether the cluster answers: they are not
-// interrupted.
+// interrupted, and go to nodes also that are held to be down.
 func Probing(ctx context.Context) context.Context { return context.WithValue(ctx, probing{}, true) }
+
+// IsProbing reports whether a request is one of those.
+func IsProbing(ctx context.Context) bool { return ctx.Value(probing{}) != nil }
 
 // bound has a request end with the next interrupt, until release is called or its own
 // context ends. It is refused while the cluster is taken for down.
 func (i *interrupts) bound(ctx context.Context) (in context.Context, release func(), err error) {
-	if ctx.Value(probing{}) != nil {
+	if IsProbing(ctx) {
 		in, cancel := context.WithCancel(ctx)
 		return in, cancel, nil
 	}
