@@ -65,6 +65,7 @@ func TestFailoverGivenUpIndexMadeAnew(t *testing.T) {
 	g.must("PUT", "/books/_doc/new", `{"n":1}`)
 	g.b.Down(false)
 	g.until("nothing is aside", func() bool { return g.failover().Aside == 0 })
+	g.until("it is resynced", func() bool { return g.r.Status(context.Background()).ResyncWaiting == 0 })
 	g.equal()
 }
 
@@ -197,4 +198,31 @@ func TestFailoverNothingIsSent(t *testing.T) {
 	}
 	g.a.Faults(nil)
 	g.rejoined()
+}
+
+// However many indices have to be brought, and however little time there is while writes wait,
+// it gets on.
+func TestFailoverManyIndices(t *testing.T) {
+	t.Parallel()
+	g := newFailing(t, func(c *Config) { c.SwitchTimeout, c.MaxRecord = 500*time.Millisecond, 900_000 })
+	for i := range 40 {
+		g.must("PUT", fmt.Sprintf("/log-%d", i), `{"mappings":{"properties":{"k":{"type":"keyword"}}}}`)
+	}
+	g.drained()
+	g.until("it is ready", func() bool { return g.failover().Ready })
+	g.b.Down(true)
+	for i := range 40 {
+		g.must("PUT", fmt.Sprintf("/log-%d/_mapping", i), `{"properties":{"l":{"type":"keyword"}}}`)
+	}
+	g.a.Down(true)
+	g.b.Down(false)
+	g.until("the follower takes over", g.master("b"))
+	slow := func(*esapi.Request) estest.Fault { return estest.Fault{Delay: 5 * time.Millisecond} }
+	g.a.Faults(slow)
+	g.b.Faults(slow)
+	g.a.Down(false)
+	g.until("the former master is equal", func() bool { return g.r.gate.state().Rejoin == "" })
+	if fields := g.b.Fields("log-39"); fields["l"] != "keyword" {
+		t.Errorf("%v", fields)
+	}
 }

@@ -19,6 +19,10 @@ const (
 	rejoinLook = 500 * time.Millisecond
 	// rejoinRows bounds the rows that are looked at together.
 	rejoinRows = 500
+	// rejoinHeld bounds the indices that are brought while writes wait once.
+	rejoinHeld = 10
+	// brought is the uuid in the base of an index that was.
+	brought = "brought"
 )
 
 // run looks at what is put aside whenever the cluster that has to be asked answers, until
@@ -389,21 +393,8 @@ func (s *asides) rejoinState(ctx context.Context, state epoch.State, back, down 
 			indices = append(indices, row)
 		}
 	}
-	if len(indices) > 0 {
-		err := s.hold(ctx, state, back, func(ctx context.Context) error {
-			indices, err := s.again(ctx, indices)
-			if err != nil {
-				return err
-			}
-			for i := range indices {
-				if err := s.bringIndex(ctx, back, indices[i]); err != nil {
-					return err
-				}
-				indices[i].Base = &asideBase{Index: indices[i].Index, UUID: "brought"} // once
-			}
-			return s.put(ctx, indices)
-		})
-		if err != nil {
+	for chunk := range slices.Chunk(indices, rejoinHeld) {
+		if err := s.bringIndices(ctx, state, back, chunk); err != nil {
 			return err
 		}
 	}
@@ -430,6 +421,34 @@ func (s *asides) rejoinState(ctx context.Context, state epoch.State, back, down 
 		}
 	}
 	return nil
+}
+
+// bringIndices brings some while writes wait. If there is not enough time for all, it goes on
+// from there the next time.
+func (s *asides) bringIndices(ctx context.Context, state epoch.State, back *pair, rows []asideRow) error {
+	unbrought := func(row asideRow) bool { return row.Base == nil || row.Base.UUID != brought }
+	if !slices.ContainsFunc(rows, unbrought) {
+		return nil
+	}
+	return s.hold(ctx, state, back, func(ctx context.Context) error {
+		rows, err := s.again(ctx, rows)
+		if err != nil {
+			return err
+		}
+		for i := range rows {
+			if !unbrought(rows[i]) {
+				continue
+			}
+			if err := s.bringIndex(ctx, back, rows[i]); err != nil {
+				return err
+			}
+			rows[i].Base = &asideBase{Index: rows[i].Index, UUID: brought} // once
+			if err := s.put(ctx, rows[i:i+1]); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 }
 
 // another reports whether the former master has another index than the one that was to be
