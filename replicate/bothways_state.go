@@ -10,6 +10,7 @@ import (
 	"maps"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -31,6 +32,22 @@ import (
 type meeting struct {
 	Mine   map[string]string `json:"mine"`
 	Theirs map[string]string `json:"theirs"`
+	// Indices are which ones of both clusters it is of: those of that name may be others
+	// by now.
+	Indices string `json:"indices,omitempty"`
+}
+
+// whose are the uuids of both clusters' indices, "" for what belongs to none.
+func (p *pair) whose(ctx context.Context, what, name string) (string, error) {
+	if !slices.Contains(indexParts, what) {
+		return "", nil
+	}
+	mine, err := uuidOf(ctx, p.from, name)
+	if err != nil {
+		return "", err
+	}
+	theirs, err := uuidOf(ctx, p.to, name)
+	return mine + "/" + theirs, err
 }
 
 func meetingKey(p *pair, what, name string) string {
@@ -49,16 +66,23 @@ func (p *pair) lastMeeting(ctx context.Context, what, name string) (*meeting, er
 	if err := json.Unmarshal(raw, m); err != nil {
 		return nil, fmt.Errorf("what both clusters had of %s %s: %w", what, name, err)
 	}
+	if now, err := p.whose(ctx, what, name); err != nil || m.Indices != now {
+		return nil, err
+	}
 	return m, nil
 }
 
 // met keeps what both clusters have.
 func (p *pair) met(ctx context.Context, what, name string, mine, theirs map[string]string) error {
-	return p.keepMeeting(ctx, what, name, &meeting{digests(mine), digests(theirs)})
+	return p.keepMeeting(ctx, what, name, &meeting{Mine: digests(mine), Theirs: digests(theirs)})
 }
 
 func (p *pair) keepMeeting(ctx context.Context, what, name string, m *meeting) error {
 	key := meetingKey(p, what, name)
+	var err error
+	if m.Indices, err = p.whose(ctx, what, name); err != nil {
+		return err
+	}
 	raw, err := json.Marshal(m)
 	if err != nil {
 		return err

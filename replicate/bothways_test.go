@@ -476,3 +476,28 @@ func TestBothWaysDeletionForgotten(t *testing.T) {
 	}
 	same(a, b)
 }
+
+// What both clusters had of an index says nothing of another one of that name.
+func TestMeetingOfAnotherIndex(t *testing.T) {
+	t.Parallel()
+	a, b := twoSites(t)
+	a.must("PUT", "/books", `{"aliases":{"x":{}}}`)
+	same(a, b)
+	b.must("DELETE", "/books", "")
+	same(a, b)
+	b.must("PUT", "/books", `{}`)
+	same(a, b)
+	if err := b.r.Apply(t.Context(), "paused"); err != nil {
+		t.Fatal(err)
+	}
+	b.must("PUT", "/books/_alias/x", "")
+	a.must("PUT", "/books/_alias/y", "")
+	a.drained()
+	if err := b.r.Apply(t.Context(), "running"); err != nil {
+		t.Fatal(err)
+	}
+	same(a, b)
+	if got := a.b.Aliases("books"); !slices.Equal(got, []string{"x", "y"}) {
+		t.Errorf("%v", got)
+	}
+}

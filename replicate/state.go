@@ -106,7 +106,7 @@ func (p *pair) applyIndex(ctx context.Context, name string, deleted *deletion) (
 	problem = problems[name]
 	switch {
 	case errors.Is(problem, errNoIndex) && p.bothWays():
-		return nil, nil // what has deleted it at the master deletes it here
+		return nil, p.unmeet(ctx, stateRef{whatIndex, name}) // what has deleted it at the master deletes it here
 	case errors.Is(problem, errNoIndex) && deleted == nil:
 		return p.deleteIndex(ctx, name)
 	case errors.Is(problem, errNoIndex):
