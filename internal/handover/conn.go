@@ -1,6 +1,7 @@
 package handover
 
 import (
+	"bytes"
 	"io"
 	"net"
 	"sync"
@@ -15,7 +16,8 @@ import (
 // Server.IdleTimeout, which must not be zero, as the deadline of the next read.
 // A request that it has read it drops if it is shutting down by then. Else it
 // calls the handler, and reads one single byte beside it once the request's body
-// is read.
+// is read. When the answer is sent it takes back Server.WriteTimeout; if it is shutting
+// down it closes the connection then, although it has not told the client.
 //
 // TLS and HTTP/2 are closed as ever: their state cannot move.
 type conn struct {
@@ -31,6 +33,9 @@ type conn struct {
 	begun    bool   // something was ever read
 	unread   []byte // read at the server before this one, and not yet by this one
 	request  []byte // read since the last answer
+	asked    []byte // what was read before it
+	reply    reply
+	finished bool // the server has sent all of the answer
 }
 
 type connState int
@@ -105,7 +110,11 @@ func (c *conn) Write(p []byte) (int, error) {
 	if err := c.writes(); err != nil {
 		return 0, err
 	}
-	return c.TCPConn.Write(p)
+	n, err := c.TCPConn.Write(p)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.reply.wrote(p[:n], bytes.HasPrefix(c.asked, []byte("HEAD ")))
+	return n, err
 }
 
 // ReadFrom implements io.ReaderFrom, with which files and other connections are
@@ -114,7 +123,11 @@ func (c *conn) ReadFrom(r io.Reader) (int64, error) {
 	if err := c.writes(); err != nil {
 		return 0, err
 	}
-	return c.TCPConn.ReadFrom(r)
+	n, err := c.TCPConn.ReadFrom(r)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.reply.sent(n)
+	return n, err
 }
 
 // writes notes that an answer is being written.
@@ -124,7 +137,11 @@ func (c *conn) writes() error {
 	if c.state == leaving || c.state == gone {
 		return net.ErrClosed
 	}
-	c.bound = c.bound || c.state == busy && len(c.request) > 0 // read ahead, and not kept
+	if !c.answered {
+		c.reply, c.finished = reply{}, false
+		c.asked, c.request = c.request, c.asked[:0]
+	}
+	c.bound = c.bound || len(c.request) > 0 // read ahead, and not kept
 	c.answered, c.state, c.request = true, busy, c.request[:0]
 	return nil
 }
@@ -158,7 +175,18 @@ func (c *conn) SetWriteDeadline(t time.Time) error {
 	if c.state == leaving || c.state == gone {
 		return nil
 	}
+	if t.IsZero() && c.answered && c.reply.whole() {
+		c.finished = true
+	}
 	return c.TCPConn.SetWriteDeadline(t)
+}
+
+// CloseWrite is for a client that is still sending a request that was answered already.
+func (c *conn) CloseWrite() error {
+	c.mu.Lock()
+	c.bound = true
+	c.mu.Unlock()
+	return c.TCPConn.CloseWrite()
 }
 
 func (c *conn) Close() error {
@@ -167,7 +195,7 @@ func (c *conn) Close() error {
 	switch {
 	case c.state == leaving || c.state == gone:
 		return nil
-	case c.state == busy || c.bound || c.of.successor() == nil:
+	case c.state == busy && !(c.finished && isOneRequest(c.asked)) || c.bound || c.of.successor() == nil:
 		return c.TCPConn.Close()
 	case c.reading:
 		c.state = leaving
