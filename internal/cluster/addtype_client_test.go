@@ -32,7 +32,9 @@ func TestTypesAreAddedByTheClient(t *testing.T) {
 				}
 				return behind.answer(r)
 			}), cluster.Options{})
-			next := sender(func(*esapi.Request) (int, string, error) { return 201, `{"_index":"shop","_id":"1","result":"created"}`, nil })
+			next := sender(func(*esapi.Request) (int, string, error) {
+				return 201, `{"_index":"shop","_id":"1","result":"created"}`, nil
+			})
 			s := translate.NewSender(esapi.V(5, 6), esapi.V(8, 7), c.Facts(), next)
 			r := esapi.NewRequest("PUT", "/shop/order/1", []byte(`{"n":1}`))
 			r.Header.Set("Authorization", client)
