@@ -231,15 +231,7 @@ func TestTwoBulksFail(t *testing.T) {
 
 // A worker that ends while a bulk is on its way does not commit what landed behind it.
 func TestNothingIsCommittedBehindALostBulk(t *testing.T) {
-	g := newRig(t, v717, v87)
-	a := newApplier(g.r)
-	commits := &commitRecorder{Journal: g.r.cfg.Journal}
-	g.r.cfg.Journal = commits
-	w := newWorker(a, 0, 0)
-	landed := make(chan struct{})
-	close(landed)
-	w.next = 100
-	w.flights = []*flight{{load: &load{first: 10}, landed: landed, err: context.Canceled}, {load: &load{first: 50}, landed: landed}}
+	w, commits := workerWith(t, &flight{load: &load{first: 10}, err: context.Canceled}, &flight{load: &load{first: 50}})
 	if err := w.landAll(); err == nil {
 		t.Error("that it was lost is not told")
 	}
@@ -285,20 +277,27 @@ func TestResyncWaitsForBulks(t *testing.T) {
 
 // What a worker was about when it was stopped comes again.
 func TestNothingIsCommittedByAWorkerThatEnds(t *testing.T) {
-	g := newRig(t, v717, v87)
-	a := newApplier(g.r)
-	commits := &commitRecorder{Journal: g.r.cfg.Journal}
-	g.r.cfg.Journal = commits
-	w := newWorker(a, 0, 0)
-	landed := make(chan struct{})
-	close(landed)
-	w.next = 100
-	w.flights = []*flight{{load: &load{first: 10}, landed: landed}}
+	w, commits := workerWith(t, &flight{load: &load{first: 10}})
 	w.stop()
 	w.run()
 	if len(commits.at) > 0 {
 		t.Errorf("committed: %v", commits.at)
 	}
+}
+
+// workerWith makes a worker that has come to offset 100, with flights that are over.
+func workerWith(t *testing.T, flights ...*flight) (*worker, *commitRecorder) {
+	g := newRig(t, v717, v87)
+	a := newApplier(g.r)
+	commits := &commitRecorder{Journal: g.r.cfg.Journal}
+	g.r.cfg.Journal = commits
+	w := newWorker(a, 0, 0)
+	for _, f := range flights {
+		f.landed = make(chan struct{})
+		close(f.landed)
+	}
+	w.next, w.flights = 100, flights
+	return w, commits
 }
 
 type commitRecorder struct {
