@@ -124,6 +124,9 @@ func (g *Gateway) URL() string { return fmt.Sprintf("http://127.0.0.1:%d", g.por
 // Admin is host and port of the admin endpoint.
 func (g *Gateway) Admin() string { return g.admin }
 
+// PID is the process's id, until it is killed or stopped.
+func (g *Gateway) PID() int { return g.cmd.Process.Pid }
+
 // Restart starts the process again after Kill or Stop, on the same ports and
 // journal.
 func (g *Gateway) Restart(ctx context.Context) error {

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/esperanto-es/esperanto/tests/bench/measure"
 	"github.com/esperanto-es/esperanto/tests/gateway"
 	"github.com/esperanto-es/esperanto/tests/harness"
 )
@@ -69,7 +70,7 @@ func TestFigures(t *testing.T) {
 		}
 	}
 	if *out != "" {
-		if err := s.report.Write(*out); err != nil {
+		if err := measure.Write(*out, s.report); err != nil {
 			t.Error(err)
 		}
 	}
@@ -78,7 +79,7 @@ func TestFigures(t *testing.T) {
 // newStage borrows the clusters: of its own and with a JVM that compiles fully if
 // something is measured.
 func newStage(t *testing.T) *stage {
-	s := &stage{report: Report{Date: time.Now(), Machine: machine(), Cores: runtime.NumCPU(), Source: *sources, Target: *targets, Flags: map[string]string{}}}
+	s := &stage{report: Report{Date: time.Now(), Machine: measure.Machine(), Cores: runtime.NumCPU(), Source: *sources, Target: *targets, Flags: map[string]string{}}}
 	flag.Visit(func(f *flag.Flag) { s.report.Flags[f.Name] = f.Value.String() })
 	if !*figures {
 		s.a, s.b, s.kafka = harness.Elasticsearch(t, *sources), harness.Elasticsearch(t, *targets), harness.Kafka(t)
@@ -91,14 +92,14 @@ func newStage(t *testing.T) *stage {
 }
 
 func (s *stage) rig(t *testing.T) *rig {
-	r := &rig{T: t, stage: s, prefix: s.a.Prefix(t), load: load()}
+	r := &rig{T: t, stage: s, prefix: s.a.Prefix(t), load: measure.Load()}
 	s.b.CleanPrefix(t, r.prefix)
 	return r
 }
 
 // add notes a figure.
 func (r *rig) add(f Figure) {
-	f.Load = max(r.load, load())
+	f.Load = max(r.load, measure.Load())
 	r.report.Figures = append(r.report.Figures, f)
-	r.Logf("%s, %s: %s %s (%s, ratio %.2f) %s", f.Name, f.Setting, number(f.Value), f.Unit, number(f.Plain), f.Ratio, f.Note)
+	r.Logf("%s, %s: %s %s (%s, ratio %.2f) %s", f.Name, f.Setting, measure.Number(f.Value), f.Unit, measure.Number(f.Plain), f.Ratio, f.Note)
 }

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/esperanto-es/esperanto/tests/bench/measure"
 	"github.com/tidwall/gjson"
 )
 
@@ -29,7 +30,7 @@ func lag(r *rig) {
 		setting := fmt.Sprintf("%s, %d connections", j.name, *connection)
 		r.add(Figure{Name: "writes that go through, applier running", Setting: setting, Value: full, Unit: "writes/s"})
 		for _, q := range []float64{0.5, 0.99, 1} {
-			r.add(Figure{Name: "lag at half load, " + quantileName(q), Setting: setting, Value: quantile(reached, q), Unit: "ms",
+			r.add(Figure{Name: "lag at half load, " + quantileName(q), Setting: setting, Value: measure.Quantile(reached, q), Unit: "ms",
 				Note: fmt.Sprintf("%d of %.0f writes/s; %d writes looked at", int(took), full/2, len(reached))})
 		}
 	}

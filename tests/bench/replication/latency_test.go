@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/esperanto-es/esperanto/tests/bench/measure"
 	"github.com/esperanto-es/esperanto/tests/gateway"
 )
 
@@ -48,9 +49,9 @@ func latency(r *rig) {
 		}
 		for _, w := range ways {
 			for _, q := range []float64{0.5, 0.99} {
-				f := Figure{Name: "added latency, " + quantileName(q), Setting: fmt.Sprintf("%s, connections: %d", w.name, connections), Unit: "ms", Plain: quantile(plain.took, q)}
-				f.Value = quantile(w.took, q) - f.Plain
-				f.Ratio = quantile(w.took, q) / f.Plain
+				f := Figure{Name: "added latency, " + quantileName(q), Setting: fmt.Sprintf("%s, connections: %d", w.name, connections), Unit: "ms", Plain: measure.Quantile(plain.took, q)}
+				f.Value = measure.Quantile(w.took, q) - f.Plain
+				f.Ratio = measure.Quantile(w.took, q) / f.Plain
 				f.Note = fmt.Sprintf("%d writes", len(w.took))
 				if w == plain {
 					f = Figure{Name: "latency, " + quantileName(q), Setting: f.Setting, Unit: "ms", Value: f.Plain, Note: f.Note}

@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/esperanto-es/esperanto/tests/bench/measure"
 	"github.com/esperanto-es/esperanto/tests/gateway"
 )
 
@@ -84,10 +85,10 @@ func (r *rig) moves(g *gateway.Gateway, journal string, writers int) {
 	}
 	setting := fmt.Sprintf("%s, %d writers", journal, writers)
 	for _, q := range []float64{0.5, 0.99, 1} {
-		r.add(Figure{Name: "switchover, pause, " + quantileName(q), Setting: setting, Value: quantile(pauses, q), Unit: "ms", Note: note})
+		r.add(Figure{Name: "switchover, pause, " + quantileName(q), Setting: setting, Value: measure.Quantile(pauses, q), Unit: "ms", Note: note})
 	}
 	for _, q := range []float64{0.5, 1} {
-		r.add(Figure{Name: "switchover, longest write, " + quantileName(q), Setting: setting, Value: quantile(waits, q), Unit: "ms"})
+		r.add(Figure{Name: "switchover, longest write, " + quantileName(q), Setting: setting, Value: measure.Quantile(waits, q), Unit: "ms"})
 	}
 }
 

@@ -1,15 +1,13 @@
 package replication
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
-	"os"
-	"runtime"
 	"slices"
-	"strings"
 	"text/tabwriter"
 	"time"
+
+	"github.com/esperanto-es/esperanto/tests/bench/measure"
 )
 
 // A Figure is one line of the table.
@@ -48,63 +46,12 @@ func (r *Report) Print(w io.Writer) error {
 	for _, f := range r.Figures {
 		plain, ratio := "", ""
 		if f.Ratio != 0 {
-			plain, ratio = number(f.Plain), fmt.Sprintf("%.2f", f.Ratio)
+			plain, ratio = measure.Number(f.Plain), fmt.Sprintf("%.2f", f.Ratio)
 		}
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%.1f\t%s\n", f.Name, f.Setting, number(f.Value), f.Unit, plain, ratio, f.Load, f.Note)
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%.1f\t%s\n", f.Name, f.Setting, measure.Number(f.Value), f.Unit, plain, ratio, f.Load, f.Note)
 	}
 	return t.Flush()
 }
-
-// Write writes the report as JSON.
-func (r *Report) Write(path string) error {
-	b, err := json.MarshalIndent(r, "", "  ")
-	if err != nil {
-		return err
-	}
-	return os.WriteFile(path, append(b, '\n'), 0o644)
-}
-
-// number keeps three digits or so.
-func number(v float64) string {
-	switch {
-	case v == float64(int64(v)), v >= 100, v <= -100:
-		return fmt.Sprintf("%.0f", v)
-	case v >= 10, v <= -10:
-		return fmt.Sprintf("%.1f", v)
-	}
-	return fmt.Sprintf("%.2f", v)
-}
-
-// machine says what processor this is, as far as it can be told.
-func machine() string {
-	info, _ := os.ReadFile("/proc/cpuinfo")
-	for line := range strings.Lines(string(info)) {
-		if name, value, ok := strings.Cut(line, ":"); ok && strings.TrimSpace(name) == "model name" {
-			return strings.TrimSpace(value)
-		}
-	}
-	return runtime.GOOS + "/" + runtime.GOARCH
-}
-
-// load is the machine's load of the last minute, 0 where it cannot be told.
-func load() (average float64) {
-	b, err := os.ReadFile("/proc/loadavg")
-	if err == nil {
-		_, _ = fmt.Sscan(string(b), &average)
-	}
-	return average
-}
-
-// quantile is the smallest value that at least the share q of all are not above.
-func quantile(all []float64, q float64) float64 {
-	if len(all) == 0 {
-		return 0
-	}
-	sorted := slices.Sorted(slices.Values(all))
-	return sorted[max(0, min(len(sorted)-1, int(float64(len(sorted))*q+0.999999)-1))]
-}
-
-func median(all []float64) float64 { return quantile(all, 0.5) }
 
 // A comparison is what was measured in rounds, each beside what it is compared
 // with.
@@ -120,6 +67,6 @@ func (c *comparison) figure(name, setting, unit string) Figure {
 	for i := range ratios {
 		ratios[i] = c.value[i] / c.plain[i]
 	}
-	return Figure{Name: name, Setting: setting, Value: median(c.value), Plain: median(c.plain), Unit: unit, Ratio: median(ratios),
+	return Figure{Name: name, Setting: setting, Value: measure.Median(c.value), Plain: measure.Median(c.plain), Unit: unit, Ratio: measure.Median(ratios),
 		Note: fmt.Sprintf("%d rounds, ratios %.2f to %.2f", len(ratios), slices.Min(ratios), slices.Max(ratios))}
 }

@@ -26,18 +26,3 @@ func TestTable(t *testing.T) {
 		}
 	}
 }
-
-func TestQuantile(t *testing.T) {
-	all := make([]float64, 200)
-	for i := range all {
-		all[len(all)-1-i] = float64(i + 1)
-	}
-	for q, want := range map[float64]float64{0: 1, 0.5: 100, 0.99: 198, 1: 200} {
-		if got := quantile(all, q); got != want {
-			t.Errorf("%v: %v", q, got)
-		}
-	}
-	if quantile(nil, 0.5) != 0 {
-		t.Error("of nothing")
-	}
-}
