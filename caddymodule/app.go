@@ -158,7 +158,11 @@ func (a *App) attach(h *Handler) error {
 		Done:    counted(h.Name),
 		Fired:   changed(h.Name),
 		Watch:   r.readiness,
-		Logger:  h.log,
+		Alone: func(c *cluster.Cluster) bool {
+			return h.Clusters[c.Name()].Gather == "off"
+		},
+		Gathered: gathered(h.Name),
+		Logger:   h.log,
 
 		NoWrites: h.noWrites(),
 	})

@@ -287,6 +287,10 @@ func (h *Handler) unmarshalCluster(d *caddyfile.Dispenser) (name string, err err
 			if _, err := esapi.ParseVersion(c.Version); err != nil {
 				return "", d.Errf("cluster %s: %v", name, err)
 			}
+		case "gather":
+			if !d.AllArgs(&c.Gather) {
+				return "", d.Err("gather takes exactly one value, on or off")
+			}
 		case "lb_retry_match":
 			return "", d.Errf("cluster %s: %v", name, errRetryMatch)
 		case "handle_response", "replace_status":

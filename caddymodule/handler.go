@@ -159,6 +159,10 @@ type Cluster struct {
 	// client's credentials are not sent to the cluster.
 	Passthrough bool `json:"passthrough,omitempty"`
 
+	// Whether writes of single documents that come at the same time go to the cluster as
+	// one bulk: `on` or `off`. Each is answered as if it had been sent alone. Default: on.
+	Gather string `json:"gather,omitempty"`
+
 	// The cluster's version, such as `8.7.1`. Default: asked of the cluster.
 	Version string `json:"version,omitempty"`
 }
@@ -270,6 +274,9 @@ func (h *Handler) check() error {
 		}
 		if _, err := parseVersion(c.Version); err != nil {
 			return &flaw{"version", name, err}
+		}
+		if c.Gather != "" && c.Gather != "on" && c.Gather != "off" {
+			return &flaw{"gather", name, fmt.Errorf("gather %s: write on or off", c.Gather)}
 		}
 		if (c.User == "") != (c.Password == "") {
 			return &flaw{"auth", name, errors.New("auth needs both a user and a password")}

@@ -30,6 +30,16 @@ var (
 		Help: "Exchanges that needed a change of the catalogue, by its ID.",
 	}, []string{"gateway", "change"})
 
+	gatheredBulks = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "esperanto_gathered_bulks_total",
+		Help: "Bulks that single writes were gathered into.",
+	}, []string{"gateway"})
+
+	gatheredWrites = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "esperanto_gathered_writes_total",
+		Help: "Writes of single documents that went to the cluster together with others, in a bulk.",
+	}, []string{"gateway"})
+
 	pause = prometheus.NewGaugeVec(prometheus.GaugeOpts{
 		Name: "esperanto_switchover_pause_seconds",
 		Help: "How long writes waited in the last switchover that was asked for by the admin API.",
@@ -38,7 +48,7 @@ var (
 
 // register adds the metrics to a configuration's registry.
 func register(to *prometheus.Registry) error {
-	for _, c := range []prometheus.Collector{requests, changes, pause, stateCollector{}} {
+	for _, c := range []prometheus.Collector{requests, changes, gatheredBulks, gatheredWrites, pause, stateCollector{}} {
 		var already prometheus.AlreadyRegisteredError
 		if err := to.Register(c); err != nil && !errors.As(err, &already) {
 			return fmt.Errorf("registering metrics: %w", err)
@@ -64,6 +74,15 @@ func changed(name string) func(translate.Fired) {
 		for _, c := range slices.Concat(f.Request, f.Answer) {
 			changes.WithLabelValues(name, c.ID).Inc()
 		}
+	}
+}
+
+// gathered counts the writes of a gateway that went together.
+func gathered(name string) func(int) {
+	bulks, writes := gatheredBulks.WithLabelValues(name), gatheredWrites.WithLabelValues(name)
+	return func(n int) {
+		bulks.Inc()
+		writes.Add(float64(n))
 	}
 }
 

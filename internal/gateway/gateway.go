@@ -13,6 +13,7 @@ import (
 
 	"github.com/esperanto-es/esperanto/internal/cluster"
 	"github.com/esperanto-es/esperanto/internal/esapi"
+	"github.com/esperanto-es/esperanto/internal/gather"
 	"github.com/esperanto-es/esperanto/translate"
 	_ "github.com/esperanto-es/esperanto/translate/catalogue" // the changes that translate knows
 	"github.com/esperanto-es/esperanto/translate/emulate"
@@ -28,6 +29,7 @@ type Forwarder interface {
 // A Lease lets one request use the cluster that is the master while it runs.
 type Lease interface {
 	Master() *cluster.Cluster
+	Epoch() uint64        // grows when the master is moved
 	Sender() esapi.Sender // to the master, in its dialect; captures writes
 	Exit()
 }
@@ -59,6 +61,12 @@ type Config struct {
 	// that does not answer. If zero, 2 s.
 	VersionWait time.Duration
 
+	// Alone says to which clusters writes of single documents are always sent alone; nil:
+	// to none. To others those that come at the same time go together.
+	Alone func(c *cluster.Cluster) bool
+	// Gathered is told how many writes went together, each time, if not nil.
+	Gathered func(writes int)
+
 	// Tasks are the jobs that run without a client waiting for them. They are
 	// shared by the gateways that follow each other. If nil, the gateway has its
 	// own.
@@ -89,6 +97,7 @@ type Gateway struct {
 	ids    scrollIDs
 	module module
 	held   held
+	gather *gather.Gatherer
 }
 
 // New makes a Gateway.
@@ -99,7 +108,10 @@ func New(c Config) *Gateway {
 	if c.Tasks == nil {
 		c.Tasks = emulate.NewTasks()
 	}
-	g := &Gateway{Config: c}
+	if c.Alone == nil {
+		c.Alone = func(*cluster.Cluster) bool { return false }
+	}
+	g := &Gateway{Config: c, gather: gather.New(c.Gathered)}
 	g.held.most = cmp.Or(c.MaxHeld, 10*c.MaxBody)
 	if c.Target != nil {
 		g.ids = scrollIDs{c.Source, c.Target}
@@ -147,7 +159,12 @@ func (g *Gateway) serve(w *answer, r *http.Request, o *Outcome) error {
 	path := r.URL.EscapedPath()
 	if g.Target == nil && g.Dialect.IsZero() && !asksForAddresses(path) {
 		// The clients speak the only cluster's version, whatever that is.
-		o.API = esapi.ParseEndpoint(r.Method, path, cmp.Or(g.knownDialect(), anyDialect)).API
+		known := g.knownDialect()
+		e := esapi.ParseEndpoint(r.Method, path, cmp.Or(known, anyDialect))
+		o.API = e.API
+		if !known.IsZero() && g.gathers(r, e, g.Source) {
+			return g.forwardWrite(w, r, e, known, g.Source)
+		}
 		return g.forward(w, r, g.Source)
 	}
 
@@ -200,6 +217,9 @@ func (g *Gateway) serve(w *answer, r *http.Request, o *Outcome) error {
 	o.Translated = !dialect.SameDialect(version)
 	if g.untouched(e, r, o) {
 		seen.forwarded(r, to)
+		if g.Target == nil && g.gathers(r, e, to) {
+			return g.forwardWrite(w, r, e, version, to)
+		}
 		return g.forward(w, r, to)
 	}
 
@@ -254,6 +274,9 @@ func (g *Gateway) through(ctx context.Context, dialect esapi.Version, e esapi.En
 	version, err := g.version(ctx, t.to)
 	if err != nil {
 		return t, err
+	}
+	if t.to == lease.Master() && !reads(e) && !g.Alone(t.to) {
+		sender = g.gather.Sender(gather.Target{Cluster: t.to, Epoch: lease.Epoch(), Version: version}, sender)
 	}
 	var probe *moduleProbe
 	if t.translated = !dialect.SameDialect(version); t.translated {
@@ -316,6 +339,26 @@ func (g *Gateway) forward(w *answer, r *http.Request, to *cluster.Cluster) error
 		return tooLarge(g.MaxBody)
 	}
 	return err
+}
+
+// gathers reports whether a write may go together with others.
+func (g *Gateway) gathers(r *http.Request, e esapi.Endpoint, to *cluster.Cluster) bool {
+	return gather.Takes(e, r.URL.RawQuery, r.Header, r.ContentLength) && !g.Alone(to)
+}
+
+// forwardWrite is forward for the write of one document, which may go together with
+// others.
+func (g *Gateway) forwardWrite(w *answer, r *http.Request, e esapi.Endpoint, v esapi.Version, to *cluster.Cluster) error {
+	req, err := g.request(w, r)
+	if err != nil {
+		return err
+	}
+	x := &exchange{asked: r, dialect: v}
+	res, err := g.gather.Sender(gather.Target{Cluster: to, Version: v}, to).Send(r.Context(), req)
+	if err != nil {
+		return err
+	}
+	return x.write(w, res)
 }
 
 // dialect is the version that the clients speak.

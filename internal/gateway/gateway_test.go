@@ -73,6 +73,7 @@ type rig struct {
 type lease struct{ r *rig }
 
 func (l lease) Master() *cluster.Cluster { return l.r.master }
+func (l lease) Epoch() uint64            { return 1 }
 func (l lease) Sender() esapi.Sender     { return l.r.master }
 func (l lease) Exit()                    { l.r.left++ }
 

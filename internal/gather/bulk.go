@@ -1,0 +1,257 @@
+package gather
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"strconv"
+	"strings"
+	"sync/atomic"
+
+	"github.com/tidwall/gjson"
+
+	"github.com/esperanto-es/esperanto/internal/esapi"
+)
+
+// maxAnswer bounds the answer to a bulk, in bytes: a write's is some hundred, and one
+// that failed has its reasons.
+const maxAnswer = 16 << 20
+
+// A bulk is writes that go together. The first one sends them.
+type bulk struct {
+	calls   []*call
+	counted bool // others wait for it to be answered
+
+	left   atomic.Int32 // clients that are still there
+	cancel atomic.Pointer[context.CancelFunc]
+}
+
+// leave says that a call's client is gone. The bulk is given up with its last one.
+func (c *call) leave() {
+	if c.gone.CompareAndSwap(false, true) && c.bulk.left.Add(-1) == 0 {
+		if cancel := c.bulk.cancel.Load(); cancel != nil {
+			(*cancel)()
+		}
+	}
+}
+
+// send sends a bulk and gives each write its answer.
+func (g *Gatherer) send(k kind, b *bulk) {
+	if b.counted {
+		defer g.leave(k)
+	}
+	g.gathered(len(b.calls))
+	first := b.calls[0]
+	ctx, cancel := context.WithCancel(context.WithoutCancel(first.ctx))
+	defer cancel()
+	b.cancel.Store(&cancel)
+	if b.left.Load() == 0 {
+		cancel()
+	}
+	defer context.AfterFunc(first.ctx, first.leave)()
+
+	answered := false
+	defer func() { // also if sending panics: the others wait
+		if !answered {
+			b.fail(&esapi.Error{Status: http.StatusInternalServerError, Type: "exception", Reason: "the write was sent with others, and its answer was not understood; it may have been applied"})
+		}
+	}()
+	res, answer, err := exchange(ctx, first.next, b.request(k))
+	switch {
+	case err != nil:
+		b.fail(err)
+	case res.Status == http.StatusTooManyRequests || res.Status >= 500:
+		b.each(func(c *call) { c.res = response(res.Status, res.Header, answer) })
+	case res.Status >= 400:
+		b.each(func(c *call) { c.alone = true }) // a write alone is refused in other words
+	default:
+		if !b.split(k, res.Header, answer) {
+			return
+		}
+		for _, c := range b.calls[1:] {
+			close(c.ready)
+		}
+	}
+	answered = true
+}
+
+func (b *bulk) fail(err error) { b.each(func(c *call) { c.alone, c.res, c.err = false, nil, err }) }
+
+// each answers every write.
+func (b *bulk) each(f func(c *call)) {
+	for i, c := range b.calls {
+		f(c)
+		if i > 0 {
+			close(c.ready)
+		}
+	}
+}
+
+// exchange sends a request and reads the answer.
+func exchange(ctx context.Context, next esapi.Sender, r *esapi.Request) (*esapi.Response, []byte, error) {
+	res, err := next.Send(ctx, r)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer res.Body.Close()
+	answer, err := io.ReadAll(io.LimitReader(res.Body, maxAnswer))
+	if err != nil {
+		return nil, nil, fmt.Errorf("reading the answer to writes that were sent together: %w", err)
+	}
+	return res, answer, nil
+}
+
+// request makes the bulk.
+func (b *bulk) request(k kind) *esapi.Request {
+	size := 0
+	for _, c := range b.calls {
+		size += 64 + len(c.write.id) + len(c.write.routing) + len(c.write.mappingType) + len(c.request.Body)
+	}
+	body := make([]byte, 0, size)
+	for _, c := range b.calls {
+		body = c.write.appendAction(body, k.Version)
+		if c.write.op != opDelete {
+			body = append(append(body, trimmed(c.request.Body)...), '\n')
+		}
+	}
+	e := esapi.Endpoint{API: "bulk", Method: http.MethodPost, Index: k.index}
+	_, path, _ := e.RequestFor(k.Version)
+	h := b.calls[0].request.Header.Clone()
+	if h.Get("Content-Type") == "" { // deletes have none
+		h["Content-Type"] = []string{"application/json"}
+		if accept := h.Get("Accept"); strings.Contains(accept, vendored) {
+			h["Content-Type"] = []string{accept}
+		}
+	}
+	return &esapi.Request{Method: http.MethodPost, Path: path, Header: h, Body: body}
+}
+
+// appendAction appends an action line. The index stands in the path.
+func (w *write) appendAction(b []byte, v esapi.Version) []byte {
+	b = append(append(append(b, `{"`...), w.op...), `":{`...)
+	comma := false
+	member := func(name, value string) {
+		if value == "" {
+			return
+		}
+		if comma {
+			b = append(b, ',')
+		}
+		comma = true
+		b = append(append(append(b, name...), value...), '"')
+	}
+	if v.Before(esapi.V(7, 0)) {
+		member(`"_type":"`, w.mappingType)
+	}
+	member(`"_id":"`, w.id)
+	member(`"routing":"`, w.routing)
+	return append(b, "}}\n"...)
+}
+
+// split gives each write its item. It reports whether the answer has one for each.
+func (b *bulk) split(k kind, header http.Header, answer []byte) bool {
+	if !esapi.ValidJSON(answer) {
+		return false
+	}
+	n := 0
+	fits := true
+	gjson.GetBytes(answer, "items").ForEach(func(_, wrapped gjson.Result) bool {
+		if n == len(b.calls) {
+			fits = false
+			return false
+		}
+		c := b.calls[n]
+		wrapped.ForEach(func(_, item gjson.Result) bool {
+			fits = c.take(item, header)
+			return false
+		})
+		n++
+		return fits
+	})
+	return fits && n == len(b.calls)
+}
+
+// take makes an item of a bulk's answer that of a write alone. It reports whether it
+// is one.
+func (c *call) take(item gjson.Result, header http.Header) bool {
+	var index, mappingType, id, failed gjson.Result
+	var status gjson.Result
+	item.ForEach(func(key, value gjson.Result) bool {
+		switch key.Str {
+		case "_index":
+			index = value
+		case "_type":
+			mappingType = value
+		case "_id":
+			id = value
+		case "status":
+			status = value
+		case "error":
+			failed = value
+		}
+		return true
+	})
+	code := int(status.Int())
+	if code < 200 || code > 599 || c.write.id != "" && id.Str != c.write.id && !failed.Exists() {
+		return false
+	}
+	switch {
+	case failed.Exists() && code < 500 && code != http.StatusTooManyRequests:
+		c.alone = true
+	case failed.Exists():
+		c.res = response(code, header, failure(failed, code))
+	default:
+		c.res = response(code, header, without(item.Raw, status))
+		if code == http.StatusCreated {
+			c.res.Header["Location"] = []string{location(index.Str, mappingType.Str, id.Str, c.write.routing)}
+		}
+	}
+	return true
+}
+
+// response is an answer with the headers of the bulk's.
+func response(status int, header http.Header, body []byte) *esapi.Response {
+	h := make(http.Header, len(header)+1)
+	for name, values := range header {
+		h[name] = values
+	}
+	h["Content-Length"] = []string{strconv.Itoa(len(body))}
+	return &esapi.Response{Status: status, Header: h, Body: io.NopCloser(bytes.NewReader(body))}
+}
+
+// without is an item without its status, which stands last: 5.6 to 8.17.
+func without(item string, status gjson.Result) []byte {
+	const name = `,"status":`
+	end := strings.LastIndex(item, name+status.Raw)
+	b := make([]byte, 0, len(item))
+	if end < 0 {
+		return append(b, item...)
+	}
+	b = append(b, item[:end]...)
+	return append(b, item[end+len(name)+len(status.Raw):]...)
+}
+
+// failure is the answer that a write alone gets for the error of an item which may have
+// been carried out, or which found the cluster too busy.
+func failure(err gjson.Result, status int) []byte {
+	cause := []byte{'{'}
+	err.ForEach(func(key, value gjson.Result) bool {
+		if key.Str != "caused_by" {
+			if len(cause) > 1 {
+				cause = append(cause, ',')
+			}
+			cause = append(append(append(cause, key.Raw...), ':'), value.Raw...)
+		}
+		return true
+	})
+	cause = append(cause, '}')
+	b := append([]byte(`{"error":{"root_cause":[`), cause...)
+	b = append(b, ']')
+	if inner := strings.TrimSpace(err.Raw[1:]); inner != "}" {
+		b = append(b, ',')
+	}
+	b = append(b, err.Raw[1:]...)
+	return append(strconv.AppendInt(append(b, `,"status":`...), int64(status), 10), '}')
+}

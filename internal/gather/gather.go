@@ -1,0 +1,254 @@
+// Package gather sends writes of single documents that come at the same time as
+// one bulk, and answers each as if it had been sent alone.
+//
+// Nothing waits for others to come: a write that finds fewer than two of its kind under
+// way is sent at once, as it is. Only while two are, the next ones wait, and go
+// together as soon as one of the two is answered. Writes of one client that come one
+// after the other are never gathered, and many that come at once cost the cluster less
+// than alone.
+//
+// Of a kind are writes to one index of one cluster whose headers say the same, with the
+// same credentials. What a bulk cannot say is sent alone: parameters other than
+// op_type, routing and the default timeout, long bodies and those of several lines,
+// updates that ask for fields, ids that JSON has to escape.
+//
+// An item of a bulk that the cluster refuses has changed nothing and is sent once more,
+// alone, for the words that Elasticsearch has for it then.
+package gather
+
+import (
+	"context"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/esperanto-es/esperanto/internal/esapi"
+)
+
+const (
+	maxFlights = 2       // of a kind, that others wait for
+	maxWrites  = 64      // of a bulk
+	maxBytes   = 1 << 20 // of their bodies together
+	maxBody    = 64 << 10
+
+	// maxWait is how long a write waits for those under way. They may be held up by a
+	// shard that it is not meant for.
+	maxWait = 200 * time.Millisecond
+)
+
+// A Gatherer gathers writes. It is safe for concurrent use.
+type Gatherer struct {
+	mu    sync.Mutex
+	kinds map[kind]*queue
+
+	gathered func(writes int) // is told of each bulk
+}
+
+// New makes a Gatherer. gathered is told of each bulk, if not nil.
+func New(gathered func(writes int)) *Gatherer {
+	if gathered == nil {
+		gathered = func(int) {}
+	}
+	return &Gatherer{kinds: map[kind]*queue{}, gathered: gathered}
+}
+
+// A Target is what writes go to.
+type Target struct {
+	Cluster any    // comparable
+	Epoch   uint64 // as whose master; writes of two epochs are never gathered
+	Version esapi.Version
+}
+
+// Sender returns a Sender in front of next, which sends to the target. Of writes that
+// are gathered the first one's next gets the bulk.
+func (g *Gatherer) Sender(to Target, next esapi.Sender) esapi.Sender {
+	return &sender{g, to, next}
+}
+
+type sender struct {
+	g    *Gatherer
+	to   Target
+	next esapi.Sender
+}
+
+// Send implements esapi.Sender.
+func (s *sender) Send(ctx context.Context, r *esapi.Request) (*esapi.Response, error) {
+	w, ok := single(r, s.to.Version)
+	if !ok {
+		return s.next.Send(ctx, r)
+	}
+	k := kind{s.to, w.index, headersOf(r.Header)}
+	c := &call{ctx: ctx, next: s.next, request: r, write: w}
+	switch s.g.enter(k, c) {
+	case alone:
+		return s.next.Send(ctx, r)
+	case first:
+		defer s.g.leave(k)
+		return s.next.Send(ctx, r)
+	}
+	return s.g.wait(k, c)
+}
+
+// A kind of writes that may go in one bulk.
+type kind struct {
+	Target
+	index   string
+	headers string
+}
+
+// A queue is the writes of a kind.
+type queue struct {
+	flights int     // under way that others wait for
+	waiting []*call // in the order they came
+}
+
+// A call is a write that waits.
+type call struct {
+	ctx     context.Context
+	next    esapi.Sender
+	request *esapi.Request
+	write   write
+
+	bulk  *bulk         // that it goes in
+	ready chan struct{} // closed when it is to go on: as the one that sends the bulk, or with an answer
+	gone  atomic.Bool   // its client
+
+	alone bool // it is to be sent once more, alone
+	res   *esapi.Response
+	err   error
+}
+
+// How a write goes on.
+type turn int
+
+const (
+	first turn = iota // at once, and others wait for it
+	alone             // at once
+	queued
+)
+
+// enter says how a write goes on.
+func (g *Gatherer) enter(k kind, c *call) turn {
+	g.mu.Lock()
+	q := g.kinds[k]
+	if q == nil {
+		q = &queue{}
+		g.kinds[k] = q
+	}
+	if q.flights < maxFlights {
+		q.flights++
+		g.mu.Unlock()
+		return first
+	}
+	g.mu.Unlock()
+	if !fits(&c.write, c.request.Body) { // looked at without the lock: it reads the body
+		return alone
+	}
+	c.ready = make(chan struct{})
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if q = g.kinds[k]; q == nil || q.flights < maxFlights {
+		if q == nil {
+			q = &queue{}
+			g.kinds[k] = q
+		}
+		q.flights++
+		return first
+	}
+	q.waiting = append(q.waiting, c)
+	return queued
+}
+
+// leave ends a write or bulk that others wait for: the next ones go.
+func (g *Gatherer) leave(k kind) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	q := g.kinds[k]
+	q.flights--
+	if len(q.waiting) > 0 {
+		q.flights++
+		q.start(true)
+	} else if q.flights == 0 {
+		delete(g.kinds, k)
+	}
+}
+
+// start has those who are next go: the first of them sends them.
+func (q *queue) start(counted bool) {
+	n, bytes := 0, 0
+	for n < len(q.waiting) && n < maxWrites && bytes <= maxBytes {
+		bytes += len(q.waiting[n].request.Body)
+		n++
+	}
+	b := &bulk{calls: q.waiting[:n:n], counted: counted}
+	b.left.Store(int32(n))
+	if q.waiting = q.waiting[n:]; len(q.waiting) == 0 {
+		q.waiting = nil
+	}
+	for _, c := range b.calls {
+		c.bulk = b
+	}
+	close(b.calls[0].ready)
+}
+
+// withdraw takes a write out of its queue, and reports whether it was there still.
+func (g *Gatherer) withdraw(k kind, c *call) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	q := g.kinds[k]
+	if q == nil {
+		return false
+	}
+	i := slices.Index(q.waiting, c)
+	if i < 0 {
+		return false
+	}
+	q.waiting = slices.Delete(q.waiting, i, i+1)
+	return true
+}
+
+// overdue has a write that has waited for long go, and those before it, although as many
+// are under way as there may be.
+func (g *Gatherer) overdue(k kind, c *call) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for q := g.kinds[k]; q != nil && slices.Contains(q.waiting, c); {
+		q.start(false)
+	}
+}
+
+// wait waits for a write's turn and carries it out: with others as the one that sends
+// them or by another one, or alone.
+func (g *Gatherer) wait(k kind, c *call) (*esapi.Response, error) {
+	late := time.NewTimer(maxWait)
+	defer late.Stop()
+	gone := c.ctx.Done()
+	for waiting := true; waiting; {
+		select {
+		case <-c.ready:
+			waiting = false
+		case <-late.C:
+			g.overdue(k, c)
+		case <-gone:
+			if g.withdraw(k, c) {
+				return nil, context.Cause(c.ctx)
+			}
+			gone = nil // it is under way: what was sent is seen to its end
+			c.leave()
+		}
+	}
+	if c.bulk.calls[0] == c {
+		if len(c.bulk.calls) == 1 {
+			if c.bulk.counted {
+				defer g.leave(k)
+			}
+			return c.next.Send(c.ctx, c.request)
+		}
+		g.send(k, c.bulk)
+	}
+	if c.alone {
+		return c.next.Send(c.ctx, c.request)
+	}
+	return c.res, c.err
+}

@@ -1,0 +1,215 @@
+package gather
+
+import (
+	"bytes"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/esperanto-es/esperanto/internal/esapi"
+)
+
+// The actions of a bulk.
+const (
+	opIndex  = "index"
+	opCreate = "create"
+	opUpdate = "update"
+	opDelete = "delete"
+)
+
+// A write is what a bulk says of one document. Its texts need no escape in JSON.
+type write struct {
+	op                              string
+	index, mappingType, id, routing string
+}
+
+// vendored is what is in the media types of clients that name their version.
+const vendored = "vnd.elasticsearch+"
+
+// single reads a request. ok is false for what is not the write of one document, or
+// cannot go in a bulk, as far as that is seen without reading the body.
+func single(r *esapi.Request, v esapi.Version) (w write, ok bool) {
+	if r.Stream != nil || len(r.Body) > maxBody {
+		return w, false
+	}
+	e := esapi.ParseEndpoint(r.Method, r.Path, v)
+	switch e.API {
+	case "index", "create", "update":
+		if len(r.Body) == 0 || !isJSON(r.Header, v) {
+			return w, false
+		}
+	case "delete":
+		if len(r.Body) > 0 {
+			return w, false
+		}
+	default:
+		return w, false
+	}
+	w = write{op: e.API, index: e.Index, mappingType: e.Type, id: e.ID}
+	if v.AtLeast(esapi.V(7, 0)) && e.Type != "" && e.Type != "_doc" {
+		return w, false // a warning says that types go away
+	}
+	if !isName(e.Index) || !plain(e.Type) || !plain(e.ID) {
+		return w, false
+	}
+	if r.Params.Len() > 0 && !w.params(&r.Params) {
+		return w, false
+	}
+	if w.op == opIndex && w.id == "" && v.AtLeast(esapi.V(7, 5)) {
+		w.op = opCreate // as the cluster does by itself then
+	}
+	return w, true
+}
+
+// Takes reports whether a request may be gathered, as far as its head tells. length is
+// that of its body, in bytes, or -1.
+func Takes(e esapi.Endpoint, query string, h http.Header, length int64) bool {
+	switch e.API {
+	case "index", "create", "update", "delete":
+	default:
+		return false
+	}
+	if length < 0 || length > maxBody || h.Get("Content-Encoding") != "" {
+		return false
+	}
+	p := esapi.ParseParams(query)
+	w := write{op: e.API}
+	return p.Len() == 0 || w.params(&p)
+}
+
+// params reads the parameters, and reports whether a bulk can say them.
+func (w *write) params(p *esapi.Params) bool {
+	for _, name := range p.Keys() {
+		value := p.Get(name)
+		switch name {
+		case "op_type":
+			if w.op != opIndex || value != opIndex && value != opCreate {
+				return false
+			}
+			w.op = value
+		case "routing":
+			if value == "" || !plain(value) {
+				return false
+			}
+			w.routing = value
+		case "timeout":
+			if value != "1m" && value != "60s" { // the default
+				return false
+			}
+		default:
+			return false
+		}
+	}
+	return true
+}
+
+// isJSON reports whether a body is taken as JSON, without complaint.
+func isJSON(h http.Header, v esapi.Version) bool {
+	switch typ := h.Get("Content-Type"); {
+	case typ == "":
+		return v.Before(esapi.V(6, 0))
+	case strings.HasPrefix(typ, "application/json"):
+		return true
+	default:
+		return strings.HasPrefix(typ, "application/vnd.elasticsearch+json")
+	}
+}
+
+// isName reports whether a text is an index or alias that means itself.
+func isName(s string) bool {
+	for i := range len(s) {
+		switch c := s[i]; {
+		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', i > 0 && (c == '-' || c == '_' || c == '+'), c == '.':
+		default:
+			return false
+		}
+	}
+	return s != ""
+}
+
+// plain reports whether a text stands in JSON as it is.
+func plain(s string) bool {
+	for i := range len(s) {
+		if c := s[i]; c < ' ' || c == '"' || c == '\\' || c == 0x7f {
+			return false
+		}
+	}
+	return utf8.ValidString(s)
+}
+
+// fits reports whether a body can be a line of a bulk.
+func fits(w *write, body []byte) bool {
+	if w.op == opDelete {
+		return true
+	}
+	body = trimmed(body)
+	if len(body) == 0 || body[0] != '{' || bytes.IndexByte(body, '\n') >= 0 || bytes.IndexByte(body, '\r') >= 0 {
+		return false
+	}
+	if w.op == opUpdate && (bytes.Contains(body, []byte(`"_source"`)) || bytes.Contains(body, []byte(`"fields"`))) {
+		return false // it may ask for what the document is afterwards
+	}
+	return esapi.ValidJSON(body)
+}
+
+// trimmed is a body without the blanks behind it, such as the newline that many
+// encoders write.
+func trimmed(body []byte) []byte { return bytes.TrimRight(body, " \t\r\n") }
+
+// alike are headers that make no difference to a write.
+var alike = map[string]bool{
+	"Accept-Encoding": true, "Connection": true, "Content-Length": true, "User-Agent": true, "Via": true, "X-Elastic-Client-Meta": true,
+	"X-Forwarded-For": true, "X-Forwarded-Host": true, "X-Forwarded-Proto": true,
+}
+
+// headersOf is one text for all headers that have to be the same for writes to go
+// together.
+func headersOf(h http.Header) string {
+	var names []string
+	for name, values := range h {
+		if alike[name] {
+			continue
+		}
+		if len(values) == 1 && (name == "Content-Type" && isPlainJSON(values[0]) || name == "Accept" && (values[0] == "*/*" || isPlainJSON(values[0]))) {
+			continue
+		}
+		names = append(names, name)
+	}
+	if names == nil {
+		return ""
+	}
+	slices.Sort(names)
+	var b strings.Builder
+	for _, name := range names {
+		for _, value := range h[name] {
+			b.WriteString(name)
+			b.WriteByte(0)
+			b.WriteString(value)
+			b.WriteByte(0)
+		}
+	}
+	return b.String()
+}
+
+func isPlainJSON(typ string) bool {
+	return typ == "application/json" || typ == "application/json; charset=utf-8" || typ == "application/json; charset=UTF-8" || typ == "application/json;charset=utf-8"
+}
+
+// location is the header Location of a document that was created: percent-encoded as
+// Java's URLEncoder does.
+func location(index, mappingType, id, routing string) string {
+	if mappingType == "" {
+		mappingType = "_doc"
+	}
+	l := "/" + encoded(index) + "/" + encoded(mappingType) + "/" + encoded(id)
+	if routing != "" {
+		l += "?routing=" + encoded(routing)
+	}
+	return l
+}
+
+func encoded(s string) string {
+	return strings.NewReplacer("~", "%7E", "%2A", "*").Replace(url.QueryEscape(s))
+}
