@@ -436,16 +436,16 @@ func (s *Sender) answer(x *Exchange, asked *esapi.Request, a *esapi.Response) (*
 	length, err := strconv.ParseInt(a.Header.Get("Content-Length"), 10, 64)
 	out.Header.Del("Content-Length")
 	small := err == nil && length <= smallAnswer
-	if err != nil {
-		_, small = peek(a, smallAnswer) // of a length that is not known
+	if err != nil { // of a length that is not known
+		_, small = peek(a, smallAnswer)
+		length = -1
 	}
 	if small || atEnd != nil {
 		defer a.Body.Close()
-		var b bytes.Buffer
-		if err := translateTo(&b, x, root, a.Body); err != nil {
+		body, err := translated(x, root, a.Body, length)
+		if err != nil {
 			return nil, asError(err)
 		}
-		body := b.Bytes()
 		if atEnd != nil {
 			body = atEnd(body)
 		}
@@ -526,6 +526,46 @@ func translateTo(w io.Writer, x *Exchange, root *place, from io.Reader) error {
 		return nil // no body
 	}
 	return s.run(root)
+}
+
+// translated is an answer in memory; length is that of its body, -1 if it is not known.
+func translated(x *Exchange, root *place, from io.Reader, length int64) ([]byte, error) {
+	body, err := readAll(from, length)
+	if err != nil {
+		return nil, fmt.Errorf("reading the cluster's answer: %w", err)
+	}
+	if skipSpace(body, 0) == len(body) {
+		return nil, nil // no body
+	}
+	s := &stream{walker: walker{x: x}, buf: body, eof: true, out: make([]byte, 0, len(body)+len(body)/8+128)}
+	if err := s.run(root); err != nil {
+		return nil, err
+	}
+	return s.out, nil
+}
+
+// readAll reads to the end of what is likely so long.
+func readAll(from io.Reader, length int64) ([]byte, error) {
+	if held, ok := from.(*heldBody); ok && held.whole {
+		return held.bytes, nil
+	}
+	if length < 0 || length > smallAnswer {
+		return io.ReadAll(from)
+	}
+	b := make([]byte, 0, length+1) // the end is told by a Read that has room
+	for {
+		n, err := from.Read(b[len(b):cap(b)])
+		b = b[:len(b)+n]
+		if err == io.EOF {
+			return b, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+		if len(b) == cap(b) {
+			b = append(b, 0)[:len(b)]
+		}
+	}
 }
 
 // A streamedBody is translated while it is read.

@@ -196,7 +196,8 @@ func (w *walker) body(dst []byte, p *place, raw []byte) ([]byte, error) {
 
 // A stream takes a body of any length through the rules, holding one window of
 // it. Objects whose shape is a Stream are visited member by member, their arrays
-// element by element; every other value is held whole.
+// element by element; every other value is held whole. A body in memory is a window
+// that has all of it (eof); then w may be nil, and out is what has become of it.
 type stream struct {
 	walker
 	r   io.Reader
@@ -319,7 +320,15 @@ func (s *stream) object(p *place) error {
 	s.pos++
 	s.out = append(s.out, '{')
 	n := &Node{parsed: true}
-	var held []byte // keeps the members' bytes: the window moves on
+	var held []byte // keeps the members' bytes: the window may move on
+	keep := func(b []byte) []byte {
+		if s.eof && s.w == nil {
+			return b[:len(b):len(b)]
+		}
+		from := len(held)
+		held = append(held, b...)
+		return held[from:len(held):len(held)]
+	}
 	written := false
 	flushNode := func() error {
 		if err := s.walker.run(p, n); err != nil {
@@ -368,9 +377,7 @@ func (s *stream) object(p *place) error {
 		if err != nil {
 			return err
 		}
-		from := len(held)
-		held = append(held, quoted...)
-		quoted = held[from:len(held):len(held)]
+		quoted = keep(quoted)
 		key := unquote(quoted)
 		if c, err = s.peek(); err != nil {
 			return err
@@ -401,9 +408,7 @@ func (s *stream) object(p *place) error {
 		if err != nil {
 			return err
 		}
-		from = len(held)
-		held = append(held, raw...)
-		n.members = append(n.members, member{key: key, quoted: quoted, value: held[from:len(held):len(held)]})
+		n.members = append(n.members, member{key: key, quoted: quoted, value: keep(raw)})
 	}
 }
 
@@ -551,7 +556,7 @@ func (s *stream) fill() error {
 
 // flush writes what has been visited once it is more than atLeast bytes.
 func (s *stream) flush(atLeast int) error {
-	if len(s.out) <= atLeast {
+	if len(s.out) <= atLeast || s.w == nil {
 		return nil
 	}
 	_, err := s.w.Write(s.out)
