@@ -98,8 +98,7 @@ func (s *scanner) step(p []byte) (n int, wrong string) {
 		}
 		return 1, s.piece(p[:1])
 	case inHex:
-		c := p[0] | 0x20
-		if (c < '0' || c > '9') && (c < 'a' || c > 'f') {
+		if !isHex(p[0]) {
 			return 0, "not a hexadecimal digit"
 		}
 		if s.hex--; s.hex == 0 {
