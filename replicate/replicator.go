@@ -41,6 +41,7 @@ type Replicator struct {
 	intentSeq  atomic.Uint64
 	journalErr atomic.Pointer[error]  // the last failure of the journal; nil while it works
 	switching  sync.Mutex             // held during a switchover
+	obeying    sync.Mutex             // held while something is changed because all agree on it
 	pending    atomic.Pointer[string] // why the configured master is not the master yet
 
 	configuring sync.Mutex

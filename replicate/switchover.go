@@ -440,8 +440,10 @@ func (r *Replicator) change(ctx context.Context, f func(*epoch.State) error) (ep
 	return s, err
 }
 
-// obey goes by what all gateways agree on.
+// obey goes by what all gateways agree on: if several states are heard of at once, by the last one.
 func (r *Replicator) obey(s epoch.State) {
+	r.obeying.Lock()
+	defer r.obeying.Unlock()
 	if next, ok := r.rolesIn(s); ok {
 		r.gate.see(s, next)
 		r.applier.setPaused(r.gate.state().Applier == "paused")
