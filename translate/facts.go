@@ -15,8 +15,9 @@ type Facts interface {
 
 	// Learn remembers the type that an application uses for an index on a
 	// cluster that has no types (7 and later): it is kept in the mapping's
-	// _meta. It returns before that is done.
-	Learn(index, mappingType string)
+	// _meta. One that the index has already stays. With an error the mapping
+	// does not tell the type yet, as far as is known.
+	Learn(ctx context.Context, index, mappingType string) error
 
 	// AddType makes sure, before it returns, that an index of a cluster without
 	// types (6 and later) holds documents of a type, beside those of others: the

@@ -15,7 +15,7 @@ func (f *forgetful) Index(context.Context, string) (translate.IndexFacts, bool, 
 	return translate.IndexFacts{}, false, nil
 }
 func (f *forgetful) Expand(context.Context, string) ([]string, error) { return nil, nil }
-func (f *forgetful) Learn(string, string)                             {}
+func (f *forgetful) Learn(context.Context, string, string) error      { return nil }
 func (f *forgetful) AddType(context.Context, string, string, translate.TypesSetting) (translate.IndexFacts, bool, error) {
 	return translate.IndexFacts{}, false, nil
 }

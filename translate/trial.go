@@ -53,7 +53,7 @@ func Try(ctx context.Context, client, cluster Version, facts Facts, r *esapi.Req
 type deafFacts struct{ Facts }
 
 // Learn implements Facts.
-func (deafFacts) Learn(string, string) {}
+func (deafFacts) Learn(context.Context, string, string) error { return nil }
 
 // AddType implements Facts: it tells what the index would be.
 func (d deafFacts) AddType(ctx context.Context, index, mappingType string, how TypesSetting) (IndexFacts, bool, error) {

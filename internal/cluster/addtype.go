@@ -51,7 +51,8 @@ func (f *Facts) addType(ctx context.Context, index string, known Index, exists b
 	case !exists:
 		return unlessForbidden(f.put(ctx, Path(index), `{}`)) // a template may say which types it has
 	case known.Type == "" && v.Major >= 7:
-		return unlessForbidden(f.c.rememberType(ctx, index, mappingType))
+		_, err := f.c.rememberType(ctx, index, mappingType)
+		return unlessForbidden(err)
 	case known.Type == "":
 		return unlessForbidden(f.put(ctx, Path(known.Name, "_mapping", mappingType), `{}`))
 	case how == translate.SplitTypes:

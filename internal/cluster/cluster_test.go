@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -148,17 +149,91 @@ func TestLearn(t *testing.T) {
 	_, c := fake(t, esapi.V(8, 7))
 	ctx := t.Context()
 	do(t, c, "PUT", "/books", `{"mappings":{"_meta":{"own":{"a":1}}}}`)
-	c.Facts().Learn("books", "book")
+	if err := c.Facts().Learn(ctx, "books", "book"); err != nil {
+		t.Fatal(err)
+	}
+	if _, m, _ := c.Do(ctx, "GET", "/books/_mapping", nil); !strings.Contains(string(m), `"esperanto":{"type":"book"}`) || !strings.Contains(string(m), `"own":{"a":1}`) {
+		t.Errorf("%s", m)
+	}
+	for range 2 {
+		if i, _, _ := c.Facts().Index(ctx, "books"); i.Type != "book" {
+			t.Errorf("type %q", i.Type)
+		}
+		c.Facts().ForgetAll()
+		if err := c.Facts().Learn(ctx, "books", "other"); err != nil { // the first one stays
+			t.Error(err)
+		}
+	}
+	c.Facts().Forget("books")
 	if i, _, _ := c.Facts().Index(ctx, "books"); i.Type != "book" {
 		t.Errorf("type %q", i.Type)
 	}
-	eventually(t, func() bool {
-		_, m, _ := c.Do(ctx, "GET", "/books/_mapping", nil)
-		return strings.Contains(string(m), `"esperanto":{"type":"book"}`) && strings.Contains(string(m), `"own":{"a":1}`)
+	// Of an index that is not there nothing is remembered.
+	if err := c.Facts().Learn(ctx, "missing", "book"); err != nil {
+		t.Error(err)
+	}
+	if i, _, _ := c.Facts().Index(ctx, "missing"); i.Type != "" {
+		t.Errorf("type %q", i.Type)
+	}
+}
+
+// A type that cannot be written yet is known in memory, is written later, and whoever asks
+// until then is told that it is not.
+func TestLearnLater(t *testing.T) {
+	t.Parallel()
+	f, c := fake(t, esapi.V(8, 7))
+	ctx := t.Context()
+	do(t, c, "PUT", "/books", ``)
+	f.Faults(func(r *esapi.Request) estest.Fault {
+		if r.Method == "PUT" {
+			return estest.Fault{Status: 503}
+		}
+		return estest.Fault{}
 	})
-	c.Facts().ForgetAll()
+	for range 2 {
+		if err := c.Facts().Learn(ctx, "books", "book"); err == nil {
+			t.Error("no error")
+		}
+	}
 	if i, _, _ := c.Facts().Index(ctx, "books"); i.Type != "book" {
 		t.Errorf("type %q", i.Type)
+	}
+	f.Faults(nil)
+	eventually(t, func() bool {
+		_, m, _ := c.Do(ctx, "GET", "/books/_mapping", nil)
+		return strings.Contains(string(m), `"esperanto":{"type":"book"}`)
+	})
+	if err := c.Facts().Learn(ctx, "books", "book"); err != nil {
+		t.Error(err)
+	}
+}
+
+// Who asks while the type is being written waits until it is.
+func TestLearnTogether(t *testing.T) {
+	f, c := fake(t, esapi.V(8, 7))
+	do(t, c, "PUT", "/books", ``)
+	var puts atomic.Int64
+	f.Faults(func(r *esapi.Request) estest.Fault {
+		if r.Method == "PUT" {
+			puts.Add(1)
+			return estest.Fault{Delay: 50 * time.Millisecond}
+		}
+		return estest.Fault{}
+	})
+	var working sync.WaitGroup
+	for range 10 {
+		working.Go(func() {
+			if err := c.Facts().Learn(t.Context(), "books", "book"); err != nil {
+				t.Error(err)
+			}
+			if _, m, _ := c.Do(t.Context(), "GET", "/books/_mapping", nil); !strings.Contains(string(m), `"type":"book"`) {
+				t.Errorf("%s", m)
+			}
+		})
+	}
+	working.Wait()
+	if puts.Load() != 1 {
+		t.Errorf("written %d times", puts.Load())
 	}
 }
 

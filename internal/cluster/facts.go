@@ -81,7 +81,7 @@ var _ translate.Facts = (*Facts)(nil)
 
 func newFacts(c *Cluster) *Facts {
 	f := &Facts{c: c, entries: map[string]factsEntry{}, flights: map[string]*factsFlight{}, learned: map[string]string{}, adding: make(chan struct{}, 1)}
-	f.learn.facts = f
+	f.learn = learner{facts: f, slots: make(chan struct{}, learnSlots), lessons: map[string]*lesson{}}
 	return f
 }
 

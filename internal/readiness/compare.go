@@ -225,7 +225,7 @@ func read(ctx context.Context, s gateway.Sight, from *cluster.Cluster) (a readAn
 type deaf struct{ translate.Facts }
 
 // Learn implements translate.Facts.
-func (deaf) Learn(string, string) {}
+func (deaf) Learn(context.Context, string, string) error { return nil }
 
 // compared is what is known of the reads that were compared.
 type compared struct {

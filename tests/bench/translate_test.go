@@ -55,7 +55,7 @@ func (noFacts) Index(context.Context, string) (translate.IndexFacts, bool, error
 }
 
 func (noFacts) Expand(context.Context, string) ([]string, error) { return []string{"books"}, nil }
-func (noFacts) Learn(string, string)                             {}
+func (noFacts) Learn(context.Context, string, string) error      { return nil }
 
 func (f noFacts) AddType(ctx context.Context, index, _ string, _ translate.TypesSetting) (translate.IndexFacts, bool, error) {
 	return f.Index(ctx, index)

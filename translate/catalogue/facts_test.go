@@ -102,7 +102,10 @@ func (f *fakeFacts) Expand(_ context.Context, expression string) ([]string, erro
 	return slices.Compact(names), nil
 }
 
-func (f *fakeFacts) Learn(index, mappingType string) { f.learned[index] = mappingType }
+func (f *fakeFacts) Learn(_ context.Context, index, mappingType string) error {
+	f.learned[index] = mappingType
+	return nil
+}
 
 func (f *fakeFacts) AddType(ctx context.Context, name, mappingType string, how translate.TypesSetting) (translate.IndexFacts, bool, error) {
 	index, ok, err := f.Index(ctx, name)

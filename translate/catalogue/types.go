@@ -190,9 +190,10 @@ func learnAfterwards(x *Exchange, index, t string) {
 		return
 	}
 	x.Via(func(ctx context.Context, r *esapi.Request, next esapi.Sender) (*esapi.Response, error) {
+		ctx, lesson := translate.Teach(ctx, index, t)
 		a, err := next.Send(ctx, r)
 		if err == nil && a.Status < 300 {
-			x.Facts.Learn(index, t)
+			lesson.Learn(ctx, x.Facts)
 			if f, ok := x.Facts.(translate.Forgetter); ok {
 				f.ForgetAll() // that the index was missing
 			}
