@@ -44,6 +44,7 @@ type Exchange struct {
 	// place of the cluster's body.
 	Replacement []byte
 
+	setting  TypesSetting
 	hasBody  bool     // the request came with a body
 	searched string   // the indices of the line of an msearch
 	request  *ruleSet // of the plan
@@ -83,7 +84,8 @@ func (x *Exchange) Searched() string {
 // TranslateRequest takes JSON that stands at a place of requests through the
 // plan: for steps that come by a piece of a request late.
 func (x *Exchange) TranslateRequest(p Place, raw []byte) ([]byte, error) {
-	w := &walker{x: x}
+	w := newWalker(x)
+	defer w.end()
 	return w.body(nil, x.request.liveOrNil(p), raw)
 }
 

@@ -239,8 +239,7 @@ func WithTypes(ctx context.Context, setting TypesSetting) context.Context {
 
 // Types is what becomes of several types in an index.
 func (x *Exchange) Types() TypesSetting {
-	setting, _ := x.ctx.Value(typesKey{}).(TypesSetting)
-	return setting
+	return x.setting
 }
 
 // MergesTypes reports whether several types share an index of the cluster.

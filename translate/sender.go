@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"slices"
 	"strconv"
@@ -194,16 +195,18 @@ func (s *Sender) exchange(ctx context.Context, r *esapi.Request) *Exchange {
 	params := r.Params.Clone()
 	asked := esapi.ParseEndpoint(r.Method, r.Path, s.plan.client)
 	asked.TakeParams(&params)
-	return &Exchange{
+	setting, _ := ctx.Value(typesKey{}).(TypesSetting)
+	return &Exchange{setting: setting,
 		Client: s.plan.client, Cluster: s.plan.cluster, Facts: s.facts, ctx: ctx,
-		Asked: asked, Endpoint: asked, request: s.plan.request, Params: &params, AskedParams: r.Params, Header: r.Header.Clone(),
+		Asked: asked, Endpoint: asked, request: s.plan.request, Params: &params, AskedParams: r.Params, Header: maps.Clone(r.Header),
 		hasBody: len(r.Body) > 0 || r.Stream != nil && r.Length != 0,
 	}
 }
 
 // request translates r.
 func (s *Sender) request(x *Exchange, r *esapi.Request) (*esapi.Request, error) {
-	w := &walker{x: x}
+	w := newWalker(x)
+	defer w.end()
 	for _, p := range OutputParams {
 		if !isText(x.Asked.API) {
 			x.Params.Drop(p)
@@ -218,7 +221,7 @@ func (s *Sender) request(x *Exchange, r *esapi.Request) (*esapi.Request, error) 
 		return r, nil
 	}
 	x.RequestBody, x.stream = r.Body, r.Stream
-	if err := w.run(s.plan.request.places[RequestHead], &Node{}); err != nil {
+	if err := w.head(s.plan.request.places[RequestHead]); err != nil {
 		return nil, asError(err)
 	}
 	sent := &esapi.Request{Header: x.Header}
@@ -234,7 +237,7 @@ func (s *Sender) request(x *Exchange, r *esapi.Request) (*esapi.Request, error) 
 		}
 	}
 	x.RequestBody = sent.Body
-	if err := w.run(s.plan.request.places[RequestEnd], &Node{}); err != nil {
+	if err := w.head(s.plan.request.places[RequestEnd]); err != nil {
 		return nil, asError(err)
 	}
 	sent.Body = x.RequestBody
@@ -404,8 +407,9 @@ func cutLine(b []byte) (line, rest []byte) {
 // answer translates a.
 func (s *Sender) answer(x *Exchange, asked *esapi.Request, a *esapi.Response) (*esapi.Response, error) {
 	x.Status, x.AnswerHeader, x.answer = a.Status, a.Header, a
-	w := &walker{x: x}
-	if err := w.run(s.plan.answer.places[AnswerHead], &Node{}); err != nil {
+	w := newWalker(x)
+	defer w.end()
+	if err := w.head(s.plan.answer.places[AnswerHead]); err != nil {
 		_ = a.Body.Close()
 		return nil, asError(err)
 	}
@@ -521,11 +525,29 @@ func (s *Sender) finish(x *Exchange, a *esapi.Response) *esapi.Response {
 }
 
 func translateTo(w io.Writer, x *Exchange, root *place, from io.Reader) error {
-	s := &stream{walker: walker{x: x}, r: from, w: w}
+	window, out := windows.Get().(*[]byte), windows.Get().(*[]byte)
+	s := &stream{walker: newWalker(x), r: from, w: w, buf: (*window)[:0], out: (*out)[:0]}
+	defer func() {
+		s.walker.end()
+		giveWindow(window, s.buf)
+		giveWindow(out, s.out)
+	}()
 	if _, err := s.peek(); err == io.EOF {
 		return nil // no body
 	}
 	return s.run(root)
+}
+
+// windows are for answers that are translated while they stream.
+var windows = sync.Pool{New: func() any { b := make([]byte, 0, windowSize); return &b }}
+
+// giveWindow keeps one for the next answer, unless it has grown large.
+func giveWindow(w *[]byte, b []byte) {
+	if cap(b) > 4*windowSize {
+		return
+	}
+	*w = b
+	windows.Put(w)
 }
 
 // translated is an answer in memory; length is that of its body, -1 if it is not known.
@@ -537,7 +559,8 @@ func translated(x *Exchange, root *place, from io.Reader, length int64) ([]byte,
 	if skipSpace(body, 0) == len(body) {
 		return nil, nil // no body
 	}
-	s := &stream{walker: walker{x: x}, buf: body, eof: true, out: make([]byte, 0, len(body)+len(body)/8+128)}
+	s := &stream{walker: newWalker(x), buf: body, eof: true, out: make([]byte, 0, len(body)+len(body)/8+128)}
+	defer s.walker.end()
 	if err := s.run(root); err != nil {
 		return nil, err
 	}

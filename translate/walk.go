@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"sync"
 )
 
 // maxDepth bounds how deep places may be nested in a body; Elasticsearch's own
@@ -21,6 +22,30 @@ type walker struct {
 	depth  int
 	filter bool    // below a member that is a filter
 	nodes  []*Node // to be used again, by depth
+}
+
+// walkers keep their nodes from one body to the next.
+var walkers = sync.Pool{New: func() any { return new(walker) }}
+
+func newWalker(x *Exchange) *walker {
+	w := walkers.Get().(*walker)
+	w.x = x
+	return w
+}
+
+// maxKeptMembers bounds the room that is kept with a node.
+const maxKeptMembers = 256
+
+// end lets others use the walker. What rules were given of its nodes is not valid any more.
+func (w *walker) end() {
+	for _, n := range w.nodes {
+		if cap(n.members) > maxKeptMembers {
+			n.members = nil
+		}
+		clear(n.members[:cap(n.members)]) // the bodies are not kept
+	}
+	*w = walker{nodes: w.nodes}
+	walkers.Put(w)
 }
 
 // value appends the value raw, which stands at p, to dst.
@@ -71,6 +96,13 @@ func (w *walker) visit(dst []byte, p *place, n *Node) ([]byte, error) {
 		}
 	}
 	return w.write(dst, p, n)
+}
+
+// head runs the rules of what is no JSON.
+func (w *walker) head(p *place) error {
+	n := w.take()
+	defer w.give(n)
+	return w.run(p, n)
 }
 
 // run runs the rules of p on n.
@@ -188,7 +220,9 @@ func (w *walker) body(dst []byte, p *place, raw []byte) ([]byte, error) {
 	}
 	n := w.take()
 	defer w.give(n)
-	if err := n.parseAll(raw, start); err != nil {
+	if p.members == nil && p.each == nil { // the rules may well leave it alone: a document
+		n.raw = trimSpace(raw[start:])
+	} else if err := n.parseAll(raw, start); err != nil {
 		return dst, err
 	}
 	return w.visit(dst, p, n)
@@ -199,7 +233,7 @@ func (w *walker) body(dst []byte, p *place, raw []byte) ([]byte, error) {
 // element by element; every other value is held whole. A body in memory is a window
 // that has all of it (eof); then w may be nil, and out is what has become of it.
 type stream struct {
-	walker
+	*walker
 	r   io.Reader
 	w   io.Writer
 	buf []byte // the window: buf[pos:] has not been visited

@@ -291,8 +291,11 @@ func withoutFrozen(letters string) string {
 
 func catPool(from, to string) func(*Exchange, *Node) error {
 	return func(x *Exchange, _ *Node) error {
+		if x.Asked.API != "cat.thread_pool" {
+			return nil
+		}
 		names := strings.Split(x.Endpoint.Name, ",")
-		if i := slices.Index(names, from); x.Asked.API == "cat.thread_pool" && i >= 0 {
+		if i := slices.Index(names, from); i >= 0 {
 			names[i] = to
 			x.Endpoint.Name = strings.Join(names, ",")
 			x.Edited()

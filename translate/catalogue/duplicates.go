@@ -51,6 +51,9 @@ func sendWithoutRepetitions(ctx context.Context, x *Exchange, r *esapi.Request, 
 	if err != nil {
 		return nil, err
 	}
+	if a.Status < 400 && !strings.HasSuffix(r.Path, "/_bulk") {
+		return a, nil
+	}
 	beginning, err := hold(a, maxHeld)
 	switch {
 	case err != nil:

@@ -192,7 +192,9 @@ var noteSearchesThatCollect = []Rule{
 		return nil
 	}),
 	at(translate.RequestHead, func(x *Exchange, _ *Node) error {
-		scoresOf(x).sizeZero = x.Params.Get("size") == "0"
+		if x.Params.Get("size") == "0" {
+			scoresOf(x).sizeZero = true
+		}
 		return nil
 	}),
 }

@@ -193,6 +193,9 @@ const vendoredNote = "the client accepts 8.x's media type"
 func plainTypes(x *Exchange, _ *Node) error {
 	for _, h := range []string{"Accept", "Content-Type"} {
 		given := x.Header.Get(h)
+		if !strings.ContainsRune(given, '+') {
+			continue // as of nearly all clients of old versions
+		}
 		plain := vendored.ReplaceAllString(given, "application/$1")
 		if plain == given {
 			continue
@@ -401,6 +404,9 @@ func gatewayAddress(x *Exchange, n *Node) error {
 // to see.
 func typedLocation(x *Exchange, _ *Node) error {
 	location := x.AnswerHeader.Get("Location")
+	if location == "" {
+		return nil
+	}
 	path, query, _ := strings.Cut(location, "?")
 	parts := strings.SplitN(path, "/", 4)
 	if !slices.Contains(documentAPIs, x.Asked.API) || len(parts) != 4 || parts[0] != "" {

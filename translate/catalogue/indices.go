@@ -394,8 +394,11 @@ func guardAliases(x *Exchange, _ *Node) error {
 // deleteBehindAliases names the indices behind the aliases of a deletion, those
 // that a pattern matches included.
 func deleteBehindAliases(x *Exchange, _ *Node) error {
+	if x.Asked.API != "indices.delete" {
+		return nil
+	}
 	parts := strings.Split(x.Endpoint.Index, ",")
-	if x.Asked.API != "indices.delete" || x.Facts == nil || limitedTo(x) != "" ||
+	if x.Facts == nil || limitedTo(x) != "" ||
 		slices.ContainsFunc(parts, func(part string) bool { return strings.HasPrefix(part, "-") }) {
 		return nil
 	}

@@ -280,9 +280,12 @@ const placedNote = "where the document lies"
 // client knows.
 func showOwnLocation(x *Exchange, _ *Node) error {
 	p, ok := x.Noted(placedNote).(*placed)
+	if !ok {
+		return nil
+	}
 	path, query, _ := strings.Cut(x.AnswerHeader.Get("Location"), "?")
 	parts := strings.Split(path, "/")
-	if !ok || len(parts) != 4 {
+	if len(parts) != 4 {
 		return nil
 	}
 	t, id := p.TypeAndID(p.id)

@@ -694,8 +694,11 @@ const missingTypesNote = "types that are missing"
 // typeMissing answers 404 if a type that was asked for is in none of the indices.
 // The mappings of those that are there are shown beside the error.
 func typeMissing(x *Exchange, _ *Node) error {
+	if x.Asked.API != "indices.get_mapping" || x.Status != http.StatusOK {
+		return nil
+	}
 	types := askedTypes(x)
-	if x.Asked.API != "indices.get_mapping" || types == nil || x.Status != http.StatusOK {
+	if types == nil {
 		return nil
 	}
 	var missing []string
@@ -747,8 +750,11 @@ func onlyAskedType(x *Exchange, n *Node) error {
 // index shows up only if it has the type and one of the fields, and without the
 // type in any of them it is a 404.
 func fieldTypeMissing(x *Exchange, _ *Node) error {
+	if x.Asked.API != "indices.get_field_mapping" || x.Status != http.StatusOK {
+		return nil
+	}
 	types := askedTypes(x)
-	if x.Asked.API != "indices.get_field_mapping" || types == nil || x.Status != http.StatusOK {
+	if types == nil {
 		return nil
 	}
 	indices := gjson.ParseBytes(x.AnswerBody())

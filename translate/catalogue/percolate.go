@@ -45,11 +45,8 @@ const (
 var refusedPercolation = []string{"percolate_index", "percolate_type", "percolate_routing", "percolate_preference"}
 
 func percolateHead(x *Exchange, _ *Node) error {
-	p := &percolation{index: x.Asked.Index, docType: x.Asked.Type, id: x.Asked.ID}
 	switch x.Asked.API {
-	case "count_percolate":
-		p.count = true
-	case "percolate":
+	case "count_percolate", "percolate":
 	case "mpercolate":
 		x.Note(percolationsNote, &[]*percolation{})
 		x.Endpoint.API, x.Endpoint.Type = "msearch", ""
@@ -61,6 +58,7 @@ func percolateHead(x *Exchange, _ *Node) error {
 	default:
 		return nil
 	}
+	p := &percolation{index: x.Asked.Index, docType: x.Asked.Type, id: x.Asked.ID, count: x.Asked.API == "count_percolate"}
 	for _, name := range refusedPercolation {
 		if x.Params.Has(name) {
 			return x.Refuse("the parameter %s of _percolate", name)
