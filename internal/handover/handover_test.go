@@ -197,3 +197,48 @@ func TestTheSocketIsClosed(t *testing.T) {
 		t.Errorf("still open: %v", sockets.open)
 	}
 }
+
+// A ready is a listener with a connection that has come before anybody accepts.
+type ready struct {
+	net.Listener
+	conn chan net.Conn
+}
+
+func (r *ready) Accept() (net.Conn, error) {
+	if c := <-r.conn; c != nil {
+		return c, nil
+	}
+	return nil, net.ErrClosed
+}
+
+func (r *ready) Close() error   { close(r.conn); return nil }
+func (r *ready) Addr() net.Addr { return &net.TCPAddr{} }
+
+// A client that connects at the moment at which the socket is opened is served, and so
+// are those behind it.
+func TestFirstConnection(t *testing.T) {
+	for range 5000 {
+		r := &ready{conn: make(chan net.Conn, 1)}
+		ours, theirs := net.Pipe()
+		r.conn <- theirs
+		_, l := share("", r)
+		accepted := make(chan error, 1)
+		go func() {
+			c, err := l.Accept()
+			if err == nil {
+				err = c.Close()
+			}
+			accepted <- err
+		}()
+		select {
+		case err := <-accepted:
+			if err != nil {
+				t.Fatal(err)
+			}
+		case <-time.After(10 * time.Second):
+			t.Fatal("the connection is not accepted")
+		}
+		ours.Close()
+		l.Close()
+	}
+}

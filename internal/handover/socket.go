@@ -33,17 +33,25 @@ func Listen(ctx context.Context, network, address string, config net.ListenConfi
 	sockets.Lock()
 	defer sockets.Unlock()
 	key := network + "/" + address
-	s := sockets.open[key]
-	if s == nil {
-		opened, err := config.Listen(ctx, network, address)
-		if err != nil {
-			return nil, err
-		}
-		s = &socket{key: key, Listener: opened}
-		sockets.open[key] = s
-		go s.accept()
+	if s := sockets.open[key]; s != nil {
+		return s.add(), nil
 	}
-	return s.add(), nil
+	opened, err := config.Listen(ctx, network, address)
+	if err != nil {
+		return nil, err
+	}
+	s, l := share(key, opened)
+	sockets.open[key] = s
+	return l, nil
+}
+
+// share makes a socket with its first listener, which is there before a connection can
+// be accepted: without any, the socket would take itself for closed.
+func share(key string, opened net.Listener) (*socket, *listener) {
+	s := &socket{key: key, Listener: opened}
+	l := s.add()
+	go s.accept()
+	return s, l
 }
 
 func (s *socket) add() *listener {
