@@ -108,6 +108,9 @@ func (s *Sender) tell(x *Exchange, asked int, err error) {
 // refusal is the reason of an error that refuses a request as impossible, ""
 // for others.
 func refusal(err error) string {
+	if err == nil {
+		return ""
+	}
 	var own *esapi.Error
 	if errors.As(err, &own) && own.Type == esapi.UnsupportedType {
 		return own.Reason

@@ -63,18 +63,18 @@ func (c *Cluster) SetSender(s esapi.Sender) {
 
 // Send implements esapi.Sender.
 func (c *Cluster) Send(ctx context.Context, r *esapi.Request) (*esapi.Response, error) {
-	in, release, err := c.interrupts.bound(ctx)
+	in, err := c.interrupts.bound(ctx)
 	if err != nil {
 		return nil, err
 	}
 	res, err := (*c.sender.Load()).Send(in, r)
-	if err != nil && errors.Is(context.Cause(in), ErrInterrupted) {
+	if err != nil && in.interrupted() {
 		err = ErrInterrupted
 	}
 	if err != nil || res.Body == nil {
-		release()
+		in.release()
 	} else {
-		res.Body = boundWith(res.Body, release)
+		res.Body = boundWith(res.Body, in)
 	}
 	if lost(ctx, err) {
 		// The cluster may come back as another version: a rolling upgrade.
@@ -86,8 +86,11 @@ func (c *Cluster) Send(ctx context.Context, r *esapi.Request) (*esapi.Response, 
 // lost reports whether err means that the connection to the cluster failed,
 // and not that the caller gave up or that the gateway itself answered.
 func lost(ctx context.Context, err error) bool {
+	if err == nil || ctx.Err() != nil {
+		return false
+	}
 	var own *esapi.Error
-	return err != nil && ctx.Err() == nil && !errors.As(err, &own)
+	return !errors.As(err, &own)
 }
 
 // Facts are what is known of the cluster's indices.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"sync"
+	"sync/atomic"
 
 	"github.com/esperanto-es/esperanto/internal/esapi"
 )
@@ -18,10 +19,16 @@ var errNotBegun = fmt.Errorf("%w: %w", esapi.ErrNotSent, ErrInterrupted)
 
 // interrupts ends requests that are under way.
 type interrupts struct {
-	mu   sync.Mutex
-	down bool            // nothing is sent
-	next context.Context // ends with the next interrupt
-	end  context.CancelFunc
+	mu    sync.Mutex
+	down  bool   // nothing is sent
+	round *round // that the next interrupt ends; nil: there is none yet
+}
+
+// A round is the time between two interrupts.
+type round struct {
+	ended atomic.Bool
+	ctx   context.Context
+	end   context.CancelFunc
 }
 
 // Interrupt ends all requests that are under way, also those whose answer is being read:
@@ -31,9 +38,10 @@ func (c *Cluster) Interrupt() {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	i.down = true
-	if i.end != nil {
-		i.end()
-		i.next, i.end = nil, nil
+	if i.round != nil {
+		i.round.ended.Store(true)
+		i.round.end()
+		i.round = nil
 	}
 }
 
@@ -55,51 +63,106 @@ func IsProbing(ctx context.Context) bool { return ctx.Value(probing{}) != nil }
 
 // bound has a request end with the next interrupt, until release is called or its own
 // context ends. It is refused while the cluster is taken for down.
-func (i *interrupts) bound(ctx context.Context) (in context.Context, release func(), err error) {
+func (i *interrupts) bound(ctx context.Context) (*bound, error) {
 	if IsProbing(ctx) {
-		in, cancel := context.WithCancel(ctx)
-		return in, cancel, nil
+		return &bound{Context: ctx}, nil
 	}
 	i.mu.Lock()
+	defer i.mu.Unlock()
 	if i.down {
-		i.mu.Unlock()
-		return nil, nil, errNotBegun
+		return nil, errNotBegun
 	}
-	if i.next == nil {
-		i.next, i.end = context.WithCancel(context.Background())
+	if i.round == nil {
+		i.round = new(round)
+		i.round.ctx, i.round.end = context.WithCancel(context.Background())
 	}
-	next := i.next
-	i.mu.Unlock()
-	in, cancel := context.WithCancelCause(ctx)
-	stop := context.AfterFunc(next, func() { cancel(ErrInterrupted) })
+	return &bound{Context: ctx, round: i.round}, nil
+}
+
+// A bound is the context of a request that ends with a round too. Whoever only looks
+// whether it has ended costs nothing; for others it makes one that can be waited for.
+type bound struct {
+	context.Context        // the request's
+	round           *round // nil: no interrupt ends it
+
+	mu       sync.Mutex
+	released bool
+	waited   context.Context // nil: nobody has waited
+	forget   func()
+}
+
+// interrupted reports whether an interrupt has ended it.
+func (b *bound) interrupted() bool { return b.round != nil && b.round.ended.Load() }
+
+// Err implements context.Context.
+func (b *bound) Err() error {
+	if b.interrupted() {
+		return context.Canceled
+	}
+	return b.Context.Err()
+}
+
+// Done implements context.Context.
+func (b *bound) Done() <-chan struct{} { return b.wait().Done() }
+
+// AfterFunc is what the package context looks for, which would start a goroutine.
+func (b *bound) AfterFunc(f func()) (stop func() bool) { return context.AfterFunc(b.wait(), f) }
+
+func (b *bound) wait() context.Context {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.waited != nil {
+		return b.waited
+	}
+	in, cancel := context.WithCancel(b.Context)
+	b.waited = in
+	if b.released {
+		cancel()
+		return in
+	}
+	stop := func() bool { return true }
+	if b.round != nil {
+		stop = context.AfterFunc(b.round.ctx, cancel)
+	}
 	forgotten := context.AfterFunc(in, func() { stop() })
-	return in, func() {
+	b.forget = func() {
 		forgotten() // else it costs a goroutine
 		stop()
-		cancel(nil)
-	}, nil
+		cancel()
+	}
+	return in
+}
+
+// release is called when the request has ended.
+func (b *bound) release() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.released = true
+	if b.forget != nil {
+		b.forget()
+	}
 }
 
 // A boundBody releases its request when it is closed.
 type boundBody struct {
 	io.ReadCloser
-	release func()
+	in *bound
 }
 
-func (b *boundBody) Close() error {
+func (b boundBody) Close() error {
 	err := b.ReadCloser.Close()
-	b.release()
+	b.in.release()
 	return err
 }
 
-// boundWith is body with release, and writes itself if body does.
-func boundWith(body io.ReadCloser, release func()) io.ReadCloser {
-	b := &boundBody{body, release}
+// boundWith is body that releases, and writes itself if body does.
+func boundWith(body io.ReadCloser, in *bound) io.ReadCloser {
+	b := boundBody{body, in}
 	if to, ok := body.(io.WriterTo); ok {
 		return &struct {
-			*boundBody
+			boundBody
 			io.WriterTo
 		}{b, to}
 	}
-	return b
+	return &b
 }

@@ -48,25 +48,19 @@ func (c *Cluster) Version(ctx context.Context) (esapi.Version, error) {
 		return c.real.Version(ctx)
 	}
 	s := &c.version
-	if !s.fixed.IsZero() {
-		return s.fixed, nil
+	if v, ok := c.KnownVersion(); ok {
+		return v, nil
 	}
 	s.mu.Lock()
 	if !s.known.IsZero() {
-		if s.doubted && s.flight == nil && time.Since(s.tried) > detectPause {
-			c.detectInBackground()
-		}
 		defer s.mu.Unlock()
 		return s.known, nil
 	}
-	if s.err != nil && time.Since(s.tried) < detectPause {
+	flight := s.flight
+	if flight == nil {
 		defer s.mu.Unlock()
 		return esapi.Version{}, s.err
 	}
-	if s.flight == nil {
-		c.detectInBackground()
-	}
-	flight := s.flight
 	s.mu.Unlock()
 
 	select {
@@ -80,6 +74,25 @@ func (c *Cluster) Version(ctx context.Context) (esapi.Version, error) {
 		return esapi.Version{}, s.err
 	}
 	return s.known, nil
+}
+
+// KnownVersion is Version if the cluster need not be waited for. It has the version
+// found if it is not known.
+func (c *Cluster) KnownVersion() (v esapi.Version, ok bool) {
+	if c.real != nil {
+		return c.real.KnownVersion()
+	}
+	s := &c.version
+	if !s.fixed.IsZero() {
+		return s.fixed, true
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	known := !s.known.IsZero()
+	if s.flight == nil && (!known && s.err == nil || (!known || s.doubted) && time.Since(s.tried) > detectPause) {
+		c.detectInBackground()
+	}
+	return s.known, known
 }
 
 // detectInBackground starts an attempt. The caller holds the lock.

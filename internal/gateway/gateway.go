@@ -237,7 +237,11 @@ func (g *Gateway) serve(w *answer, r *http.Request, o *Outcome) error {
 	if err := x.take(req, e, g.MaxBody); err != nil {
 		return err
 	}
-	t, err := g.through(translate.WithGatewayAddress(r.Context(), gatewayAddress(r)), dialect, e, req, lease, seen)
+	ctx := r.Context()
+	if isSniff(e.API) {
+		ctx = translate.WithGatewayAddress(ctx, gatewayAddress(r))
+	}
+	t, err := g.through(ctx, dialect, e, req, lease, seen)
 	o.Translated = t.translated
 	if probed && t.lacksModule {
 		if err == nil {
@@ -371,6 +375,9 @@ func (g *Gateway) dialect(ctx context.Context) (esapi.Version, error) {
 
 // version asks for a cluster's version, but not for long.
 func (g *Gateway) version(ctx context.Context, c *cluster.Cluster) (esapi.Version, error) {
+	if v, ok := c.KnownVersion(); ok {
+		return v, nil
+	}
 	ctx, cancel := context.WithTimeout(ctx, g.VersionWait)
 	defer cancel()
 	v, err := c.Version(ctx)
@@ -385,9 +392,7 @@ func (g *Gateway) knownDialect() esapi.Version {
 	if !g.Dialect.IsZero() {
 		return g.Dialect
 	}
-	ctx, cancel := context.WithCancel(context.Background())
-	cancel()
-	v, _ := g.Source.Version(ctx)
+	v, _ := g.Source.KnownVersion()
 	return v
 }
 

@@ -37,6 +37,14 @@ func (g *Gateway) request(w http.ResponseWriter, r *http.Request) (*esapi.Reques
 	body, length := io.Reader(r.Body), r.ContentLength
 	switch encoding := strings.ToLower(strings.TrimSpace(r.Header.Get("Content-Encoding"))); encoding {
 	case "", "identity":
+		if length >= 0 && length <= inMemory {
+			req.Body = make([]byte, length)
+			if _, err := io.ReadFull(r.Body, req.Body); err != nil {
+				return nil, badRequest("the body cannot be read: " + err.Error())
+			}
+			req.Header.Del("Content-Encoding")
+			return req, nil
+		}
 	case "gzip", "x-gzip":
 		z, err := gzip.NewReader(r.Body)
 		if err != nil {
