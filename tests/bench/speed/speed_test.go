@@ -1,0 +1,330 @@
+package speed
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"os"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/tidwall/gjson"
+
+	"github.com/esperanto-es/esperanto/tests/bench/measure"
+	"github.com/esperanto-es/esperanto/tests/gateway"
+	"github.com/esperanto-es/esperanto/tests/harness"
+)
+
+var (
+	speed       = flag.Bool("speed", false, "measure; otherwise it is only seen whether everything works")
+	out         = flag.String("out", "", "also write the report to this file, as JSON; its path from the root, for tests run in their own folder")
+	backends    = flag.String("backends", "stub,cluster", "what is measured with: stubs, which cost next to nothing, or real clusters")
+	olderFlag   = flag.String("older", "7.17.28", "version of the cluster that is forwarded to")
+	newerFlag   = flag.String("newer", "8.7.1", "version of the follower, which is also the cluster that clients of 5.6 are translated for")
+	connections = flag.String("connections", "1,16,100", "connections of the clients")
+	modesFlag   = flag.String("modes", strings.Join(modes, ","), "what is asked for")
+	waysFlag    = flag.String("ways", keys(ways), "what stands in between; the direct ways are always measured")
+	rounds      = flag.Int("rounds", 3, "how often it is the turn of each way")
+	period      = flag.Duration("period", 1500*time.Millisecond, "how long a turn is; a fifth more to get warm")
+	share       = flag.Float64("share", 0.5, "the rate that is offered, as a share of what goes through directly")
+	pinned      = flag.Bool("pin", false, "have the clusters run on the first processor and all else on the second (Linux)")
+	binary      = flag.String("binary", "", "the gateway's; built if there is none. Its path from the root")
+	nginxFlag   = flag.String("nginx", "nginx", "the nginx that is compared with")
+)
+
+func keys(ways []*way) string {
+	var all []string
+	for _, w := range ways {
+		all = append(all, w.key)
+	}
+	return strings.Join(all, ",")
+}
+
+// small sets flags so that everything is run once.
+func small() { *connections, *rounds, *period = "4", 1, 50*time.Millisecond }
+
+func TestMain(m *testing.M) {
+	if version := os.Getenv(stubEnv); version != "" {
+		fmt.Fprintln(os.Stderr, runStub(version))
+		os.Exit(1)
+	}
+	flag.Parse()
+	if !*speed {
+		small()
+	}
+	os.Exit(gateway.Main(m))
+}
+
+// A stage is where everything is measured, and what was measured.
+type stage struct {
+	report Report
+	made   int // indices
+}
+
+// TestSpeed measures, and prints tables in the end if it is to.
+func TestSpeed(t *testing.T) {
+	harness.Real(t)
+	s := &stage{report: Report{Date: time.Now(), Machine: measure.Machine(), Cores: runtime.NumCPU(), Flags: map[string]string{}, Pinned: *pinned}}
+	flag.Visit(func(f *flag.Flag) { s.report.Flags[f.Name] = f.Value.String() })
+	if nginxPath() == "" {
+		s.report.Missing = append(s.report.Missing, "nginx, as there is none: install it or say where it is by -nginx")
+	}
+	pinProcess(t, os.Getpid(), 1)
+	for _, name := range strings.Split(*backends, ",") {
+		t.Run(name, func(t *testing.T) { s.measure(t, s.backend(t, name)) })
+	}
+	s.report.Took = time.Since(s.report.Date).Seconds()
+	if *speed {
+		if err := s.report.Print(os.Stdout); err != nil {
+			t.Error(err)
+		}
+	}
+	if *out != "" {
+		if err := measure.Write(*out, s.report); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+func pinProcess(t *testing.T, pid, processor int) {
+	t.Helper()
+	if !*pinned {
+		return
+	}
+	if err := pin(t.Context(), pid, processor); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// backend starts or borrows clusters: of its own and with a JVM that compiles fully
+// if something is measured.
+func (s *stage) backend(t *testing.T, name string) *backend {
+	b := &backend{name: name, prefix: "speed"}
+	switch name {
+	case "stub":
+		b.stubs, b.older, b.newer = true, startStub(t, *olderFlag), startStub(t, *newerFlag)
+	case "cluster":
+		older, newer := s.cluster(t, *olderFlag), s.cluster(t, *newerFlag)
+		b.prefix = older.Prefix(t)
+		newer.CleanPrefix(t, b.prefix)
+		b.older, b.newer = process(t, older), process(t, newer)
+	default:
+		t.Fatalf("-backends: %q is none of stub and cluster", name)
+	}
+	pinProcess(t, b.older.pid, 0)
+	pinProcess(t, b.newer.pid, 0)
+	return b
+}
+
+func (s *stage) cluster(t *testing.T, version string) *harness.Cluster {
+	if !*speed {
+		return harness.Elasticsearch(t, version)
+	}
+	o := harness.Options{Version: version, Name: "speed", Fast: true, Heap: "1g"}
+	if *pinned {
+		o.JVM = []string{"-XX:ActiveProcessorCount=1"}
+	}
+	return harness.Shared(t, o)
+}
+
+// process asks a cluster for its process.
+func process(t *testing.T, c *harness.Cluster) cluster {
+	_, answer := c.Do(t, "GET", "/_nodes/_local/process", "")
+	pid := gjson.GetBytes(answer, "nodes.*.process.id").Int()
+	if pid == 0 {
+		t.Fatalf("no process in %s", answer)
+	}
+	return cluster{c.URL(), c.Version, int(pid)}
+}
+
+// chosen are the ways that are measured.
+func chosen(t *testing.T, b *backend) (all []*way) {
+	names := strings.Split(*waysFlag, ",")
+	for _, name := range names {
+		if !slices.ContainsFunc(ways, func(w *way) bool { return w.key == name }) {
+			t.Fatalf("-ways: %q is none of %s", name, keys(ways))
+		}
+	}
+	newer := slices.ContainsFunc(ways, func(w *way) bool { return w.newer && slices.Contains(names, w.key) })
+	for _, w := range ways {
+		possible := (w.key != "nginx" || nginxPath() != "") && !(w.applies && b.stubs)
+		if slices.Contains(names, w.key) && possible || w.key == "direct" || w.key == "newer" && newer {
+			all = append(all, w)
+		}
+	}
+	return all
+}
+
+// measure goes through modes and connections.
+func (s *stage) measure(t *testing.T, b *backend) {
+	all := chosen(t, b)
+	var doors map[*way]door
+	if !*speed {
+		doors = open(t, all, b)
+	}
+	for _, mode := range strings.Split(*modesFlag, ",") {
+		if !slices.Contains(modes, mode) {
+			t.Fatalf("-modes: %q is none of %s", mode, strings.Join(modes, ","))
+		}
+		if mode == "offered" && b.stubs {
+			continue // half of what a stub takes is more than anything in between does
+		}
+		for _, n := range strings.Split(*connections, ",") {
+			n, err := strconv.Atoi(n)
+			if err != nil || n < 1 {
+				t.Fatalf("-connections: %q", *connections)
+			}
+			t.Run(fmt.Sprintf("%s/%d", mode, n), func(t *testing.T) {
+				doors := doors
+				if *speed { // the most memory is that of this load
+					doors = open(t, all, b)
+				}
+				s.compare(t, b, doors, all, mode, n)
+			})
+		}
+	}
+}
+
+// open starts what stands in between.
+func open(t *testing.T, all []*way, b *backend) map[*way]door {
+	doors := map[*way]door{}
+	for _, w := range all {
+		doors[w] = w.start(t, w, b)
+	}
+	return doors
+}
+
+// compare has all ways take turns.
+func (s *stage) compare(t *testing.T, b *backend, doors map[*way]door, all []*way, mode string, connections int) {
+	if reads(mode) {
+		all = slices.DeleteFunc(slices.Clone(all), func(w *way) bool { return w.writes })
+	}
+	v := visit{stage: s, backend: b, mode: mode, connections: connections}
+	v.warmUp(t, doors, all)
+	lines := map[string]*Line{}
+	for _, w := range all {
+		lines[w.key] = &Line{Backend: b.name, Mode: mode, Connections: connections, Way: w.title(b)}
+		s.report.Lines = append(s.report.Lines, lines[w.key])
+	}
+	for round := range *rounds {
+		for i := range all {
+			w := all[(i+round)%len(all)]
+			lines[w.key].Rounds = append(lines[w.key].Rounds, v.turn(t, w, doors[w], *period))
+		}
+	}
+	for _, w := range all {
+		l, plain := lines[w.key], lines[w.plain()]
+		l.Plain = plain.Way
+		l.PeakMB = peak(doors[w])
+		l.compare(plain)
+		t.Logf("%s: %s", w.key, strings.Join(l.cells(), " | "))
+	}
+}
+
+func peak(d door) float64 {
+	if d.pid == 0 {
+		return 0
+	}
+	return peakMB(d.pid)
+}
+
+// A visit is what all turns of a comparison have in common.
+type visit struct {
+	*stage
+	*backend
+	mode        string
+	connections int
+	rate        float64
+}
+
+// warmUp has the clusters compile what they are going to run, and finds the rate
+// that is to be offered.
+func (v *visit) warmUp(t *testing.T, doors map[*way]door, all []*way) {
+	for _, w := range all {
+		if w.plain() != w.key {
+			continue
+		}
+		asFast := *v
+		if v.mode == "offered" {
+			asFast.mode = "document"
+		}
+		if got := asFast.turn(t, w, doors[w], *period); v.mode == "offered" && !w.newer {
+			v.rate = *share * got.PerSecond
+		}
+	}
+}
+
+// turn measures one way for a while, on an index of its own.
+func (v *visit) turn(t *testing.T, w *way, d door, period time.Duration) Round {
+	t.Helper()
+	speaks, to := w.speaks(v.backend), w.to(v.backend)
+	index := v.index(t, w, d)
+	var between, behind float64
+	l := load{
+		addr: d.addr(), shot: speaks.shot(v.mode, index), connections: v.connections, warm: period / 5, period: period, rate: v.rate,
+		begin: func() { between, behind = -work(d.pid), -work(to.pid) },
+		end:   func() { between, behind = between+work(d.pid), behind+work(to.pid) },
+	}
+	got, err := l.send(t.Context())
+	if err != nil {
+		if d.g != nil {
+			t.Logf("the gateway's log:\n%s", d.g.Log())
+		}
+		t.Fatalf("%s: %v", w.key, err)
+	}
+	v.remove(t, w, d, index)
+	p := measure.Quantiles(got.latencies, 0.5, 0.99)
+	return Round{Requests: got.requests, PerSecond: float64(got.requests) / got.took.Seconds(), P50: p[0], P99: p[1], GatewayCPU: between, ClusterCPU: behind, Load: measure.Load()}
+}
+
+// index makes an index for a turn, with what is read.
+func (v *visit) index(t *testing.T, w *way, d door) string {
+	t.Helper()
+	v.made++
+	index := fmt.Sprintf("%s-%d", v.prefix, v.made)
+	if v.stubs {
+		return index
+	}
+	speaks := w.speaks(v.backend)
+	send(t, "PUT", d.url, "/"+index, speaks.index())
+	if reads(v.mode) {
+		send(t, "POST", d.url, "/_bulk", speaks.stock(index))
+		send(t, "POST", w.to(v.backend).url, "/"+index+"/_refresh", "")
+	}
+	return index
+}
+
+// remove leaves the clusters with nothing to do.
+func (v *visit) remove(t *testing.T, w *way, d door, index string) {
+	t.Helper()
+	if v.stubs {
+		return
+	}
+	if w.applies {
+		caughtUp(t, d.g)
+	}
+	send(t, "DELETE", d.url, "/"+index, "")
+	if w.applies {
+		caughtUp(t, d.g)
+	}
+}
+
+func work(pid int) float64 {
+	if pid == 0 {
+		return 0
+	}
+	return cpuSeconds(pid)
+}
+
+func caughtUp(t *testing.T, g *gateway.Gateway) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
+	defer cancel()
+	if err := g.WaitApplied(ctx); err != nil {
+		t.Fatal(err)
+	}
+}
