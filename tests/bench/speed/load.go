@@ -299,6 +299,9 @@ func (l *load) send(ctx context.Context) (sample, error) {
 		workers.Wait()
 	}
 	s := sample{requests: int(r.answered.Load()), took: time.Since(measured)}
+	if l.rate > 0 { // the last one may have been due before the end
+		s.took = max(s.took, l.period)
+	}
 	l.end()
 	workers.Wait()
 	s.latencies = r.latencies
