@@ -174,7 +174,7 @@ func (b *backfill) prepare(ctx context.Context, name string, part backfillPart, 
 }
 
 func (b *backfill) tryPrepare(ctx context.Context, name string, part backfillPart, workers int) (*copying, error) {
-	state, err := b.p.indices.masterState(ctx)
+	state, err := stateOf(ctx, b.p.from)
 	if err != nil {
 		return nil, err
 	}
@@ -283,7 +283,7 @@ func timeValue(s string) time.Duration {
 // copied. What was written before it was called has not come into another one
 // then.
 func (b *backfill) same(ctx context.Context, c *copying) error {
-	state, err := b.p.indices.masterState(ctx)
+	state, err := stateOf(ctx, b.p.from)
 	if err != nil {
 		return err
 	}

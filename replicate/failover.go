@@ -207,14 +207,8 @@ func (r *Replicator) mayFail(ctx context.Context, now roles, unasked bool) error
 }
 
 // leaveBehind is what has to be known when the follower becomes the master without the
-// former one: nothing is applied and nothing is written any more.
-func (r *Replicator) leaveBehind(ctx context.Context, m move, resting epoch.State) error {
-	still := func() error {
-		if r.gate.state().Seq != resting.Seq || !r.gate.confirmed() {
-			return errors.New("another gateway has given it up, since it took too long")
-		}
-		return nil
-	}
+// former one: nothing is applied and nothing is written any more, as long as still says so.
+func (r *Replicator) leaveBehind(ctx context.Context, m move, still func() error) error {
 	if why, err := r.resyncAside(ctx); err != nil || why != nil {
 		return errors.Join(err, why)
 	}

@@ -27,7 +27,10 @@ import (
 // which no write can go around and which would change documents a second time, and its
 // blocks. So only the master has them. They are carried over when the other cluster
 // becomes the master, while nothing is applied, and the applier takes them away from its
-// follower before it applies anything in what all agree on from then on.
+// follower before it applies anything in what all agree on from then on. Of a switchover that
+// was given up some may come late: a request that nobody waits for any more is still under
+// way. So for write_timeout they are looked for again whenever something has changed at the
+// follower, and what was written meanwhile is compared.
 
 // guardKeys are the guards in the order in which they are set. The last two forbid to set
 // anything else. The block of a full disk is the cluster's own.
@@ -162,8 +165,9 @@ func inPaths(c *cluster.Cluster, names []string) iter.Seq[[]string] {
 	}
 }
 
-// guard sets guards at a cluster. An index that is gone is none of its business.
-func guard(ctx context.Context, c *cluster.Cluster, list []guarding) error {
+// guard sets guards at a cluster, as long as still says so. An index that is gone is none of
+// its business.
+func guard(ctx context.Context, c *cluster.Cluster, list []guarding, still func() error) error {
 	for _, g := range list {
 		var value any
 		if g.value != "" {
@@ -174,6 +178,9 @@ func guard(ctx context.Context, c *cluster.Cluster, list []guarding) error {
 			return err
 		}
 		for names := range inPaths(c, g.indices) {
+			if err := still(); err != nil {
+				return err
+			}
 			status, answer, err := c.Do(ctx, http.MethodPut, cluster.Path(strings.Join(names, ","), "_settings")+"?ignore_unavailable=true", body)
 			if err != nil {
 				return err
@@ -187,8 +194,8 @@ func guard(ctx context.Context, c *cluster.Cluster, list []guarding) error {
 }
 
 // carryGuards gives the cluster that is about to become the master the guards that the
-// master of before has. Nothing is being applied.
-func (r *Replicator) carryGuards(ctx context.Context, from, to *cluster.Cluster) error {
+// master of before has. Nothing is being applied, as long as still says so.
+func (r *Replicator) carryGuards(ctx context.Context, from, to *cluster.Cluster, still func() error) error {
 	if err := sweepShadows(ctx, to, time.UnixMilli(math.MaxInt64)); err != nil {
 		return err
 	}
@@ -206,7 +213,7 @@ func (r *Replicator) carryGuards(ctx context.Context, from, to *cluster.Cluster)
 	}
 	want := readGuards(here).of(r).among(indexNames(there))
 	have := readGuards(there).of(r).among(indexNames(here))
-	return guard(ctx, to, guardings(want, have))
+	return guard(ctx, to, guardings(want, have), still)
 }
 
 // of are the guards of the indices that are replicated. Those whose names begin with a dot
@@ -287,33 +294,103 @@ type unguarding struct {
 	foreign   map[string]bool // indices of the follower that the master does not have
 	foreignIn uint64          // the epoch in which
 	stuck     map[string]bool // indices whose guards the follower does not let go
+
+	lateIn    uint64    // the state in which a switchover was given up
+	lateSince time.Time // when that was seen first
+	lateState string    // the follower's cluster state when they were last looked for
 }
 
 // unguard takes the guards away from the follower's indices, once in each of the states
 // that all agree on: before a state that made the follower the master was given up, or
-// after it was moved, it may have some. The error is about these indices, or passes.
-func (p *pair) unguard(ctx context.Context, indices ...string) error {
+// after it was moved, it may have some. The error passes.
+func (p *pair) unguard(ctx context.Context) error {
+	_, err := p.unguardFor(ctx, nil)
+	return err
+}
+
+// unguardFor does it before something is written to indices; the error may be about these.
+// While guards may come late state is the follower's cluster state as of which there are
+// none; see cameLate.
+func (p *pair) unguardFor(ctx context.Context, indices []string) (state string, err error) {
 	if err := p.a.shadows.clear(ctx, p.to); err != nil {
-		return err
+		return "", err
 	}
 	p.guarding.Lock()
 	defer p.guarding.Unlock()
-	if p.bothWays() || p.guarded || p.a.r.gate.failing() { // then both clusters are masters, or the master cannot be asked
-		return nil
+	if p.bothWays() || p.guarded { // then both clusters are masters
+		return "", nil
 	}
-	if state := p.a.r.gate.state(); p.unguarded != state.Seq+1 {
-		if err := p.unguardAll(ctx, state); err != nil {
-			return err
+	agreed := p.a.r.gate.state()
+	late, err := p.mayComeLate(ctx, agreed)
+	if err != nil {
+		return "", err
+	}
+	if late {
+		if state, err = stateOf(ctx, p.to); err != nil {
+			return "", err
 		}
+	}
+	if p.a.r.gate.failing() { // the master cannot be asked what else it has
+		for _, index := range indices {
+			if late && err == nil {
+				err = p.unguardOne(ctx, index)
+			}
+		}
+		return state, err
+	}
+	if agreed = p.a.r.gate.state(); p.unguarded != agreed.Seq+1 || state != p.lateState {
+		if err := p.unguardAll(ctx, agreed); err != nil {
+			return "", err
+		}
+		p.lateState = state
 	}
 	for _, index := range indices {
 		if p.stuck[index] {
 			if err := p.unguardOne(ctx, index); err != nil {
-				return err
+				return "", err
 			}
 		}
 	}
-	return nil
+	return state, nil
+}
+
+// mayComeLate reports whether a switchover to the follower was given up no longer than
+// write_timeout ago, so that it may get guards yet. By the clock of this process, since it
+// knows of that; then all agree that it is over, and look a last time. It is called with the
+// lock held.
+func (p *pair) mayComeLate(ctx context.Context, agreed epoch.State) (bool, error) {
+	if agreed.Late != p.to.Name() {
+		return false, nil
+	}
+	now := p.a.r.cfg.Now()
+	if p.lateIn != agreed.LateIn || p.lateSince.IsZero() {
+		p.lateIn, p.lateSince = agreed.LateIn, now
+	}
+	if now.Sub(p.lateSince) <= p.a.r.cfg.WriteTimeout || agreed.Closing() {
+		return true, nil
+	}
+	_, err := p.a.r.change(ctx, func(s *epoch.State) error {
+		if s.LateIn != agreed.LateIn || s.Closing() {
+			return errAsItIs
+		}
+		*s = s.Settle()
+		return nil
+	})
+	if err != nil && !errors.Is(err, errAsItIs) {
+		return false, fmt.Errorf("keeping that the follower gets no final pipelines and blocks late any more: %w", err)
+	}
+	return p.a.r.gate.state().LateIn == agreed.LateIn, nil
+}
+
+// cameLate reports whether anything at the follower has changed since unguard, so that what
+// was written since may have gone through a guard. It may have been taken away by another
+// process by now.
+func (p *pair) cameLate(ctx context.Context, state string) (bool, error) {
+	if state == "" {
+		return false, nil
+	}
+	now, err := stateOf(ctx, p.to)
+	return now != state, err
 }
 
 // unguardAll is called with the lock held.
@@ -388,7 +465,7 @@ func (p *pair) takeAway(ctx context.Context, have guards) error {
 	if len(have) == 0 {
 		return nil
 	}
-	if err := guard(ctx, p.to, guardings(nil, have)); err != nil {
+	if err := guard(ctx, p.to, guardings(nil, have), p.indices.may); err != nil {
 		return fmt.Errorf("the follower's indices have to be without final pipelines and blocks: %w", err)
 	}
 	p.a.r.log.Info("final pipelines and blocks of the follower are taken away, as the master has them", "cluster", p.to.Name(), "indices", slices.Sorted(maps.Keys(have)))

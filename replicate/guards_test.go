@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -83,6 +84,207 @@ func TestGuardsOfASwitchoverThatIsGivenUp(t *testing.T) {
 	g.must("PUT", "/books/_doc/2", `{"n":1}`)
 	g.must("PUT", "/done/_doc/2", `{"n":1}`)
 	g.equal()
+}
+
+// A guard that the follower gets after the switchover was given up, as the request was
+// under way for long, is taken away again, and what was written through it is made equal.
+func TestGuardsThatComeLate(t *testing.T) {
+	for name, c := range map[string]struct {
+		restart        bool
+		setting, value string
+	}{
+		"final pipeline":                  {false, "final_pipeline", "final"},
+		"final pipeline, after a restart": {true, "final_pipeline", "final"},
+		"block of writes":                 {false, "blocks.write", "true"},
+		"block of everything":             {true, "blocks.read_only", "true"},
+		"block of the metadata":           {false, "blocks.metadata", "true"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			g, late := newLate(t, c.setting, c.value, nil)
+			if c.restart {
+				g.restart()
+			}
+			g.must("PUT", "/books/_doc/2", `{"n":1}`)
+			g.equal()
+			late()
+			g.must("PUT", "/books/_doc/3", `{"n":1,"new":true}`)
+			g.equal()
+			g.noDeadLetters()
+			if got := g.b.Setting("books", c.setting); got != "" {
+				t.Errorf("the follower has %s: %s", c.setting, got)
+			}
+		})
+	}
+}
+
+// So is one of a process that was killed, whichever gives it up then.
+func TestGuardsOfAKilledProcessThatComeLate(t *testing.T) {
+	t.Run("the next start", func(t *testing.T) {
+		g := newRig(t, v717, v717)
+		g.must("PUT", "/_ingest/pipeline/final", `{"processors":[]}`)
+		g.must("PUT", "/books", `{"settings":{"index.final_pipeline":"final"}}`)
+		g.equal()
+		held := holdGuards(g.r.cfg.Target, g.b)
+		go g.r.Switchover(context.Background(), SwitchRequest{Master: "b"})
+		late := <-held
+		g.restart()
+		g.must("PUT", "/books/_doc/1", `{"n":1}`)
+		g.equal()
+		late()
+		g.must("PUT", "/books/_doc/2", `{"n":1}`)
+		g.equal()
+	})
+	t.Run("another gateway", func(t *testing.T) {
+		f := newFleet(t, 0)
+		first, second := f.start(idle, func(c *Config) { c.SwitchTimeout = 2 * time.Second }), f.start()
+		for _, d := range [][2]string{{"/_ingest/pipeline/final", `{"processors":[]}`}, {"/books", `{"settings":{"index.final_pipeline":"final"}}`}} {
+			if _, _, err := sendTo(t.Context(), second.Replicator, "PUT", d[0], d[1]); err != nil {
+				t.Fatal(err)
+			}
+		}
+		held := holdGuards(first.cfg.Target, f.b)
+		go first.Switchover(context.Background(), SwitchRequest{Master: "b"})
+		late := <-held
+		first.end()
+		for i := range 2 {
+			if _, _, err := sendTo(t.Context(), second.Replicator, "PUT", fmt.Sprintf("/books/_doc/%d", i), `{"n":1}`); err != nil {
+				t.Fatal(err)
+			}
+			if err := second.drain(t.Context(), 10*time.Second); err != nil {
+				t.Fatal(err)
+			}
+			if a, b := f.a.Docs(), f.b.Docs(); !slices.Equal(a, b) {
+				t.Fatalf("the clusters differ:\n%s%s", list("a", a), list("b", b))
+			}
+			late()
+		}
+	})
+}
+
+// holdGuards has a cluster not answer when it is to get a final pipeline, and tells so. The
+// function that comes then has the request arrive.
+func holdGuards(c *cluster.Cluster, to *estest.Cluster) <-chan func() {
+	held := make(chan func(), 1)
+	c.SetSender(sends(func(ctx context.Context, r *esapi.Request) (*esapi.Response, error) {
+		if r.Method == "PUT" && strings.HasSuffix(r.Path, "/_settings") && strings.Contains(string(r.Body), `"final"`) {
+			held <- func() { _, _ = to.Send(context.Background(), r) }
+			<-ctx.Done()
+			return nil, ctx.Err()
+		}
+		return to.Send(ctx, r)
+	}))
+	return held
+}
+
+// Carrying guards over may take what is left of the time in which writes may wait, also with
+// several gateways.
+func TestGuardsThatTakeLong(t *testing.T) {
+	f := newFleet(t, 2, func(c *Config) { c.SwitchTimeout = 5 * time.Second })
+	if _, _, err := sendTo(t.Context(), f.gates[0].Replicator, "PUT", "/books/_doc/1", `{"n":1}`); err != nil {
+		t.Fatal(err)
+	}
+	beside(t, f.a, "PUT", "/books/_settings", `{"index.blocks.write":true}`)
+	f.b.Faults(only("PUT", "/books/_settings", estest.Fault{Delay: 2500 * time.Millisecond}))
+	if _, err := f.gates[0].Switchover(t.Context(), SwitchRequest{Master: "b"}); err != nil {
+		t.Fatal(err)
+	}
+	if f.b.Setting("books", "blocks.write") != "true" {
+		t.Error("the new master does not have the block")
+	}
+}
+
+// What is written while a guard arrives is made equal, too.
+func TestGuardsThatComeWithinABulk(t *testing.T) {
+	g, late := newLate(t, "final_pipeline", "final", nil)
+	g.must("PUT", "/books/_doc/2", `{"n":1}`)
+	g.equal()
+	var once atomic.Bool
+	g.b.Faults(func(r *esapi.Request) estest.Fault {
+		if strings.HasSuffix(r.Path, "/_bulk") && !once.Swap(true) {
+			late()
+		}
+		return estest.Fault{}
+	})
+	g.must("PUT", "/books/_doc/3", `{"n":1}`)
+	g.equal()
+	if !once.Load() {
+		t.Error("there was no bulk")
+	}
+}
+
+// They are looked for until write_timeout has gone by, and then no more.
+func TestGuardsThatComeLateAtTheEnd(t *testing.T) {
+	g, late := newLate(t, "final_pipeline", "final", func(c *Config) { c.WriteTimeout = 2 * time.Second })
+	g.must("PUT", "/books/_doc/2", `{"n":1}`)
+	g.equal()
+	if g.r.gate.state().Late != "b" {
+		t.Fatalf("%+v", g.r.gate.state())
+	}
+	time.Sleep(time.Second)
+	late()
+	time.Sleep(1100 * time.Millisecond)
+	g.must("PUT", "/other/_doc/1", `{"n":1}`)
+	g.equal()
+	g.until("it is over", func() bool { return g.r.gate.state().Late == "" })
+	g.must("PUT", "/other/_doc/2", `{"n":1}`)
+	g.equal()
+	if got := g.b.Setting("books", "final_pipeline"); got != "" {
+		t.Errorf("the follower has the final pipeline %s", got)
+	}
+	var asked atomic.Int64
+	g.b.Faults(func(r *esapi.Request) estest.Fault {
+		if r.Path == "/_cluster/state/version" {
+			asked.Add(1)
+		}
+		return estest.Fault{}
+	})
+	g.must("PUT", "/books/_doc/3", `{"n":1}`)
+	g.equal()
+	if asked.Load() > 0 {
+		t.Error("they are still looked for")
+	}
+}
+
+// newLate makes a rig in which a switchover was given up since the follower did not answer
+// when it was to get a guard. The function that it returns has the guard arrive.
+func newLate(t *testing.T, setting, value string, change func(*Config)) (g *rig, late func()) {
+	g = newRig(t, v717, v717, func(c *Config) {
+		c.SwitchTimeout = time.Second
+		if change != nil {
+			change(c)
+		}
+	})
+	g.must("PUT", "/_ingest/pipeline/final", `{"processors":[]}`)
+	g.must("PUT", "/books/_doc/1", `{"n":1}`)
+	g.equal()
+	if set := fmt.Sprintf(`{"index.%s":%q}`, setting, value); setting == "final_pipeline" {
+		g.must("PUT", "/books/_settings", set)
+	} else {
+		beside(t, g.a, "PUT", "/books/_settings", set)
+	}
+	g.equal()
+	var held atomic.Pointer[esapi.Request]
+	g.r.cfg.Target.SetSender(sends(func(ctx context.Context, r *esapi.Request) (*esapi.Response, error) {
+		if r.Method == "PUT" && strings.HasPrefix(r.Path, "/books/_settings") && strings.Contains(string(r.Body), fmt.Sprintf("%q", value)) {
+			held.Store(r)
+			<-ctx.Done()
+			return nil, ctx.Err()
+		}
+		return g.b.Send(ctx, r)
+	}))
+	if _, err := g.r.Switchover(context.Background(), SwitchRequest{Master: "b"}); err == nil || held.Load() == nil {
+		t.Fatalf("%v", err)
+	}
+	g.r.cfg.Target.SetSender(g.b)
+	if setting != "final_pipeline" {
+		beside(t, g.a, "PUT", "/books/_settings", fmt.Sprintf(`{"index.%s":null}`, setting))
+	}
+	return g, func() {
+		if _, err := g.b.Send(context.Background(), held.Load()); err != nil {
+			t.Error(err)
+		}
+	}
 }
 
 // What the follower's indices have before the master knows of them is taken away, but not of indices

@@ -74,7 +74,7 @@ func (x *indices) ready(ctx context.Context, names []string, again bool) (proble
 			delete(x.known, name)
 		}
 	}
-	state, err := x.masterState(ctx)
+	state, err := stateOf(ctx, x.from)
 	if err != nil {
 		return nil, err
 	}
@@ -114,18 +114,18 @@ func (x *indices) ready(ctx context.Context, names []string, again bool) (proble
 // errStale marks what is known from an older cluster state.
 var errStale = errors.New("the master's cluster state has changed")
 
-// masterState is what changes when anything in the master's cluster state does.
-func (x *indices) masterState(ctx context.Context) (string, error) {
-	status, answer, err := x.from.Do(ctx, http.MethodGet, "/_cluster/state/version", nil)
+// stateOf is what changes when anything in a cluster's state does.
+func stateOf(ctx context.Context, c *cluster.Cluster) (string, error) {
+	status, answer, err := c.Do(ctx, http.MethodGet, "/_cluster/state/version", nil)
 	if err != nil {
 		return "", err
 	}
-	if err := x.from.Failed(status, answer); err != nil {
+	if err := c.Failed(status, answer); err != nil {
 		return "", err
 	}
 	state := gjson.GetBytes(answer, "state_uuid").String() + "/" + gjson.GetBytes(answer, "version").String()
 	if state == "/" {
-		return "", fmt.Errorf("cluster %s: GET /_cluster/state/version tells no version", x.from.Name())
+		return "", fmt.Errorf("cluster %s: GET /_cluster/state/version tells no version", c.Name())
 	}
 	return state, nil
 }

@@ -156,7 +156,8 @@ func (p *pair) write(ctx context.Context, docs []cluster.Doc) (w written, err er
 		return written{}, err
 	}
 	w.rejected = strange
-	if err := p.unguard(ctx, indicesOf(docs)...); err != nil {
+	state, err := p.unguardFor(ctx, indicesOf(docs))
+	if err != nil {
 		return written{}, err
 	}
 	if p.bothWays() {
@@ -183,7 +184,7 @@ func (p *pair) write(ctx context.Context, docs []cluster.Doc) (w written, err er
 		}
 		return written{rejected: append(strange, rejection{docs[0], whole.Error()})}, nil
 	}
-	var shut []cluster.Doc
+	var shut, taken []cluster.Doc
 	for i, r := range results {
 		failed := &cluster.StatusError{Cluster: p.to.Name(), Status: r.Status, Type: r.Type, Reason: r.Reason}
 		switch {
@@ -194,6 +195,7 @@ func (p *pair) write(ctx context.Context, docs []cluster.Doc) (w written, err er
 			if err := p.a.dead.applied(ctx, p.letter(docs[i], "")); err != nil {
 				return written{}, err
 			}
+			taken = append(taken, docs[i])
 		case r.Status == http.StatusConflict:
 			p.a.r.counters.conflicts.Add(1)
 			w.conflicts = append(w.conflicts, docs[i])
@@ -208,6 +210,11 @@ func (p *pair) write(ctx context.Context, docs []cluster.Doc) (w written, err er
 		default:
 			w.rejected = append(w.rejected, rejection{docs[i], r.Type + ": " + r.Reason})
 		}
+	}
+	if late, err := p.cameLate(ctx, state); err != nil {
+		return written{}, err // what was taken is a conflict the next time
+	} else if late {
+		w.conflicts = append(w.conflicts, taken...)
 	}
 	return w, p.sortShut(ctx, &w, shut)
 }

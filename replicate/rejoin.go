@@ -160,7 +160,7 @@ func (s *asides) readBack(ctx context.Context, rows []asideRow) error {
 				return err
 			}
 		default:
-			ref := asked{stateRef{row.What, row.Index}, row.UUID}
+			ref := asked{stateRef: stateRef{row.What, row.Index}, UUID: row.UUID}
 			if row.From != p.from.Name() {
 				ref.UUID = ""
 			}
@@ -633,7 +633,7 @@ func (s *asides) bringGuards(ctx context.Context, name string) error {
 			want[index] = have[index]
 		}
 	}
-	if err := guard(ctx, master, guardings(want, have)); err != nil {
+	if err := guard(ctx, master, guardings(want, have), func() error { return nil }); err != nil {
 		return err
 	}
 	return s.table.Delete(ctx, guardsKey)

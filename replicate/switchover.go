@@ -364,24 +364,31 @@ func (r *Replicator) handOver(ctx context.Context, closed epoch.State, m move) e
 	from := func(before epoch.State, f func(*epoch.State)) (epoch.State, error) {
 		return r.change(ctx, func(s *epoch.State) error {
 			if s.Seq != before.Seq {
-				return errors.New("another gateway has given it up, since it took too long")
+				return errTooLong
 			}
 			f(s)
 			return nil
 		})
 	}
-	resting, err := from(closed, func(s *epoch.State) { *s = s.Rest() })
+	deadline, _ := ctx.Deadline()
+	resting, err := from(closed, func(s *epoch.State) { *s = s.Rest(time.Until(deadline)) })
 	if err != nil {
 		return r.givenUp(ctx, "since the journal did not confirm that nothing is applied", err)
 	}
 	if err := r.rest(ctx, resting.Seq); err != nil {
 		return r.givenUp(ctx, "since the applier did not come to rest", err)
 	}
+	still := func() error {
+		if r.gate.state().Seq != resting.Seq || !r.gate.confirmed() {
+			return errTooLong
+		}
+		return nil
+	}
 	if m.failing {
-		if err := r.leaveBehind(ctx, m, resting); err != nil {
+		if err := r.leaveBehind(ctx, m, still); err != nil {
 			return err
 		}
-	} else if err := r.carryGuards(ctx, m.next.follower, m.next.master); err != nil {
+	} else if err := r.carryGuards(ctx, m.next.follower, m.next.master, still); err != nil {
 		return r.givenUp(ctx, "since final pipelines and blocks could not be carried over", err)
 	}
 	if _, err := from(resting, func(s *epoch.State) { *s = s.Move(); m.also(s) }); err != nil {
@@ -389,6 +396,9 @@ func (r *Replicator) handOver(ctx context.Context, closed epoch.State, m move) e
 	}
 	return nil
 }
+
+// errTooLong ends a switchover that is not this gateway's any more.
+var errTooLong = errors.New("another gateway has given it up, since it took too long")
 
 // rest waits until nothing is being applied, by any gateway.
 func (r *Replicator) rest(ctx context.Context, seq uint64) error {

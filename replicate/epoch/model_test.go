@@ -820,7 +820,9 @@ func (g *modelGate) rest(closed State, deadline time.Time, then func(State)) {
 		g.step(m.upTo(20*time.Millisecond), func() { then(closed) })
 		return
 	}
-	g.swap(func(s State) (State, bool) { return s.Rest(), s.Seq == closed.Seq || m.broken == noSwap }, func(s State, known, changed bool) {
+	g.swap(func(s State) (State, bool) {
+		return s.Rest(deadline.Sub(g.time())), s.Seq == closed.Seq || m.broken == noSwap
+	}, func(s State, known, changed bool) {
 		if !known || !changed {
 			g.settle()
 			return

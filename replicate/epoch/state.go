@@ -20,6 +20,11 @@ type State struct {
 	Brake  int64  `json:"brake_ms,omitempty"` // how long each write is held before that, so that the applier gets near
 	Hurry  bool   `json:"hurry,omitempty"`    // nothing throttles the appliers meanwhile
 
+	// After a switchover was given up: the cluster that was to become the master may get
+	// yet what only the master has, and in which state that was.
+	Late   string `json:"late,omitempty"`
+	LateIn uint64 `json:"late_in,omitempty"`
+
 	Failover bool   `json:"failover,omitempty"` // the master is moved since it is down
 	Rejoin   string `json:"rejoin,omitempty"`   // the master before a failover, until it is as the new one is
 }
@@ -42,12 +47,10 @@ func (s State) Close(to, by string, limit time.Duration) State {
 }
 
 // Rest has the appliers wait everywhere, too: who does not know yet that the master was
-// moved must not make its follower of before, which is the master, equal to anything.
-func (s State) Rest() State {
-	s.Phase = closed
-	if !s.Failover {
-		s.Within = time.Second.Milliseconds()
-	}
+// moved must not make its follower of before, which is the master, equal to anything. limit
+// is what is left of that of Close.
+func (s State) Rest(limit time.Duration) State {
+	s.Phase, s.Within = closed, limit.Milliseconds()
 	return s
 }
 
@@ -57,12 +60,25 @@ func (s State) Move() State {
 		s.Rejoin = s.Master
 	}
 	s.Master, s.Epoch = s.To, s.Epoch+1
-	return s.GiveUp()
+	return s.open()
 }
 
 // GiveUp ends them with the master that was. The epoch stays the same: what was
 // written under it is as good as before.
 func (s State) GiveUp() State {
+	if s.Closed() && !s.Failover {
+		s.Late, s.LateIn = s.To, s.Seq
+	}
+	return s.open()
+}
+
+// Settle ends the time in which something may come late.
+func (s State) Settle() State {
+	s.Late, s.LateIn = "", 0
+	return s
+}
+
+func (s State) open() State {
 	s.Phase, s.To, s.By, s.Within, s.Brake, s.Hurry, s.Failover = "", "", "", 0, 0, false, false
 	return s
 }
