@@ -58,10 +58,14 @@ type Exchange struct {
 	fired      []*Change
 	mayLose    []*Change // lossy ones that a large answer may need: it has not been translated yet
 	trace      func(c *Change, p Place, was, becomes []byte)
+	alone      bool              // the item that is being visited
 	types      map[string]string // of TypeOf, by index
 	askedTypes map[string]string
 	edits      int
-	err        error // of a helper that returns none; it ends the exchange
+
+	repeatedItems, repeatedLines int // of a bulk
+
+	err error // of a helper that returns none; it ends the exchange
 }
 
 // A Step carries out a request in the cluster's dialect with more than one

@@ -64,7 +64,10 @@ func NewSender(client, cluster Version, facts Facts, next esapi.Sender) *Sender 
 // io.WriterTo; its size is bounded by nothing, the memory it takes by the largest
 // single node.
 func (s *Sender) Send(ctx context.Context, r *esapi.Request) (*esapi.Response, error) {
-	x := s.exchange(ctx, r)
+	return s.send(ctx, s.exchange(ctx, r), r)
+}
+
+func (s *Sender) send(ctx context.Context, x *Exchange, r *esapi.Request) (*esapi.Response, error) {
 	sent, err := s.request(x, r)
 	if err != nil {
 		s.tell(x, len(x.fired), err)
@@ -341,13 +344,28 @@ func (s *Sender) lines(w *walker, l lines, body []byte) ([]byte, error) {
 	head := s.plan.request.liveOrNil(l.Head)
 	out := make([]byte, 0, len(body)+len(body)/8+256)
 	var err error
+	var like likeLine
 	for first := true; len(body) > 0; first = false {
 		var line []byte
 		line, body = cutLine(body)
+		if repeated, ok := like.repeat(out, line); ok {
+			out = repeated
+			w.x.repeatedItems++
+			w.x.repeatedLines++
+			if like.follows && len(body) > 0 {
+				w.x.repeatedLines++
+				line, body = cutLine(body)
+				if out, err = w.line(out, s.plan.request.liveOrNil(like.body), line); err != nil {
+					return nil, err
+				}
+			}
+			continue
+		}
 		if len(trimSpace(line)) == 0 && (l.Head == BulkAction || first && w.x.Client.Before(V(8, 0))) {
 			continue // blank lines between items are skipped by all (BULK-17), up to 7.x the first of an msearch too (MS-02)
 		}
 		from := len(out)
+		w.x.alone = false
 		if out, err = w.line(out, head, line); err != nil {
 			return nil, err
 		}
@@ -355,6 +373,10 @@ func (s *Sender) lines(w *walker, l lines, body []byte) ([]byte, error) {
 			w.x.searched = searchedIn(out[from:])
 		}
 		p, follows := l.Body(line)
+		if l.Head == BulkAction {
+			like.body, like.follows = p, follows
+			like.learn(w.x, line, out[from:])
+		}
 		if !follows || len(body) == 0 {
 			continue
 		}

@@ -275,7 +275,7 @@ func withoutTypesOfBrokenLines(ctx context.Context, r *esapi.Request, next esapi
 // nextBulkItem counts the items, so that those which need more than a
 // translation can be told apart.
 func nextBulkItem(x *Exchange, _ *Node) error {
-	bulkItemsOf(x).next++
+	bulkItemsOf(x).seen++
 	return nil
 }
 

@@ -19,7 +19,8 @@ import (
 // that fail alone, without being sent, and those that are carried out only if the
 // document still has the version the client gave (BULK-12).
 type bulkItems struct {
-	next    int // number of action lines so far
+	x       *Exchange
+	seen    int // number of action lines that were visited
 	special map[int]*bulkItem
 	types   map[string]string // types of indices that this bulk creates
 	hooked  bool
@@ -43,14 +44,18 @@ func bulkItemsOf(x *Exchange) *bulkItems {
 	if b, ok := x.Noted(bulkItemsNote).(*bulkItems); ok {
 		return b
 	}
-	b := &bulkItems{special: map[int]*bulkItem{}, types: map[string]string{}}
+	b := &bulkItems{x: x, special: map[int]*bulkItem{}, types: map[string]string{}}
 	x.Note(bulkItemsNote, b)
 	return b
 }
 
+// next is the number of action lines so far.
+func (b *bulkItems) next() int { return b.seen + b.x.RepeatedItems() }
+
 // add makes the item whose metadata n is a special one.
 func (b *bulkItems) add(x *Exchange, n *Node) *bulkItem {
-	i := b.next - 1
+	x.Alone()
+	i := b.next() - 1
 	if b.special[i] == nil {
 		b.special[i] = &bulkItem{op: n.Name(), index: itemIndex(x, n), id: n.Get("_id").String(), routing: n.Get("routing").String()}
 	}
@@ -76,7 +81,7 @@ func (b *bulkItems) learn(x *Exchange, index, t string) {
 // send sends what is left of the bulk and puts the answers of the special items
 // in their places.
 func (b *bulkItems) send(ctx context.Context, x *Exchange, r *esapi.Request, next esapi.Sender) (*esapi.Response, error) {
-	if n := countItems(r.Body); n != b.next {
+	if n := countItems(r.Body); n != b.next() {
 		// One of the lines is no action, so the numbers of those behind it are not
 		// known: all versions refuse such a bulk as a whole.
 		return nil, esapi.IllegalArgument("Malformed action/metadata line, expected one object with [create], [delete], [index] or [update]")
@@ -88,7 +93,7 @@ func (b *bulkItems) send(ctx context.Context, x *Exchange, r *esapi.Request, nex
 			return failed, err
 		}
 	}
-	if whole.items.Len() == 0 && b.next > 0 {
+	if whole.items.Len() == 0 && b.next() > 0 {
 		return nil, esapi.ValidationFailed("no requests added") // all were skipped
 	}
 	return esapi.NewResponse(http.StatusOK, whole.body()), nil
@@ -121,7 +126,7 @@ func (b *bulkItems) rounds(body []byte) []bulkRound {
 		changed[id] = id != ""
 		rest = after
 	}
-	rounds[len(rounds)-1].to = b.next
+	rounds[len(rounds)-1].to = b.next()
 	return rounds
 }
 

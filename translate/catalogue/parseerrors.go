@@ -103,7 +103,7 @@ func init() {
 				action, known := bulkActionOf(n)
 				if n.Len() > 0 && !known {
 					return esapi.IllegalArgument(fmt.Sprintf("Malformed action/metadata line [%d], expected field [create], [delete], [index] or [update] but found [%s]",
-						*lines, action))
+						*lines+x.RepeatedLines(), action))
 				}
 				if action != "delete" {
 					*lines++

@@ -1,0 +1,103 @@
+package translate_test
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/tidwall/gjson"
+
+	"github.com/esperanto-es/esperanto/internal/esapi"
+	"github.com/esperanto-es/esperanto/translate"
+	_ "github.com/esperanto-es/esperanto/translate/catalogue"
+)
+
+// oneType are the facts of a cluster whose indices have one type, "book", and a field
+// that is a boolean; "films" does not exist.
+type oneType struct{ translate.Facts }
+
+func (oneType) Index(_ context.Context, name string) (translate.IndexFacts, bool, error) {
+	if name == "films" {
+		return translate.IndexFacts{Name: name}, false, nil
+	}
+	return translate.IndexFacts{Name: name, Type: "book", Fields: map[string]translate.Field{"a": {Type: "boolean"}}}, true, nil
+}
+func (oneType) Expand(_ context.Context, name string) ([]string, error) { return []string{name}, nil }
+func (oneType) Learn(context.Context, string, string) error             { return nil }
+
+// noting answers a bulk with an item for each of its actions, and notes what it was sent.
+type noting struct{ sent []string }
+
+func (c *noting) Send(_ context.Context, r *esapi.Request) (*esapi.Response, error) {
+	c.sent = append(c.sent, r.Method+" "+r.Path+" "+string(r.Body))
+	var items []string
+	for line := range bytes.Lines(r.Body) {
+		gjson.ParseBytes(line).ForEach(func(action, meta gjson.Result) bool {
+			if meta.IsObject() && action.Str != "doc" {
+				items = append(items, fmt.Sprintf(`{"%s":{"_index":"books","_id":"%s","_version":1,"result":"created","status":201}}`, action.Str, meta.Get("_id").Str))
+			}
+			return true
+		})
+	}
+	return esapi.NewResponse(http.StatusOK, []byte(`{"took":1,"errors":false,"items":[`+strings.Join(items, ",")+`]}`)), nil
+}
+
+// What is taken from the action line in front is what the rules make of a line.
+func TestAlikeLines(t *testing.T) {
+	majors := []translate.Version{translate.V(5, 6), translate.V(6, 8), translate.V(7, 17), translate.V(8, 7)}
+	pick := func(of ...string) string { return of[rand.IntN(len(of))] }
+	item := func() string {
+		meta := fmt.Sprintf(`"_index":"%s","_id":%s%s`, pick("books", "books", "films"), pick("", "", " "),
+			pick(`"ID"`, `"ID"`, `"ID"`, `"ID"`, `"books"`, `"a\"b"`, `""`, `7`, `"é"`))
+		if rand.IntN(3) == 0 {
+			meta += pick(`,"_type":"book"`, `,"_type":"other"`, `,"routing":"1"`, `,"_routing":"ID"`, `,"version":3`, `,"_id":"9"`, `,"retry_on_conflict":2`, `,"require_alias":true`)
+		}
+		head := fmt.Sprintf(`{"%s":{%s}}`, pick("index", "index", "index", "create", "delete", "update", "merge"), meta)
+		if rand.IntN(30) == 0 {
+			head = head[:len(head)-1] // broken
+		}
+		head += pick("", "", "", "\r") + "\n"
+		switch {
+		case strings.Contains(head, `"delete"`):
+			return head
+		case strings.Contains(head, `"update"`):
+			return head + `{"doc":{"a":"yes"}}` + "\n"
+		}
+		return head + pick(`{"a":true}`, `{"a":"yes"}`, `{"a":1`) + "\n"
+	}
+	alike := 0
+	for range 2000 {
+		client, cluster := majors[rand.IntN(4)], majors[rand.IntN(4)]
+		var body strings.Builder
+		same := item()
+		for i := range 1 + rand.IntN(12) {
+			if rand.IntN(3) == 0 {
+				same = item()
+			} else if i > 0 {
+				alike++
+			}
+			body.WriteString(strings.ReplaceAll(same, "ID", fmt.Sprint(i)))
+		}
+		send := func(f func(*translate.Sender, context.Context, *esapi.Request) (*esapi.Response, error)) string {
+			c := &noting{}
+			a, err := f(translate.NewSender(client, cluster, oneType{}, c), t.Context(), esapi.NewRequest("POST", "/_bulk", []byte(body.String())))
+			if err != nil {
+				return fmt.Sprintf("%q %v", c.sent, err)
+			}
+			answer, err := io.ReadAll(a.Body)
+			return fmt.Sprintf("%q\n%d %v %v %s", c.sent, a.Status, a.Header[translate.LossyHeader], err, answer)
+		}
+		got, want := send((*translate.Sender).Send), send((*translate.Sender).SendVisitingAll)
+		if got != want {
+			t.Fatalf("%v on %v: of\n%s\nbecomes\n%s\nnot\n%s", client, cluster, body.String(), got, want)
+		}
+	}
+	if alike < 1000 {
+		t.Errorf("only %d lines were as the one in front", alike)
+	}
+}
