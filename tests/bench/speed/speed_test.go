@@ -205,7 +205,7 @@ func open(t *testing.T, all []*way, b *backend) map[*way]door {
 // turns are the ways that take turns in a mode.
 func turns(all []*way, b *backend, mode string) []*way {
 	return slices.DeleteFunc(slices.Clone(all), func(w *way) bool {
-		return reads(mode) && w.writes || !*speed && !b.stubs && mode != modes[0] && !slices.Contains(few, w.key)
+		return w.only != nil && !slices.Contains(w.only, mode) || !*speed && !b.stubs && mode != modes[0] && !slices.Contains(few, w.key)
 	})
 }
 

@@ -20,12 +20,18 @@ import (
 // A way leads to a cluster.
 type way struct {
 	key     string
-	newer   bool    // it leads to the cluster of the newer version
-	dialect dialect // empty: that of the cluster
-	writes  bool    // reads are not measured: they are the same without a journal
-	applies bool    // the follower is brought up to date, after each turn at the latest; stubs are none
+	newer   bool     // it leads to the cluster of the newer version
+	dialect dialect  // empty: that of the cluster
+	only    []string // the modes that are measured; nil: all
+	gather  string   // empty: as it is by default
+	applies bool     // the follower is brought up to date, after each turn at the latest; stubs are none
 	start   func(t *testing.T, w *way, b *backend) door
 }
+
+var (
+	writes  = []string{"document", "bulk", "offered"} // reads are the same without a journal
+	singles = []string{"document", "offered"}         // nothing else is gathered
+)
 
 // ways are in the order of the table; those to the newer cluster are compared with
 // its own direct way.
@@ -34,8 +40,10 @@ var ways = []*way{
 	{key: "nginx", start: nginx},
 	{key: "caddy", start: plainCaddy},
 	{key: "esperanto", start: one},
-	{key: "journal", writes: true, start: two("paused")},
-	{key: "applying", writes: true, applies: true, start: two("on")},
+	{key: "single", only: singles, gather: "off", start: one},
+	{key: "journal", only: writes, start: two("paused")},
+	{key: "journal-single", only: singles, gather: "off", start: two("paused")},
+	{key: "applying", only: writes, applies: true, start: two("on")},
 	{key: "newer", newer: true, start: direct},
 	{key: "8to8", newer: true, start: one},
 	{key: "5to8", newer: true, dialect: "5.6.16", start: one},
@@ -45,15 +53,17 @@ var ways = []*way{
 func (w *way) title(b *backend) string {
 	speaks := func() string { return major(string(w.speaks(b))) + " -> " + major(b.newer.version) }
 	return map[string]string{
-		"direct":    "direct",
-		"nginx":     "nginx",
-		"caddy":     "plain Caddy",
-		"esperanto": "esperanto",
-		"journal":   "esperanto, journal",
-		"applying":  "esperanto, journal and applier",
-		"newer":     "direct to " + b.newer.version,
-		"8to8":      "esperanto, " + speaks(),
-		"5to8":      "esperanto, " + speaks(),
+		"direct":         "direct",
+		"nginx":          "nginx",
+		"caddy":          "plain Caddy",
+		"esperanto":      "esperanto",
+		"single":         "esperanto, gather off",
+		"journal":        "esperanto, journal",
+		"journal-single": "esperanto, journal, gather off",
+		"applying":       "esperanto, journal and applier",
+		"newer":          "direct to " + b.newer.version,
+		"8to8":           "esperanto, " + speaks(),
+		"5to8":           "esperanto, " + speaks(),
 	}[w.key]
 }
 
@@ -100,7 +110,7 @@ func direct(_ *testing.T, w *way, b *backend) door { return door{url: w.to(b).ur
 
 // one is a gateway of one cluster.
 func one(t *testing.T, w *way, b *backend) door {
-	block := fmt.Sprintf("cluster only {\nto %s\n}", w.to(b).url)
+	block := w.block("only", w.to(b))
 	if w.dialect != "" {
 		block += "\ndialect " + string(w.dialect)
 	}
@@ -109,10 +119,19 @@ func one(t *testing.T, w *way, b *backend) door {
 
 // two is a gateway with a journal and a follower, which is the newer cluster.
 func two(apply string) func(*testing.T, *way, *backend) door {
-	return func(t *testing.T, _ *way, b *backend) door {
-		return opened(gateway.Run(t, gateway.Options{Binary: *binary, Block: fmt.Sprintf(
-			"cluster source {\nto %s\n}\ncluster target {\nto %s\n}\nsource source\ntarget target\nmaster source\napply %s", b.older.url, b.newer.url, apply)}))
+	return func(t *testing.T, w *way, b *backend) door {
+		block := w.block("source", b.older) + w.block("target", b.newer) + "source source\ntarget target\nmaster source\napply " + apply
+		return opened(gateway.Run(t, gateway.Options{Binary: *binary, Block: block}))
 	}
+}
+
+// block is what a gateway knows of a cluster.
+func (w *way) block(name string, c cluster) string {
+	more := ""
+	if w.gather != "" {
+		more = "\ngather " + w.gather
+	}
+	return fmt.Sprintf("cluster %s {\nto %s%s\n}\n", name, c.url, more)
 }
 
 // plainCaddy is reverse_proxy in the same binary, as it is best for this: it leaves
