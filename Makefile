@@ -1,6 +1,6 @@
 # Everything that is downloaded comes through Go modules and Maven; clusters for
 # tests and demo are started by tests/harness.
-.PHONY: build demo test fast conformance bench figures model clean
+.PHONY: build demo test fast conformance bench speed figures model clean
 
 CLUSTERS = go run ./tests/harness/cmd/clusters exec --
 
@@ -22,9 +22,16 @@ test:
 fast:
 	go test ./...
 
-# Ratios to what is measured in the same run.
+# Ratios to what is measured in the same run: what the translation costs, and then
+# what stands in between.
 bench:
 	go test -run XXX -bench . ./tests/bench
+	$(MAKE) speed
+
+# nginx, plain Caddy and esperanto in turn with nothing in between; docs/performance.md
+# says how to read the tables. SPEED=... passes flags on, such as "-modes document -pin".
+speed:
+	$(CLUSTERS) go test -timeout 4h ./tests/bench/speed -run TestSpeed -v -speed $(SPEED)
 
 # What replication costs and how fast it is, on real clusters; docs/performance.md
 # says how to read the table. FIGURES=... passes flags on, such as -out $(CURDIR)/figures.json.

@@ -1,7 +1,9 @@
 // Package bench measures. Its benchmarks compare with something done in the same
 // run and report the ratio, for a time alone says nothing on a shared machine:
 //
-//	make bench
+//	go test -run XXX -bench . ./tests/bench
+//
+// (make bench runs tests/bench/speed behind them.)
 //
 // What is expected of the translation, for each of the twelve pairs of majors:
 //

@@ -30,6 +30,7 @@ var (
 	waysFlag    = flag.String("ways", keys(ways), "what stands in between; the direct ways are always measured")
 	rounds      = flag.Int("rounds", 3, "how often it is the turn of each way")
 	period      = flag.Duration("period", 1500*time.Millisecond, "how long a turn is; a fifth more to get warm")
+	warm        = flag.Duration("warm", 6*time.Second, "how long the clusters are sent each of the modes before anything is measured, so that all is compiled")
 	share       = flag.Float64("share", 0.5, "the rate that is offered, as a share of what goes through directly")
 	pinned      = flag.Bool("pin", false, "have the clusters run on the first processor and all else on the second (Linux)")
 	binary      = flag.String("binary", "", "the gateway's; built if there is none. Its path from the root")
@@ -163,20 +164,28 @@ func chosen(t *testing.T, b *backend) (all []*way) {
 	return all
 }
 
+func chosenModes(t *testing.T, b *backend) (all []string) {
+	for _, mode := range strings.Split(*modesFlag, ",") {
+		if !slices.Contains(modes, mode) {
+			t.Fatalf("-modes: %q is none of %s", mode, strings.Join(modes, ","))
+		}
+		if mode != "offered" || !b.stubs { // half of what a stub takes is more than anything in between does
+			all = append(all, mode)
+		}
+	}
+	return all
+}
+
 // measure goes through modes and connections.
 func (s *stage) measure(t *testing.T, b *backend) {
 	all := chosen(t, b)
 	var doors map[*way]door
 	if !*speed {
 		doors = open(t, all, b)
+	} else if !b.stubs {
+		s.compileAll(t, b, all)
 	}
-	for _, mode := range strings.Split(*modesFlag, ",") {
-		if !slices.Contains(modes, mode) {
-			t.Fatalf("-modes: %q is none of %s", mode, strings.Join(modes, ","))
-		}
-		if mode == "offered" && b.stubs {
-			continue // half of what a stub takes is more than anything in between does
-		}
+	for _, mode := range chosenModes(t, b) {
 		for _, n := range strings.Split(*connections, ",") {
 			n, err := strconv.Atoi(n)
 			if err != nil || n < 1 {
@@ -189,6 +198,18 @@ func (s *stage) measure(t *testing.T, b *backend) {
 				}
 				s.compare(t, b, doors, turns(all, b, mode), mode, n)
 			})
+		}
+	}
+}
+
+// compileAll has the clusters compile what they are going to run.
+func (s *stage) compileAll(t *testing.T, b *backend, all []*way) {
+	for _, w := range all {
+		for _, mode := range chosenModes(t, b) {
+			if w.plain() == w.key && mode != "offered" {
+				v := visit{stage: s, backend: b, mode: mode, connections: 16}
+				v.turn(t, w, direct(t, w, b), *warm)
+			}
 		}
 	}
 }
@@ -251,8 +272,8 @@ type visit struct {
 	rate        float64
 }
 
-// warmUp has the clusters compile what they are going to run, and finds the rate
-// that is to be offered.
+// warmUp has the clusters do once what they are going to do, and finds the rate that
+// is to be offered.
 func (v *visit) warmUp(t *testing.T, doors map[*way]door, all []*way) {
 	for _, w := range all {
 		if w.plain() != w.key {
