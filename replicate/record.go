@@ -1,13 +1,7 @@
 package replicate
 
 import (
-	"encoding/json"
-	"errors"
-	"fmt"
-	"strconv"
 	"time"
-
-	"github.com/tidwall/gjson"
 
 	"github.com/esperanto-es/esperanto/internal/cluster"
 )
@@ -25,7 +19,8 @@ const (
 // stateKey is the key of state records that belong to no index.
 const stateKey = "_state"
 
-// A record is what the journal keeps: one JSON object.
+// A record is what the journal keeps: one JSON object. encode and decode say what becomes
+// of its members; the names in the tags are theirs.
 type record struct {
 	V     int    `json:"v"`
 	Kind  string `json:"kind"`
@@ -56,8 +51,7 @@ type record struct {
 	What string `json:"what,omitempty"`
 	Name string `json:"name,omitempty"`
 
-	// Source is the document, raw. It stands last in the record and is not run
-	// through encoding/json, which would change its bytes.
+	// Source is the document, raw. It stands last in the record, byte for byte.
 	Source []byte `json:"-"`
 
 	at time.Time // when it was journaled, once it was read back
@@ -101,42 +95,4 @@ type asked struct {
 // docID is the document of an effect.
 func (r *record) docID() cluster.DocID {
 	return cluster.DocID{Index: r.Index, Type: r.Type, ID: r.ID, Routing: r.Routing, Parent: r.Parent}
-}
-
-// encode makes the record's bytes.
-func (r *record) encode() []byte {
-	r.V = 1
-	b, err := json.Marshal(r)
-	if err != nil {
-		panic("replicate: a record of strings and numbers cannot fail: " + err.Error())
-	}
-	if r.Source == nil {
-		return b
-	}
-	b = append(b[:len(b)-1], `,"source":`...)
-	b = append(b, r.Source...)
-	return append(b, '}')
-}
-
-// decode reads a record. A record of a later version is an error, so that
-// nothing is skipped that is not understood.
-func decode(b []byte) (*record, error) {
-	if !gjson.ValidBytes(b) {
-		return nil, errors.New("the record is not JSON")
-	}
-	r := &record{}
-	// The source is cut off first: it stands last and may be large.
-	head := b
-	source := gjson.GetBytes(b, "source")
-	if source.Exists() && source.Index > 0 {
-		r.Source = b[source.Index : source.Index+len(source.Raw)]
-		head = append(append(make([]byte, 0, source.Index+2), b[:source.Index]...), "0}"...)
-	}
-	if err := json.Unmarshal(head, r); err != nil {
-		return nil, fmt.Errorf("the record cannot be read: %w", err)
-	}
-	if r.V != 1 {
-		return nil, fmt.Errorf("the record has version %s; this esperanto reads version 1", strconv.Itoa(r.V))
-	}
-	return r, nil
 }

@@ -1,6 +1,7 @@
 package esapi
 
 import (
+	"bytes"
 	"encoding/binary"
 	"encoding/json"
 	"math/bits"
@@ -28,6 +29,10 @@ import (
 // After something wrong all calls return nothing, and End says so: it is enough to ask
 // at the end.
 type Cursor struct {
+	// Copy, if it is not empty, is a copy of the beginning of the JSON: texts that stand there
+	// as they are meant are parts of it, and take no memory of their own.
+	Copy string
+
 	b     []byte
 	pos   int
 	depth int
@@ -95,11 +100,9 @@ func (c *Cursor) Key() (key []byte, ok bool) {
 		return nil, c.broken()
 	}
 	c.pos++
-	key = c.b[start+1 : end-1]
-	for _, b := range key {
-		if b == '\\' {
-			return []byte(unquote(c.b[start:end])), true
-		}
+	key = c.b[start+1 : end-1 : end-1]
+	if bytes.IndexByte(key, '\\') >= 0 {
+		return []byte(unquote(c.b[start:end])), true
 	}
 	return key, true
 }
@@ -146,16 +149,37 @@ func (c *Cursor) Skip() []byte {
 }
 
 // Text passes the next value and returns a string as it is meant, null as "", and all
-// others as they are written. It shares no memory with the JSON.
+// others as they are written. It shares no memory with the JSON, but with Copy.
 func (c *Cursor) Text() string {
 	raw := c.Skip()
 	switch {
 	case len(raw) == 0 || raw[0] == 'n':
 		return ""
+	case raw[0] == '"' && isPlain(raw):
+		return c.copyOf(c.pos-len(raw)+1, c.pos-1)
 	case raw[0] == '"':
 		return unquote(raw)
 	}
-	return string(raw)
+	return c.copyOf(c.pos-len(raw), c.pos)
+}
+
+func (c *Cursor) copyOf(from, to int) string {
+	if to <= len(c.Copy) {
+		return c.Copy[from:to]
+	}
+	return string(c.b[from:to])
+}
+
+// isPlain reports whether a string is written as it is meant.
+func isPlain(raw []byte) bool {
+	ascii := true
+	for _, b := range raw {
+		if b == '\\' {
+			return false
+		}
+		ascii = ascii && b < utf8.RuneSelf
+	}
+	return ascii || utf8.Valid(raw)
 }
 
 // Int passes the next value. It is not ok unless that is an integer of 64 bits.
@@ -174,18 +198,12 @@ func (c *Cursor) broken() bool {
 	return false
 }
 
-// unquote reads a string that skipValue has passed.
+// unquote reads a string that skipValue has passed. Bytes that are no UTF-8 become U+FFFD.
 func unquote(raw []byte) (s string) {
-	plain := raw[1 : len(raw)-1]
-	for _, b := range plain {
-		if b == '\\' || b >= utf8.RuneSelf {
-			if err := json.Unmarshal(raw, &s); err != nil {
-				return string(plain)
-			}
-			return s
-		}
+	if err := json.Unmarshal(raw, &s); err != nil {
+		return string(raw[1 : len(raw)-1])
 	}
-	return string(plain)
+	return s
 }
 
 // skipValue returns the position behind the value at i, where no blank and not the end is, or -1 if it is

@@ -100,6 +100,7 @@ func FuzzCursor(f *testing.F) {
 			t.Fatalf("%q: %q was skipped", body, raw)
 		}
 		into := NewCursor(body)
+		into.Copy = string(body[:len(body)/2])
 		got := walk(&into, nil)
 		if into.End() != want {
 			t.Fatalf("%q: gone through %v, want %v", body, into.End(), want)
