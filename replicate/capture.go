@@ -116,6 +116,7 @@ func (c *capture) exchange(ctx context.Context, t *ticket, req *esapi.Request) (
 		// A delete that found nothing is an answer too: 404 with a result.
 		return res, answer, outcomeNothing, nil
 	}
+	t.untold = !c.learn(ctx)
 	return res, answer, outcomeAnswered, nil
 }
 

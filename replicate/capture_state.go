@@ -58,7 +58,7 @@ func (c *capture) state(ctx context.Context, req *esapi.Request, e esapi.Endpoin
 	c.meet(ctx, things)
 	refs := make([]asked, len(things))
 	for i := range things {
-		refs[i] = asked{things[i].stateRef, things[i].uuid}
+		refs[i] = asked{stateRef: things[i].stateRef, UUID: things[i].uuid}
 	}
 	t, err := c.begin(ctx, nil, refs, stateKey)
 	if err != nil {

@@ -70,6 +70,10 @@ type recordDoc struct {
 	// OnRouting the routing that it brought along.
 	On        string `json:"on,omitempty"`
 	OnRouting string `json:"on_routing,omitempty"`
+
+	// Taught is the type that the application writes, if the mapping of a master without
+	// types did not tell it before: it is to tell it before anything of this is applied.
+	Taught string `json:"taught,omitempty"`
 }
 
 func recordDocOf(id cluster.DocID) recordDoc {
@@ -89,7 +93,8 @@ type stateRef struct {
 // An asked is a part of the state that an intent is about.
 type asked struct {
 	stateRef
-	UUID string `json:"uuid,omitempty"` // of an index that is to be deleted: which one
+	UUID   string `json:"uuid,omitempty"`   // of an index that is to be deleted: which one
+	Taught string `json:"taught,omitempty"` // as of a recordDoc
 }
 
 // docID is the document of an effect.

@@ -498,6 +498,9 @@ func (a *applier) resolve(ctx context.Context, intents []*record) error {
 		}
 		p, late := a.course(in.From, in.Epoch)
 		from := p.from.Name()
+		if err := a.learn(ctx, p, in); err != nil {
+			return err
+		}
 		for i, ref := range in.State {
 			if late {
 				ref.UUID = "" // it is of another cluster

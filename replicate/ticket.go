@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/esperanto-es/esperanto/replicate/journal"
+	"github.com/esperanto-es/esperanto/translate"
 )
 
 // intentDocs bounds the documents of one intent, and Config.MaxRecord its bytes;
@@ -25,6 +26,7 @@ type ticket struct {
 	debts   []debt      // instead of intents, while the journal is down
 	reached []debt      // what its effects would have to be owed for, if writes are accepted
 	sent    bool        // to the master
+	untold  bool        // the master's mapping does not tell a type that this write has taught
 	ended   atomic.Bool // finish, nothing or abandon was called
 
 	forgotten error // why nothing remembers a part of what it has done
@@ -70,6 +72,7 @@ func (s *stage) land(err error) {
 // was sent, and nothing is left behind that would keep the applier waiting.
 func (c *capture) begin(ctx context.Context, docs []recordDoc, state []asked, key string) (*ticket, error) {
 	r := c.r
+	teach(translate.Lessons(ctx), docs, state)
 	if err := r.journalReady(ctx); err != nil {
 		return c.accept(ctx, docs, state, err)
 	}
@@ -140,7 +143,7 @@ func (c *capture) intentLength(docs []recordDoc) int {
 	)
 	room := c.r.cfg.MaxRecord - 300
 	for n, d := range docs[:min(len(docs), intentDocs)] {
-		room -= names + worst*(len(d.Index)+len(d.Type)+len(d.ID)+len(d.Routing)+len(d.Parent))
+		room -= names + worst*(len(d.Index)+len(d.Type)+len(d.ID)+len(d.Routing)+len(d.Parent)+len(d.Taught))
 		if room < 0 {
 			return max(n, 1)
 		}
@@ -174,6 +177,10 @@ func (t *ticket) waitDurable(ctx context.Context) error {
 // waits only while the journal's buffers are full. Effects that cannot be
 // journaled are read back by the applier.
 func (t *ticket) finish(ctx context.Context, effects []*record) {
+	if t.untold { // the applier has that done first
+		t.abandon(0)
+		return
+	}
 	t.ended.Store(true)
 	if t.debts != nil {
 		t.settleOwed(effects, 0)

@@ -65,6 +65,10 @@ type IndexFacts struct {
 	// and 6.x, the remembered one on 7 and later, "" if none is known.
 	Type string
 
+	// Untold says that the Type is remembered in memory alone, and is to be in the
+	// mapping: whoever writes documents of it has it learned once more.
+	Untold bool
+
 	// Further are the other types that the index holds, sorted; Parents are the
 	// parents of types that have one. On 5.x both are empty.
 	Further []string

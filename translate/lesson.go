@@ -16,8 +16,8 @@ type Lesson struct {
 	err  error
 }
 
-// learnWait bounds how long a write waits for what it tells to be learned.
-const learnWait = 5 * time.Second
+// LearnWait bounds how long a write waits for what it tells to be learned.
+const LearnWait = 5 * time.Second
 
 type lessonsKey struct{}
 
@@ -35,10 +35,10 @@ func Lessons(ctx context.Context) []*Lesson {
 }
 
 // Learn has the lesson learned, if that was not done before, and reports what
-// Facts.Learn did. It does not end with the client that asked for the write.
+// Facts.Learn did.
 func (l *Lesson) Learn(ctx context.Context, facts Facts) error {
 	l.once.Do(func() {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), learnWait)
+		ctx, cancel := context.WithTimeout(ctx, LearnWait)
 		defer cancel()
 		l.err = facts.Learn(ctx, l.Index, l.Type)
 	})

@@ -142,7 +142,8 @@ func (f *Facts) fetch(ctx context.Context, name string, flight *factsFlight, epo
 		index.Name = name
 	}
 	if index.Type == "" {
-		index.Type = cmp.Or(f.learned[index.Name], f.learned[name])
+		f.recall(&index, index.Name)
+		f.recall(&index, name)
 	}
 	flight.entry, flight.err = factsEntry{index, ok, asked}, err
 	if f.flights[name] == flight {

@@ -72,7 +72,7 @@ func (f *Facts) fetchAll(ctx context.Context, key, expression string, flight *fa
 				return true
 			}
 			index := readIndex(v, name.String(), o)
-			index.Type = cmp.Or(index.Type, f.learned[index.Name])
+			f.recall(&index, index.Name)
 			if len(f.entries) >= maxFacts {
 				clear(f.entries)
 			}

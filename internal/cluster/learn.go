@@ -38,7 +38,8 @@ const (
 )
 
 // Learn implements translate.Facts. If the cluster cannot be asked now, the type is known
-// in memory, and is written later.
+// in memory, and is written later; if the cluster will not have it, it is known in memory
+// alone, and that is no error.
 func (f *Facts) Learn(ctx context.Context, index, mappingType string) error {
 	if index == "" || mappingType == "" {
 		return nil
@@ -81,12 +82,12 @@ func (l *learner) teach(ctx context.Context, index string, under *lesson) {
 	l.facts.mu.Lock()
 	defer l.facts.mu.Unlock()
 	delete(l.lessons, index)
-	under.err = err
-	close(under.done)
+	defer close(under.done)
 	if err == nil || isAnswered(err) {
 		delete(l.pending, index)
 		return
 	}
+	under.err = err
 	if l.pending == nil {
 		l.pending = map[string]string{}
 	}
@@ -112,28 +113,34 @@ func isAnswered(err error) bool {
 	return status >= 400 && status < 500 && status != http.StatusTooManyRequests && status != http.StatusRequestTimeout
 }
 
-// write writes a type once, and remembers it unless the index is gone or has another one.
+// write writes a type once. It is known in memory as long as that fails: the name may come
+// to stand for another index, of which the mapping tells.
 func (l *learner) write(ctx context.Context, index, typ string) error {
 	known, err := l.facts.c.rememberType(ctx, index, typ)
 	f := l.facts
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if known == "" && err == nil { // there is no such index any more
-		delete(f.learned, index)
-		return nil
-	}
+	delete(f.learned, index)
 	if err != nil {
-		known = typ
+		if len(f.learned) >= maxLearned {
+			clear(f.learned)
+		}
+		known, f.learned[index] = typ, typ
 	}
-	if len(f.learned) >= maxLearned {
-		clear(f.learned)
-	}
-	f.learned[index] = known
-	if e, ok := f.entries[index]; ok && e.index.Type == "" {
-		e.index.Type = known
+	if e, ok := f.entries[index]; ok && (e.index.Type == "" || e.index.Untold) {
+		e.index.Type, e.index.Untold = known, err != nil && !isAnswered(err)
 		f.entries[index] = e
 	}
 	return err
+}
+
+// recall completes what the mapping tells by what was learned under a name. It is called
+// with f.mu held.
+func (f *Facts) recall(i *Index, name string) {
+	if i.Type == "" && f.learned[name] != "" {
+		i.Type = f.learned[name]
+		_, i.Untold = f.learn.pending[name]
+	}
 }
 
 // run writes what is pending until there is nothing left.

@@ -293,16 +293,18 @@ func dropBulkType(x *Exchange, n *Node) error {
 	}
 	index := itemIndex(x, n)
 	x.AskedWith(index, t)
-	known, _, err := knownType(x, index)
+	f, _, err := knownIndex(x, index)
 	if err != nil {
 		return err
 	}
 	items := bulkItemsOf(x)
+	known := items.types[index]
+	news := known == "" && isNews(f, t)
 	if known == "" {
-		known = items.types[index]
+		known = f.Type
 	}
 	switch {
-	case known == "":
+	case news:
 		if n.Name() != "delete" {
 			items.learn(x, index, t)
 		}

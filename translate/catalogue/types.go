@@ -86,12 +86,13 @@ func dropTypeFromPath(x *Exchange, _ *Node) error {
 	if err := checkTypeName(x, t); err != nil {
 		return err
 	}
-	known, exists, err := knownType(x, x.Endpoint.Index)
+	f, exists, err := knownIndex(x, x.Endpoint.Index)
 	if err != nil {
 		return err
 	}
+	known := f.Type
 	switch {
-	case known == "" && slices.Contains(writeAPIs, x.Asked.API):
+	case isNews(f, t) && slices.Contains(writeAPIs, x.Asked.API):
 		learnAfterwards(x, x.Endpoint.Index, t)
 	case exists && known != "" && foreign(x, known, t):
 		return foreignType(x, known, t)
@@ -176,12 +177,20 @@ func answerInstead(x *Exchange, status int, body string) {
 
 // knownType is the type that is known for an index, "" if none is.
 func knownType(x *Exchange, index string) (t string, exists bool, err error) {
-	if x.Facts == nil || index == "" || strings.ContainsAny(index, ",*<") {
-		return "", false, nil
-	}
-	f, ok, err := x.Facts.Index(x.Context(), index)
-	return f.Type, ok, err
+	f, exists, err := knownIndex(x, index)
+	return f.Type, exists, err
 }
+
+// knownIndex is what is known of an index that is named, of others nothing.
+func knownIndex(x *Exchange, index string) (f translate.IndexFacts, exists bool, err error) {
+	if x.Facts == nil || index == "" || strings.ContainsAny(index, ",*<") {
+		return f, false, nil
+	}
+	return x.Facts.Index(x.Context(), index)
+}
+
+// isNews reports whether a document of a type tells what the index's mapping does not.
+func isNews(f translate.IndexFacts, t string) bool { return f.Type == "" || f.Untold && f.Type == t }
 
 // learnAfterwards remembers the type that an application used for an index, once
 // the write has succeeded (TYPE-12).
@@ -193,7 +202,7 @@ func learnAfterwards(x *Exchange, index, t string) {
 		ctx, lesson := translate.Teach(ctx, index, t)
 		a, err := next.Send(ctx, r)
 		if err == nil && a.Status < 300 {
-			lesson.Learn(ctx, x.Facts)
+			_ = lesson.Learn(context.WithoutCancel(ctx), x.Facts) // it goes on in the background
 			if f, ok := x.Facts.(translate.Forgetter); ok {
 				f.ForgetAll() // that the index was missing
 			}
