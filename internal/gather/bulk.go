@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -62,12 +63,12 @@ func (g *Gatherer) send(k kind, b *bulk) {
 	switch {
 	case err != nil:
 		b.fail(err)
-	case res.Status == http.StatusTooManyRequests || res.Status >= 500:
-		b.each(func(c *call) { c.res = response(res.Status, res.Header, answer) })
-	case res.Status >= 400:
+	case res.Status >= 400 && res.Status < 500 && res.Status != http.StatusTooManyRequests || stumbled(k.Version, answer):
 		b.each(func(c *call) { c.alone = true }) // a write alone is refused in other words
+	case res.Status >= 400:
+		b.each(func(c *call) { c.res = response(res.Status, res.Header, answer) })
 	default:
-		if !b.split(k, res.Header, answer) {
+		if !b.split(ctx, k, res.Header, answer) {
 			return
 		}
 		for _, c := range b.calls[1:] {
@@ -75,6 +76,12 @@ func (g *Gatherer) send(k kind, b *bulk) {
 		}
 	}
 	answered = true
+}
+
+// stumbled reports whether 5.x has failed a bulk for a document without an id that needs
+// a routing. Nothing was carried out then.
+func stumbled(v esapi.Version, answer []byte) bool {
+	return v.Before(esapi.V(6, 0)) && bytes.HasPrefix(answer, []byte(`{"error":{"root_cause":[{"type":"null_pointer_exception","reason":"id must not be null"}`))
 }
 
 func (b *bulk) fail(err error) { b.each(func(c *call) { c.alone, c.res, c.err = false, nil, err }) }
@@ -94,6 +101,9 @@ func exchange(ctx context.Context, next esapi.Sender, r *esapi.Request) (*esapi.
 	res, err := next.Send(ctx, r)
 	if err != nil {
 		return nil, nil, err
+	}
+	if res.Body == nil {
+		return res, nil, nil
 	}
 	defer res.Body.Close()
 	answer, err := io.ReadAll(io.LimitReader(res.Body, maxAnswer))
@@ -119,7 +129,7 @@ func (b *bulk) request(k kind) *esapi.Request {
 	e := esapi.Endpoint{API: "bulk", Method: http.MethodPost, Index: k.index}
 	_, path, _ := e.RequestFor(k.Version)
 	h := b.calls[0].request.Header.Clone()
-	if h.Get("Content-Type") == "" { // deletes have none
+	if h.Get("Content-Type") == "" && !k.untyped { // deletes have none
 		h["Content-Type"] = []string{"application/json"}
 		if accept := h.Get("Accept"); strings.Contains(accept, vendored) {
 			h["Content-Type"] = []string{accept}
@@ -151,7 +161,7 @@ func (w *write) appendAction(b []byte, v esapi.Version) []byte {
 }
 
 // split gives each write its item. It reports whether the answer has one for each.
-func (b *bulk) split(k kind, header http.Header, answer []byte) bool {
+func (b *bulk) split(ctx context.Context, k kind, header http.Header, answer []byte) bool {
 	if !esapi.ValidJSON(answer) {
 		return false
 	}
@@ -164,7 +174,7 @@ func (b *bulk) split(k kind, header http.Header, answer []byte) bool {
 		}
 		c := b.calls[n]
 		wrapped.ForEach(func(_, item gjson.Result) bool {
-			fits = c.take(item, header)
+			fits = b.take(ctx, k, c, item, header)
 			return false
 		})
 		n++
@@ -175,47 +185,76 @@ func (b *bulk) split(k kind, header http.Header, answer []byte) bool {
 
 // take makes an item of a bulk's answer that of a write alone. It reports whether it
 // is one.
-func (c *call) take(item gjson.Result, header http.Header) bool {
-	var index, mappingType, id, failed gjson.Result
-	var status gjson.Result
+func (b *bulk) take(ctx context.Context, k kind, c *call, item gjson.Result, header http.Header) bool {
+	var i struct{ index, mappingType, id, result, shards, status, failed gjson.Result }
 	item.ForEach(func(key, value gjson.Result) bool {
 		switch key.Str {
 		case "_index":
-			index = value
+			i.index = value
 		case "_type":
-			mappingType = value
+			i.mappingType = value
 		case "_id":
-			id = value
+			i.id = value
+		case "result":
+			i.result = value
+		case "_shards":
+			i.shards = value
 		case "status":
-			status = value
+			i.status = value
 		case "error":
-			failed = value
+			i.failed = value
 		}
 		return true
 	})
-	code := int(status.Int())
-	if code < 200 || code > 599 || c.write.id != "" && id.Str != c.write.id && !failed.Exists() {
+	code := int(i.status.Int())
+	if code < 200 || code > 599 {
 		return false
 	}
-	switch {
-	case failed.Exists() && code < 500 && code != http.StatusTooManyRequests:
-		c.alone = true
-	case failed.Exists():
-		c.res = response(code, header, failure(failed, code))
-	default:
-		c.res = response(code, header, without(item.Raw, status))
-		if code == http.StatusCreated {
-			c.res.Header["Location"] = []string{location(index.Str, mappingType.Str, id.Str, c.write.routing)}
+	if i.failed.Exists() {
+		if code < 500 && code != http.StatusTooManyRequests {
+			c.alone = true
+		} else {
+			c.res = response(code, header, failure(i.failed, code))
 		}
+		return true
+	}
+	if c.write.id != "" && i.id.Str != c.write.id && (k.Version.Before(esapi.V(6, 5)) || b.has(i.id.Str)) {
+		return false // later ones have pipelines by default, which may change ids
+	}
+	body := without(item.Raw, i.status)
+	if c.write.op == opUpdate && i.result.Str == "noop" {
+		body = bytes.Replace(body, []byte(i.shards.Raw), []byte(`{"total":0,"successful":0,"failed":0}`), 1)
+	}
+	c.res = response(code, header, body)
+	if code == http.StatusCreated {
+		routing := c.write.routing
+		if routing == "" && i.index.Str != k.index {
+			routing = k.aliasRouting(ctx, i.index.Str)
+		}
+		c.res.Header["Location"] = []string{location(i.index.Str, i.mappingType.Str, i.id.Str, routing)}
 	}
 	return true
+}
+
+// has reports whether a write is of a document with this id.
+func (b *bulk) has(id string) bool {
+	return slices.ContainsFunc(b.calls, func(c *call) bool { return c.write.id == id })
+}
+
+// aliasRouting is the routing that a kind's alias brings along, as far as that is known.
+func (k kind) aliasRouting(ctx context.Context, index string) string {
+	facts, _, err := k.Cluster.Facts().Lookup(ctx, index)
+	if err != nil {
+		return ""
+	}
+	return facts.Aliases[k.index].IndexRouting
 }
 
 // response is an answer with the headers of the bulk's.
 func response(status int, header http.Header, body []byte) *esapi.Response {
 	h := make(http.Header, len(header)+1)
 	for name, values := range header {
-		h[name] = values
+		h[name] = slices.Clip(values) // shared by the answers
 	}
 	h["Content-Length"] = []string{strconv.Itoa(len(body))}
 	return &esapi.Response{Status: status, Header: h, Body: io.NopCloser(bytes.NewReader(body))}

@@ -23,15 +23,20 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/esperanto-es/esperanto/internal/cluster"
 	"github.com/esperanto-es/esperanto/internal/esapi"
 	"github.com/esperanto-es/esperanto/translate"
 )
 
 const (
-	maxFlights = 2       // of a kind, that others wait for
-	maxWrites  = 64      // of a bulk
-	maxBytes   = 1 << 20 // of their bodies together
+	maxFlights = 2  // of a kind, that others wait for
+	maxWrites  = 64 // of a bulk
 	maxBody    = 64 << 10
+
+	// maxBytes is what their bodies may have together, but for the last one. From 8.15 on
+	// Elasticsearch carries out bulks of 1 MiB in parts if it is busy, and refuses the
+	// rest when it comes upon a bad line; smaller ones it refuses as a whole.
+	maxBytes = 512 << 10
 
 	// maxWait is how long a write waits for those under way. They may be held up by a
 	// shard that it is not meant for.
@@ -44,6 +49,7 @@ type Gatherer struct {
 	kinds map[kind]*queue
 
 	gathered func(writes int) // is told of each bulk
+	maxWait  time.Duration
 }
 
 // New makes a Gatherer. gathered is told of each bulk, if not nil.
@@ -51,12 +57,12 @@ func New(gathered func(writes int)) *Gatherer {
 	if gathered == nil {
 		gathered = func(int) {}
 	}
-	return &Gatherer{kinds: map[kind]*queue{}, gathered: gathered}
+	return &Gatherer{kinds: map[kind]*queue{}, gathered: gathered, maxWait: maxWait}
 }
 
 // A Target is what writes go to.
 type Target struct {
-	Cluster any    // comparable
+	Cluster *cluster.Cluster
 	Epoch   uint64 // as whose master; writes of two epochs are never gathered
 	Version esapi.Version
 }
@@ -79,7 +85,7 @@ func (s *sender) Send(ctx context.Context, r *esapi.Request) (*esapi.Response, e
 	if !ok || len(translate.Lessons(ctx)) > 0 { // what it teaches is told by its context
 		return s.next.Send(ctx, r)
 	}
-	k := kind{s.to, w.index, headersOf(r.Header)}
+	k := kind{s.to, w.index, headersOf(r.Header), len(r.Body) > 0 && len(r.Header["Content-Type"]) == 0}
 	c := &call{ctx: ctx, next: s.next, request: r, write: w}
 	switch s.g.enter(k, c) {
 	case alone:
@@ -96,6 +102,7 @@ type kind struct {
 	Target
 	index   string
 	headers string
+	untyped bool // they have bodies, but do not say of what type: 5.x warns of it
 }
 
 // A queue is the writes of a kind.
@@ -222,7 +229,7 @@ func (g *Gatherer) overdue(k kind, c *call) {
 // wait waits for a write's turn and carries it out: with others as the one that sends
 // them or by another one, or alone.
 func (g *Gatherer) wait(k kind, c *call) (*esapi.Response, error) {
-	late := time.NewTimer(maxWait)
+	late := time.NewTimer(g.maxWait)
 	defer late.Stop()
 	gone := c.ctx.Done()
 	for waiting := true; waiting; {

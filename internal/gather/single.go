@@ -8,6 +8,8 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"github.com/tidwall/gjson"
+
 	"github.com/esperanto-es/esperanto/internal/esapi"
 )
 
@@ -25,6 +27,9 @@ type write struct {
 	index, mappingType, id, routing string
 }
 
+// maxID is how many bytes an id may have; a bulk with a longer one is refused as a whole.
+const maxID = 512
+
 // vendored is what is in the media types of clients that name their version.
 const vendored = "vnd.elasticsearch+"
 
@@ -41,24 +46,31 @@ func single(r *esapi.Request, v esapi.Version) (w write, ok bool) {
 			return w, false
 		}
 	case "delete":
-		if len(r.Body) > 0 {
+		if len(r.Body) > 0 || r.Header.Get("Content-Type") != "" && !isJSON(r.Header, v) {
 			return w, false
 		}
 	default:
+		return w, false
+	}
+	if !readable(r.Header.Get("Accept")) {
 		return w, false
 	}
 	w = write{op: e.API, index: e.Index, mappingType: e.Type, id: e.ID}
 	if v.AtLeast(esapi.V(7, 0)) && e.Type != "" && e.Type != "_doc" {
 		return w, false // a warning says that types go away
 	}
-	if !isName(e.Index) || !plain(e.Type) || !plain(e.ID) {
+	if !isName(e.Index) || !plain(e.Type) || !plain(e.ID) || len(e.ID) > maxID {
 		return w, false
 	}
 	if r.Params.Len() > 0 && !w.params(&r.Params) {
 		return w, false
 	}
-	if w.op == opIndex && w.id == "" && v.AtLeast(esapi.V(7, 5)) {
+	switch {
+	case w.id != "":
+	case w.op == opIndex && v.AtLeast(esapi.V(7, 5)) && !r.Params.Has("op_type"):
 		w.op = opCreate // as the cluster does by itself then
+	case w.op == opCreate && v.Before(esapi.V(6, 0)):
+		return w, false // it has to have an id, and a bulk without is refused as a whole
 	}
 	return w, true
 }
@@ -113,8 +125,13 @@ func isJSON(h http.Header, v esapi.Version) bool {
 	case strings.HasPrefix(typ, "application/json"):
 		return true
 	default:
-		return strings.HasPrefix(typ, "application/vnd.elasticsearch+json")
+		return strings.HasPrefix(typ, "application/"+vendored+"json")
 	}
+}
+
+// readable reports whether an answer is JSON for a client that sends this Accept.
+func readable(accept string) bool {
+	return accept == "" || accept == "*/*" || isPlainJSON(accept) || strings.HasPrefix(accept, "application/"+vendored+"json")
 }
 
 // isName reports whether a text is an index or alias that means itself.
@@ -148,10 +165,30 @@ func fits(w *write, body []byte) bool {
 	if len(body) == 0 || body[0] != '{' || bytes.IndexByte(body, '\n') >= 0 || bytes.IndexByte(body, '\r') >= 0 {
 		return false
 	}
-	if w.op == opUpdate && (bytes.Contains(body, []byte(`"_source"`)) || bytes.Contains(body, []byte(`"fields"`))) {
-		return false // it may ask for what the document is afterwards
-	}
-	return esapi.ValidJSON(body)
+	return esapi.ValidJSON(body) && (w.op != opUpdate || isUpdate(body))
+}
+
+// isUpdate reports whether a body has what is known of updates: for one that is not
+// understood a bulk is refused as a whole. It must not ask for what the document is
+// afterwards.
+func isUpdate(body []byte) bool {
+	seen := map[string]gjson.Result{}
+	good := true
+	gjson.ParseBytes(body).ForEach(func(key, value gjson.Result) bool {
+		switch _, twice := seen[key.Str]; key.Str {
+		case "doc", "upsert":
+			good = value.IsObject() && !twice
+		case "script":
+			good = (value.IsObject() || value.Type == gjson.String) && !twice
+		case "doc_as_upsert", "detect_noop", "scripted_upsert":
+			good = value.IsBool() && !twice
+		default:
+			good = false
+		}
+		seen[key.Str] = value
+		return good
+	})
+	return good && seen["doc"].Exists() != seen["script"].Exists() && (!seen["doc_as_upsert"].Bool() || seen["doc"].Exists())
 }
 
 // trimmed is a body without the blanks behind it, such as the newline that many
