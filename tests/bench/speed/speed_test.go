@@ -5,6 +5,7 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"path/filepath"
 	"runtime"
 	"slices"
 	"strconv"
@@ -34,6 +35,7 @@ var (
 	share       = flag.Float64("share", 0.5, "the rate that is offered, as a share of what goes through directly")
 	pinned      = flag.Bool("pin", false, "have the clusters run on the first processor and all else on the second (Linux)")
 	binary      = flag.String("binary", "", "the gateway's; built if there is none. Its path from the root")
+	profiles    = flag.String("profiles", "", "a folder for a CPU profile of each gateway's last turn; its path from the root. Profiling costs a little, too")
 	nginxFlag   = flag.String("nginx", "nginx", "the nginx that is compared with")
 )
 
@@ -208,7 +210,9 @@ func (s *stage) compileAll(t *testing.T, b *backend, all []*way) {
 		for _, mode := range chosenModes(t, b) {
 			if w.plain() == w.key && mode != "offered" {
 				v := visit{stage: s, backend: b, mode: mode, connections: 16}
-				v.turn(t, w, direct(t, w, b), *warm)
+				if _, err := v.turn(t, w, direct(t, w, b), *warm); err != nil {
+					t.Fatalf("%s: %v", w.key, err)
+				}
 			}
 		}
 	}
@@ -236,24 +240,50 @@ func (s *stage) compare(t *testing.T, b *backend, doors map[*way]door, all []*wa
 	if *speed || mode == "offered" {
 		v.warmUp(t, doors, all)
 	}
-	lines := map[string]*Line{}
+	lines := map[*way]*Line{}
 	for _, w := range all {
-		lines[w.key] = &Line{Backend: b.name, Mode: mode, Connections: connections, Way: w.title(b)}
-		s.report.Lines = append(s.report.Lines, lines[w.key])
+		lines[w] = &Line{Backend: b.name, Mode: mode, Connections: connections, Way: w.title(b)}
 	}
 	for round := range *rounds {
 		for i := range all {
 			w := all[(i+round)%len(all)]
-			lines[w.key].Rounds = append(lines[w.key].Rounds, v.turn(t, w, doors[w], *period))
+			l := lines[w]
+			if l == nil {
+				continue
+			}
+			got, err := v.turn(t, w, doors[w], *period)
+			if err != nil { // the others go on
+				t.Errorf("%s: %v%s", w.key, err, log(doors[w]))
+				s.report.Missing = append(s.report.Missing, fmt.Sprintf("%s, %s, %d connections, %s: %v", b.name, mode, connections, l.Way, err))
+				delete(lines, w)
+				continue
+			}
+			l.Rounds = append(l.Rounds, got)
 		}
 	}
 	for _, w := range all {
-		l, plain := lines[w.key], lines[w.plain()]
+		l, plain := lines[w], lines[v.plain(w)]
+		if l == nil || plain == nil {
+			continue
+		}
 		l.Plain = plain.Way
 		l.PeakMB = peak(doors[w])
 		l.compare(plain)
+		s.report.Lines = append(s.report.Lines, l)
 		t.Logf("%s: %s", w.key, strings.Join(l.cells(), " | "))
 	}
+}
+
+// plain is the way that w is compared with.
+func (v *visit) plain(w *way) *way {
+	return ways[slices.IndexFunc(ways, func(p *way) bool { return p.key == w.plain() })]
+}
+
+func log(d door) string {
+	if d.g == nil {
+		return ""
+	}
+	return "\nthe gateway's log:\n" + d.g.Log()
 }
 
 func peak(d door) float64 {
@@ -283,14 +313,18 @@ func (v *visit) warmUp(t *testing.T, doors map[*way]door, all []*way) {
 		if v.mode == "offered" {
 			asFast.mode = "document"
 		}
-		if got := asFast.turn(t, w, doors[w], *period); v.mode == "offered" && !w.newer {
+		got, err := asFast.turn(t, w, doors[w], *period)
+		if err != nil {
+			t.Fatalf("%s: %v", w.key, err)
+		}
+		if v.mode == "offered" && !w.newer {
 			v.rate = *share * got.PerSecond
 		}
 	}
 }
 
 // turn measures one way for a while, on an index of its own.
-func (v *visit) turn(t *testing.T, w *way, d door, period time.Duration) Round {
+func (v *visit) turn(t *testing.T, w *way, d door, period time.Duration) (Round, error) {
 	t.Helper()
 	speaks, to := w.speaks(v.backend), w.to(v.backend)
 	index := v.index(t, w, d)
@@ -300,16 +334,31 @@ func (v *visit) turn(t *testing.T, w *way, d door, period time.Duration) Round {
 		begin: func() { between, behind = -work(d.pid), -work(to.pid) },
 		end:   func() { between, behind = between+work(d.pid), behind+work(to.pid) },
 	}
+	profiled := v.profile(t, w, d, period)
 	got, err := l.send(t.Context())
-	if err != nil {
-		if d.g != nil {
-			t.Logf("the gateway's log:\n%s", d.g.Log())
-		}
-		t.Fatalf("%s: %v", w.key, err)
-	}
+	profiled()
 	v.remove(t, w, d, index)
 	p := measure.Quantiles(got.latencies, 0.5, 0.99)
-	return Round{Requests: got.requests, PerSecond: float64(got.requests) / got.took.Seconds(), P50: p[0], P99: p[1], GatewayCPU: between, ClusterCPU: behind, Load: measure.Load()}
+	return Round{Requests: got.requests, PerSecond: float64(got.requests) / got.took.Seconds(), P50: p[0], P99: p[1], GatewayCPU: between, ClusterCPU: behind, Load: measure.Load()}, err
+}
+
+// profile begins to profile a gateway, if it is to, and returns what waits for that.
+func (v *visit) profile(t *testing.T, w *way, d door, period time.Duration) (wait func()) {
+	if *profiles == "" || d.g == nil {
+		return func() {}
+	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		status, profile, err := d.g.AdminRequest(t.Context(), "GET", fmt.Sprintf("/debug/pprof/profile?seconds=%d", max(1, int(period.Seconds()))), "")
+		if err == nil && status == 200 {
+			err = os.WriteFile(filepath.Join(*profiles, fmt.Sprintf("%s-%s-%d-%s.pprof", v.name, v.mode, v.connections, w.key)), profile, 0o644)
+		}
+		if err != nil || status != 200 {
+			t.Errorf("profiling %s: %d %v", w.key, status, err)
+		}
+	}()
+	return func() { <-done }
 }
 
 // index makes an index for a turn, with what is read.
