@@ -630,12 +630,6 @@ func waits(g *Gatherer, n int) bool {
 	return false
 }
 
-type senderFunc func(ctx context.Context, r *esapi.Request) (*esapi.Response, error)
-
-func (f senderFunc) Send(ctx context.Context, r *esapi.Request) (*esapi.Response, error) {
-	return f(ctx, r)
-}
-
 // shown is an answer as text, without what differs from request to request.
 func shown(t *testing.T, v esapi.Version, s esapi.Sender, r *esapi.Request, index string, mask func(string) string) string {
 	res, err := s.Send(t.Context(), r)
