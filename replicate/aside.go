@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -60,6 +61,7 @@ const (
 	asidePrefix = "row/"
 	guessPrefix = "guess/"
 	gonePrefix  = "gone/" // what was deleted at the new master since: documents that have a row, and indices
+	wordPrefix  = "word/" // what the former master has the last word on: documents, and all of an index
 )
 
 // makeKey makes the key of a new row. Rows of different attempts at a failover have different
@@ -127,6 +129,38 @@ func goneKey(index, id string) string {
 	return gonePrefix + url.PathEscape(index) + "/" + url.PathEscape(id)
 }
 
+func wordKey(index, id string) string {
+	return wordPrefix + url.PathEscape(index) + "/" + url.PathEscape(id)
+}
+
+// noteWord keeps that effects may be of an index that was deleted, or of documents that were,
+// before they are applied: their versions tell nothing, and what the former master has counts
+// unless somebody has written it since.
+func (s *asides) noteWord(ctx context.Context, docs []cluster.Doc) error {
+	return each(docs, func(d *cluster.Doc) error { return s.table.Put(ctx, wordKey(d.Index, d.ID), []byte("{}")) })
+}
+
+// hasWord reports whether noteWord, or noteAnew, has kept that of a document. uuid is that of the
+// former master's index.
+func (s *asides) hasWord(ctx context.Context, index, uuid, id string) (bool, error) {
+	one, err := s.table.Get(ctx, wordKey(index, id))
+	if err != nil || one != nil {
+		return one != nil, err
+	}
+	whole, err := s.table.Get(ctx, wordKey(index, ""))
+	return whole != nil && string(whole) == uuid, err
+}
+
+// noteAnew keeps the same for all of an index that was made at the former master in place of one
+// that was to be deleted there: once, as that index is deleted when it has been looked at.
+func (s *asides) noteAnew(ctx context.Context, index, uuid string) error {
+	key := wordKey(index, "")
+	if kept, err := s.table.Get(ctx, key); err != nil || kept != nil {
+		return err
+	}
+	return s.table.Put(ctx, key, []byte(uuid))
+}
+
 // noteGone keeps which documents that have a row were deleted at the new master, and which
 // indices: what it does not have cannot tell. It is done before the client is answered.
 func (s *asides) noteGone(ctx context.Context, effects []*record) error {
@@ -184,11 +218,11 @@ func (s *asides) has(ctx context.Context, epoch uint64, id string) (bool, error)
 	return s.ids[id], nil
 }
 
-// forgetGone drops what noteGone has kept.
-func (s *asides) forgetGone(ctx context.Context) error {
+// forgetNotes drops what some of noteGone, noteWord and noteAnew have kept.
+func (s *asides) forgetNotes(ctx context.Context, prefixes ...string) error {
 	var gone []asideRow
 	err := s.table.Scan(ctx, func(key string, _ []byte) bool {
-		if strings.HasPrefix(key, gonePrefix) {
+		if slices.ContainsFunc(prefixes, func(p string) bool { return strings.HasPrefix(key, p) }) {
 			gone = append(gone, asideRow{key: key})
 		}
 		return true
@@ -204,7 +238,7 @@ func (s *asides) drop(ctx context.Context, rows []asideRow) error {
 }
 
 // each does something with all rows, many at a time, and returns the errors.
-func each(rows []asideRow, f func(*asideRow) error) error {
+func each[T any](rows []T, f func(*T) error) error {
 	var all sync.WaitGroup
 	free := make(chan struct{}, atOnce)
 	errs := make([]error, len(rows))
@@ -258,7 +292,7 @@ func (p *pair) alone(ctx context.Context, changes []change, late bool) (left []c
 			return changes, err
 		}
 	}
-	var docs []cluster.Doc
+	var docs, doubtful []cluster.Doc
 	var rows []asideRow
 	for i := range changes {
 		c := &changes[i]
@@ -270,9 +304,12 @@ func (p *pair) alone(ctx context.Context, changes []change, late bool) (left []c
 		case late, !tells:
 		case there[c.Index], c.Found && !c.read: // else the follower would make an index that was deleted
 			docs = append(docs, c.Doc)
+			if c.read {
+				doubtful = append(doubtful, c.Doc)
+			}
 		}
 	}
-	if err := p.a.r.asides.put(ctx, rows); err != nil || len(docs) == 0 {
+	if err := errors.Join(p.a.r.asides.put(ctx, rows), p.a.r.asides.noteWord(ctx, doubtful)); err != nil || len(docs) == 0 {
 		return changesIf(err, changes), err
 	}
 	if err := p.a.r.noteGuesses(ctx, p, indicesOf(docs)); err != nil {
@@ -474,29 +511,36 @@ func (a *applier) intentsAlone(ctx context.Context, intents []*record) error {
 	}))
 }
 
-// base keeps with each row of a document what the new master has of it. Nothing is applied
-// meanwhile and no write is under way, as long as still says so.
-func (s *asides) base(ctx context.Context, from, to *cluster.Cluster, still func() error) error {
+// base keeps with each row of a document what the new master has of it, and returns the indices
+// that it has of them. Nothing is applied meanwhile and no write is under way, as long as still
+// says so.
+func (s *asides) base(ctx context.Context, from, to *cluster.Cluster, still func() error) (indices []string, err error) {
 	rows, err := s.list(ctx, 0, func(row *asideRow) bool {
 		return row.From == from.Name() && (row.What == "" || row.What == whatIndex)
 	})
 	if err != nil {
-		return err
+		return nil, err
 	}
 	to.Facts().ForgetAll()
+	names := map[string]bool{}
 	for start := 0; start < len(rows); start += 1000 {
 		chunk := rows[start:min(start+1000, len(rows))]
 		if err := baseOf(ctx, to, chunk); err != nil {
-			return err
+			return nil, err
 		}
 		if err := still(); err != nil {
-			return err
+			return nil, err
 		}
 		if err := s.put(ctx, chunk); err != nil {
-			return err
+			return nil, err
+		}
+		for i := range chunk {
+			if chunk[i].Base.UUID != "" {
+				names[chunk[i].Base.Index] = true
+			}
 		}
 	}
-	return nil
+	return keys(names), nil
 }
 
 // baseOf asks the new master.

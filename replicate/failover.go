@@ -212,10 +212,14 @@ func (r *Replicator) leaveBehind(ctx context.Context, m move, still func() error
 	if why, err := r.resyncAside(ctx); err != nil || why != nil {
 		return errors.Join(err, why)
 	}
-	if err := r.asides.base(ctx, m.now.master, m.next.master, still); err != nil {
+	indices, err := r.asides.base(ctx, m.now.master, m.next.master, still)
+	if err != nil {
 		return r.givenUp(ctx, "since it could not be kept what the new master has", err)
 	}
-	if err := errors.Join(r.asides.table.Delete(ctx, guardsKey), r.asides.forgetGone(ctx)); err != nil {
+	if err := r.applier.pairs[m.now.master.Name()].unguardAside(ctx, indices); err != nil {
+		return r.givenUp(ctx, "since the new master has final pipelines or blocks of a switchover", err)
+	}
+	if err := errors.Join(r.asides.table.Delete(ctx, guardsKey), r.asides.forgetNotes(ctx, gonePrefix)); err != nil {
 		return r.givenUp(ctx, "since it could not be kept what the new master has", err)
 	}
 	if err := r.settleGuesses(ctx, m.next.master); err != nil {

@@ -69,6 +69,139 @@ func TestFailoverGivenUpIndexMadeAnew(t *testing.T) {
 	g.equal()
 }
 
+// What was journaled behind the deletion of its index, and may be of that one, is looked at when
+// the former master is back: its document counts, whatever its version, and also that it has
+// none, unless somebody has written the document since.
+func TestFailoverLateEffects(t *testing.T) {
+	t.Parallel()
+	g := newFailing(t, func(c *Config) { c.WriteTimeout = time.Minute })
+	g.must("PUT", "/books/_doc/old", `{"n":1}`)
+	g.must("DELETE", "/books", "")
+	g.must("PUT", "/books/_doc/kept", `{"n":1}`)
+	g.must("PUT", "/books/_doc/deleted", `{"n":1}`)
+	g.equal()
+	g.until("it is ready", func() bool { return g.failover().Ready })
+	g.b.Down(true)
+	late := func(id string, version int64, deleted bool) {
+		t.Helper()
+		rec := &record{Kind: kindEffect, From: "a", Epoch: 1, Index: "books", ID: id, Version: version, Deleted: deleted}
+		if !deleted {
+			rec.Source = []byte(`{"n":7}`)
+		}
+		durable := make(chan error, 1)
+		if err := g.r.append("books", rec, func(err error) { durable <- err }); err != nil {
+			t.Fatal(err)
+		}
+		if err := <-durable; err != nil {
+			t.Fatal(err)
+		}
+	}
+	late("old", 3, false)
+	late("taken", 4, false)
+	late("since", 5, false)
+	late("gone", 6, false)
+	late("deleted", 7, true)
+	g.must("PUT", "/books/_doc/taken", `{"n":2}`)
+	g.a.Down(true)
+	g.b.Down(false)
+	g.until("the follower takes over", g.master("b"))
+	for _, id := range []string{"old", "taken", "since", "gone"} {
+		if d := at(g.b, id); d == nil || d.Source != `{"n":7}` {
+			t.Errorf("%s did not come late: %+v", id, d)
+		}
+	}
+	g.must("PUT", "/books/_doc/since", `{"n":8}`)
+	g.must("DELETE", "/books/_doc/gone", "")
+	g.a.Down(false)
+	g.rejoined()
+	g.noDeadLetters()
+	for id, source := range map[string]string{"old": "", "taken": `{"n":2}`, "since": `{"n":8}`, "gone": "", "deleted": `{"n":1}`, "kept": `{"n":1}`} {
+		if d := at(g.b, id); source == "" && d != nil || source != "" && (d == nil || d.Source != source) {
+			t.Errorf("%s: %+v", id, d)
+		}
+	}
+}
+
+// An index that was made at the former master in place of one whose deletion had an unknown
+// outcome: its documents count, whatever versions those of the old one had.
+func TestFailoverIndexMadeAnewUnknown(t *testing.T) {
+	t.Parallel()
+	g := newFailing(t, func(c *Config) { c.Grace = 3 * time.Second })
+	for i := range 3 {
+		g.must("PUT", "/books/_doc/1", fmt.Sprintf(`{"n":%d}`, i))
+		g.must("PUT", "/books/_doc/2", fmt.Sprintf(`{"n":%d}`, i))
+	}
+	g.drained()
+	g.until("it is ready", func() bool { return g.failover().Ready })
+	g.a.Faults(only("DELETE", "/books", estest.Fault{After: errors.New("no answer")}))
+	if _, _, err := g.send("DELETE", "/books", ""); err == nil {
+		t.Error("there was an answer")
+	}
+	g.a.Faults(nil)
+	g.must("PUT", "/books/_doc/1", `{"n":10}`)
+	g.must("PUT", "/books/_doc/2", `{"n":10}`)
+	g.a.Down(true)
+	g.until("the follower takes over", g.master("b"))
+	g.must("PUT", "/books/_doc/2", `{"n":11}`)
+	g.a.Down(false)
+	g.rejoined()
+	for id, source := range map[string]string{"1": `{"n":10}`, "2": `{"n":11}`} {
+		if d := at(g.b, id); d == nil || d.Source != source {
+			t.Errorf("%s: %+v", id, d)
+		}
+	}
+}
+
+// A switchover that was given up since the master died in the midst of it leaves no guards behind
+// that stand in the way of the failover, or change what is applied or brought then.
+func TestFailoverAfterASwitchover(t *testing.T) {
+	t.Parallel()
+	for _, final := range []bool{true, false} {
+		t.Run(fmt.Sprintf("final pipeline %t", final), func(t *testing.T) {
+			t.Parallel()
+			g := newFailing(t, func(c *Config) { c.Failover, c.SwitchTimeout = 0, time.Second })
+			g.must("PUT", "/_ingest/pipeline/final", `{"processors":[]}`)
+			g.must("PUT", "/books/_doc/1", `{"n":1}`)
+			g.equal()
+			if final {
+				g.must("PUT", "/books/_settings", `{"index.final_pipeline":"final"}`)
+				g.equal()
+			} else {
+				beside(t, g.a, "PUT", "/books/_settings", `{"index.blocks.write":true}`)
+			}
+			g.b.Faults(func(r *esapi.Request) estest.Fault {
+				switch {
+				case r.Method == "PUT" && r.Path == "/books/_settings":
+					return estest.Fault{After: errors.New("lost")}
+				case strings.HasSuffix(r.Path, "/_bulk"):
+					return estest.Fault{Status: 503}
+				}
+				return estest.Fault{}
+			})
+			if _, err := g.r.Switchover(context.Background(), SwitchRequest{Master: "b"}); err == nil {
+				t.Fatal("it was not given up")
+			}
+			if g.b.Setting("books", "final_pipeline") == "" && g.b.Setting("books", "blocks.write") == "" {
+				t.Fatal("nothing was carried over")
+			}
+			if !final {
+				beside(t, g.a, "PUT", "/books/_settings", `{"index.blocks.write":null}`)
+			}
+			g.must("PUT", "/books/_doc/2", `{"n":1}`)
+			g.a.Down(true)
+			g.b.Faults(nil)
+			if _, err := g.r.Switchover(context.Background(), SwitchRequest{Master: "b", Failover: true}); err != nil {
+				t.Fatal(err)
+			}
+			g.a.Down(false)
+			g.rejoined()
+			if d := at(g.b, "2"); d == nil || final && strings.Count(d.Source, "final") != 1 {
+				t.Errorf("%+v", d)
+			}
+		})
+	}
+}
+
 // An index that was made and deleted at the new master before the former one is back is not
 // there again, whether it was made at the former one with a request or by a document.
 func TestFailoverIndexDeletedSince(t *testing.T) {

@@ -331,12 +331,7 @@ func (p *pair) unguardFor(ctx context.Context, indices []string) (state string, 
 		}
 	}
 	if p.a.r.gate.failing() { // the master cannot be asked what else it has
-		for _, index := range indices {
-			if late && err == nil {
-				err = p.unguardOne(ctx, index)
-			}
-		}
-		return state, err
+		return state, p.unguardLate(ctx, indices)
 	}
 	if agreed = p.a.r.gate.state(); p.unguarded != agreed.Seq+1 || state != p.lateState {
 		if err := p.unguardAll(ctx, agreed); err != nil {
@@ -391,6 +386,28 @@ func (p *pair) cameLate(ctx context.Context, state string) (bool, error) {
 	}
 	now, err := stateOf(ctx, p.to)
 	return now != state, err
+}
+
+// unguardLate takes away what these indices may have of a switchover that was given up. It is
+// called with the lock held.
+func (p *pair) unguardLate(ctx context.Context, indices []string) error {
+	if p.a.r.gate.state().Late != p.to.Name() {
+		return nil
+	}
+	for _, index := range indices {
+		if err := p.unguardOne(ctx, index); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// unguardAside does so before the follower takes over: what is put aside must not be changed by
+// a final pipeline when it is brought.
+func (p *pair) unguardAside(ctx context.Context, indices []string) error {
+	p.guarding.Lock()
+	defer p.guarding.Unlock()
+	return p.unguardLate(ctx, indices)
 }
 
 // unguardAll is called with the lock held.

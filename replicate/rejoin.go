@@ -84,9 +84,18 @@ func (s *asides) settle(ctx context.Context, state epoch.State) error {
 		if err != nil || len(rows) == 0 {
 			return err
 		}
-		return s.readBack(ctx, rows)
+		if err := s.readBack(ctx, rows); err != nil {
+			return err
+		}
+		if left, err := s.count(ctx); err != nil || left > 0 || s.r.gate.state().Closing() {
+			return err
+		}
+		return s.forgetNotes(ctx, wordPrefix)
 	}
 	if err := s.keepGuards(ctx, state.Rejoin); err != nil {
+		return err
+	}
+	if err := s.noteAllAnew(ctx, state.Rejoin); err != nil {
 		return err
 	}
 	for last := false; ; {
@@ -116,7 +125,7 @@ func (s *asides) settle(ctx context.Context, state epoch.State) error {
 	if err := s.bringGuards(ctx, state.Master); err != nil {
 		return err
 	}
-	if err := s.forgetGone(ctx); err != nil {
+	if err := s.forgetNotes(ctx, gonePrefix, wordPrefix); err != nil {
 		return err
 	}
 	_, err := s.r.change(ctx, func(now *epoch.State) error {
@@ -134,6 +143,30 @@ func (s *asides) settle(ctx context.Context, state epoch.State) error {
 		s.r.log.Info("the former master has been made equal and is the follower", "cluster", state.Rejoin)
 	}
 	return err
+}
+
+// noteAllAnew finds the indices of the former master that were made in place of one that was to be
+// deleted.
+func (s *asides) noteAllAnew(ctx context.Context, former string) error {
+	rows, err := s.list(ctx, 0, func(row *asideRow) bool {
+		return row.From == former && row.What == whatIndex && row.UUID != ""
+	})
+	if err != nil {
+		return err
+	}
+	for _, row := range rows {
+		uuid, err := uuidOf(ctx, s.r.clusterNamed(former), row.Index)
+		if err != nil {
+			return err
+		}
+		if uuid == "" || uuid == row.UUID {
+			continue
+		}
+		if err := s.noteAnew(ctx, row.Index, uuid); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // readBack reads rows back from the master as ever: the failover was given up, or they are
@@ -236,6 +269,7 @@ type verdict struct {
 // judge compares documents of both clusters.
 func (s *asides) judge(ctx context.Context, former, master *cluster.Cluster, rows []asideRow) (list []verdict, err error) {
 	indices := map[string]string{} // uuid at the new master, by name
+	var uuids []string             // at the former one, of each in the list
 	seen := map[cluster.DocID]bool{}
 	var deleted []int
 	for i := range rows {
@@ -253,6 +287,7 @@ func (s *asides) judge(ctx context.Context, former, master *cluster.Cluster, row
 		}
 		seen[id] = true
 		list = append(list, verdict{row: &rows[i], id: id, former: index.UUID != ""})
+		uuids = append(uuids, index.UUID)
 	}
 	ids := make([]cluster.DocID, len(list))
 	for i := range list {
@@ -282,8 +317,16 @@ func (s *asides) judge(ctx context.Context, former, master *cluster.Cluster, row
 		if err != nil {
 			return nil, err
 		}
-		if !v.former || gone || f.Unreadable+m.Unreadable != "" || !v.row.untouched(m, v.id.Index, indices[v.id.Index]) {
+		word, err := s.hasWord(ctx, v.id.Index, uuids[i], v.id.ID)
+		if err != nil {
+			return nil, err
+		}
+		untouched := v.row.untouched(m, v.id.Index, indices[v.id.Index]) || word && !m.Found // it may be on its way to a lower version
+		if !v.former || gone || f.Unreadable+m.Unreadable != "" || !untouched {
 			v.former = false
+			continue
+		}
+		if word {
 			continue
 		}
 		if !f.Found && m.Found {
