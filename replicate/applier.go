@@ -17,6 +17,9 @@ type applier struct {
 	pairs map[string]*pair // by the name of the cluster that effects come from
 	dead  deadLetters
 	dots  dots
+
+	deletions journal.Table // see doubts
+
 	pace  *pace  // of the workers together
 	waits *waits // with both_ways
 
@@ -44,6 +47,7 @@ func newApplier(r *Replicator) *applier {
 		opened:   make(chan struct{}, 1),
 	}
 	a.pace = newPace(maxFlights*int(r.cfg.Journal.Partitions()), r.cfg.BatchDocs, r.cfg.BatchBytes, r.cfg.Throttle.DocsPerSecond, r.cfg.Throttle.BytesPerSecond, nil)
+	a.deletions = r.cfg.Journal.Table("deletions")
 	a.dead.table, a.dead.keys = r.cfg.Journal.Table("dead"), map[string]bool{}
 	if r.bothWays() {
 		a.waits = newWaits(a)

@@ -8,7 +8,7 @@ type load struct {
 	epoch   uint64
 	changes []change
 	bytes   int
-	docs    map[docKey]struct{}
+	docs    map[docKey]int64 // their highest versions
 
 	first int64 // offset of its first entry
 	since int64 // its time, unix ms
@@ -17,18 +17,26 @@ type load struct {
 // A docKey says which document, whatever its routing.
 type docKey struct{ index, id string }
 
-// takes reports whether a change may join the load.
-func (l *load) takes(from string, epoch uint64, size, maxBytes int) bool {
-	return len(l.changes) == 0 || (l.from == from && l.epoch == epoch && l.bytes+size <= maxBytes)
+// takes reports whether a change may join the load. One that is read back comes first in it: if
+// its document began anew, what is of before, of higher versions, has to be applied by then.
+func (l *load) takes(c *change, rec *record, size, maxBytes int) bool {
+	if len(l.changes) == 0 {
+		return true
+	}
+	if before, meets := l.docs[docKey{c.Index, c.ID}]; c.read && meets && c.Version <= before {
+		return false
+	}
+	return l.from == rec.From && l.epoch == rec.Epoch && l.bytes+size <= maxBytes
 }
 
 func (l *load) put(c change, size int, e *journal.Entry) {
 	if len(l.changes) == 0 {
-		l.first, l.since, l.docs = e.Offset, e.Time.UnixMilli(), map[docKey]struct{}{}
+		l.first, l.since, l.docs = e.Offset, e.Time.UnixMilli(), map[docKey]int64{}
 	}
 	l.bytes += size
 	l.changes = append(l.changes, c)
-	l.docs[docKey{c.Index, c.ID}] = struct{}{}
+	doc := docKey{c.Index, c.ID}
+	l.docs[doc] = max(l.docs[doc], c.Version)
 }
 
 // meets reports whether both have changes of the same document.

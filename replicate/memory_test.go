@@ -135,24 +135,3 @@ func TestOneOpenIntent(t *testing.T) {
 		t.Errorf("it would commit %d of %d", at, offset)
 	}
 }
-
-// More deletions than are remembered one by one are remembered as one: then every effect is
-// read back for a while.
-func TestManyDeletions(t *testing.T) {
-	g := newRig(t, v87, v87)
-	w, now := newWorker(g.r.applier, 0, 0), time.Now()
-	for i := range maxDeletions + 10 {
-		w.noteDeletion(fmt.Sprint("index-", i), now)
-	}
-	if n := len(w.deletions); n > maxDeletions {
-		t.Errorf("%d are remembered", n)
-	}
-	for _, name := range []string{"index-0", fmt.Sprint("index-", maxDeletions+9)} {
-		if !w.afterDeletion(name, now.Add(time.Second)) {
-			t.Errorf("%s is forgotten", name)
-		}
-		if later := now.Add(g.r.cfg.WriteTimeout + time.Second); w.afterDeletion(name, later) {
-			t.Errorf("%s is remembered for ever", name)
-		}
-	}
-}

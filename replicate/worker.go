@@ -27,11 +27,7 @@ type worker struct {
 	committed int64
 	commitAt  time.Time // of the last commit
 
-	// deletions has when an index was deleted. A write that was under way then
-	// has its effect behind that in the journal, and must not get into an index
-	// of the same name that was created since.
-	deletions map[string]time.Time
-	deleted   time.Time // when one of so many was deleted that they are not remembered one by one
+	doubts *doubts
 
 	batch   load
 	flights []*flight // in the order in which they were launched
@@ -72,7 +68,7 @@ const (
 
 func newWorker(a *applier, partition int32, next int64) *worker {
 	w := &worker{a: a, partition: partition, queue: make(chan []journal.Entry, 2), stopped: make(chan struct{}),
-		openByID: map[string]*openIntent{}, deletions: map[string]time.Time{}, next: next, committed: next}
+		openByID: map[string]*openIntent{}, doubts: newDoubts(a.deletions, partition, a.r.cfg.WriteTimeout+a.r.cfg.JournalTimeout), next: next, committed: next}
 	w.ctx, w.stop = context.WithCancel(context.Background())
 	return w
 }
@@ -84,6 +80,9 @@ func (w *worker) run() {
 		w.lost = true // what is in work comes again
 		_ = w.landAll()
 	}()
+	if w.loadDoubts() != nil {
+		return
+	}
 	for {
 		entries, ok := w.take()
 		if !ok || w.pausing() != nil {
@@ -171,12 +170,12 @@ func (w *worker) handle(e *journal.Entry) error {
 	case kindEffect:
 		err = w.add(rec, e)
 	case kindState:
-		if rec.What == whatIndex && rec.Deleted {
-			w.noteDeletion(rec.Name, e.Time)
-		}
 		if err = w.flush(); err == nil {
 			err = w.a.inTurn(w.ctx, func(ctx context.Context) error { return w.a.applyStateOf(ctx, rec) },
 				func(ctx context.Context) error { return w.a.stateAlone(ctx, rec) })
+		}
+		if err == nil && rec.What == whatIndex && rec.Deleted {
+			err = w.persist(func() error { return w.doubts.indexDeleted(w.ctx, rec.Name, e.Time) })
 		}
 	case kindResync: // it must not be overtaken by what was before
 		if err = w.flush(); err == nil {
@@ -202,55 +201,40 @@ func (w *worker) add(rec *record, e *journal.Entry) error {
 	if err := w.a.await(w.ctx, rec.Epoch); err != nil {
 		return err
 	}
-	if size := len(e.Value); !w.batch.takes(rec.From, rec.Epoch, size, w.a.r.cfg.BatchBytes) {
+	c := change{
+		Doc:  cluster.Doc{DocID: rec.docID(), Found: !rec.Deleted, Version: rec.Version, Source: rec.Source, Again: rec.Again},
+		read: rec.Read || w.doubts.doubtful(rec, e.Time),
+		at:   e.Time,
+	}
+	if !w.batch.takes(&c, rec, len(e.Value), w.a.r.cfg.BatchBytes) {
 		if err := w.launch(); err != nil {
 			return err
 		}
 	}
+	if rec.Deleted {
+		if err := w.persist(func() error { return w.doubts.docDeleted(w.ctx, rec, e.Time) }); err != nil {
+			return err
+		}
+	}
+	w.doubts.sweep(w.ctx, e.Time)
 	w.batch.from, w.batch.epoch = rec.From, rec.Epoch
-	w.batch.put(change{
-		Doc:  cluster.Doc{DocID: rec.docID(), Found: !rec.Deleted, Version: rec.Version, Source: rec.Source, Again: rec.Again},
-		read: rec.Read || w.afterDeletion(rec.Index, e.Time),
-		at:   e.Time,
-	}, len(e.Value), e)
+	w.batch.put(c, len(e.Value), e)
 	if len(w.batch.changes) >= w.a.pace.size() {
 		return w.launch()
 	}
 	return nil
 }
 
-// maxDeletions bounds the deletions that are remembered.
-const maxDeletions = 10_000
-
-func (w *worker) noteDeletion(index string, at time.Time) {
-	if len(w.deletions) >= maxDeletions {
-		for name, then := range w.deletions {
-			if at.Sub(then) > w.a.r.cfg.WriteTimeout {
-				delete(w.deletions, name)
-			}
-		}
-	}
-	if len(w.deletions) >= maxDeletions {
-		clear(w.deletions)
-		w.deleted = at
-	}
-	w.deletions[index] = at
+// loadDoubts reads what is known of deletions.
+func (w *worker) loadDoubts() error {
+	r := w.a.r
+	return w.persist(func() error {
+		return w.doubts.load(w.ctx, r.cfg.SharedJournal, func(index string) bool { return r.cfg.Journal.Partition(index) == w.partition })
+	})
 }
 
-// afterDeletion reports whether an effect may be of an index that was deleted:
-// it is read back then. By the time of the journal, so that it comes out the
-// same when entries come again.
-func (w *worker) afterDeletion(index string, at time.Time) bool {
-	if !w.deleted.IsZero() && at.Sub(w.deleted) <= w.a.r.cfg.WriteTimeout {
-		return true
-	}
-	then, ok := w.deletions[index]
-	if ok && at.Sub(then) > w.a.r.cfg.WriteTimeout {
-		delete(w.deletions, index)
-		return false
-	}
-	return ok
-}
+// persist calls f until it succeeds. An error means that the worker is stopped.
+func (w *worker) persist(f func() error) error { return w.a.persist(w.ctx, f) }
 
 // apply applies the changes of a load.
 func (w *worker) apply(from string, number uint64, changes []change) error {

@@ -23,6 +23,7 @@ type Cluster struct {
 
 	mu        sync.Mutex
 	now       func() time.Time
+	prompt    bool // see ForgetsAtOnce
 	indices   map[string]*index
 	named     map[string]map[string]json.RawMessage // "template", "pipeline" ... → name → definition
 	state     int                                   // version of the cluster state
@@ -72,6 +73,14 @@ func (c *Cluster) Clock(now func() time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.now = now
+}
+
+// ForgetsAtOnce has an index drop the deletions that it need not remember as soon as its settings
+// say so, as a refresh does that comes just then; else each is dropped when it is met.
+func (c *Cluster) ForgetsAtOnce() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.prompt = true
 }
 
 // Requests is the number of requests that have come so far.

@@ -277,11 +277,22 @@ func (c *Cluster) set(i *index, s gjson.Result) *failure {
 			i.settings[key] = json.RawMessage(fmt.Sprintf("%q", v.String()))
 			if key == "gc_deletes" {
 				i.gc, _ = time.ParseDuration(v.String())
+				if c.prompt {
+					c.forget(i)
+				}
 			}
 		}
 		return fail == nil
 	})
 	return fail
+}
+
+// forget drops the deletions that an index does not remember any more: a longer memory does
+// not bring them back.
+func (c *Cluster) forget(i *index) {
+	for k := range i.docs {
+		c.current(i, k)
+	}
 }
 
 func (c *Cluster) putSettings(e esapi.Endpoint, body []byte) (int, any, *failure) {

@@ -1,0 +1,235 @@
+package replicate
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/esperanto-es/esperanto/internal/cluster"
+	"github.com/esperanto-es/esperanto/replicate/journal"
+)
+
+// late journals an effect of the master behind all that is there.
+func late(t *testing.T, j journal.Journal, index, id string, version int64) {
+	t.Helper()
+	rec := &record{Kind: kindEffect, From: "a", Epoch: 1, Index: index, ID: id, Version: version, Source: []byte(`{"n":7}`)}
+	durable := make(chan error, 1)
+	if err := j.Append(journal.Record{Key: index, Value: rec.encode()}, func(_ journal.Position, err error) { durable <- err }); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-durable; err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (g *rig) late(index, id string, version int64) { late(g.t, g.journal, index, id, version) }
+
+// forget has the follower forget deletions in an index, as another gateway does that forces a
+// document.
+func (g *rig) forget(index string) {
+	g.t.Helper()
+	for _, value := range []string{forgetAtOnce, "null"} {
+		if err := putMemory(g.t.Context(), cluster.New("b", g.b, cluster.Options{}), index, value); err != nil {
+			g.t.Fatal(err)
+		}
+	}
+}
+
+// An effect of an index that was deleted, and of which the worker has read the deletion before
+// it was restarted, does not get into the new index.
+func TestIndexDeletedBeforeARestart(t *testing.T) {
+	g := newRig(t, v717, v87)
+	g.must("PUT", "/books/_doc/1", `{"n":1}`)
+	g.must("DELETE", "/books", "")
+	g.must("PUT", "/books", `{}`)
+	g.must("PUT", "/books/_doc/2", `{"n":1}`)
+	g.equal()
+	g.restart()
+	g.late("books", "1", 1)
+	g.equal()
+	g.restart()
+	g.late("books", "1", 2)
+	g.equal()
+	g.noDeadLetters()
+}
+
+// The same if another process has read the deletion.
+func TestIndexDeletedBeforeARebalance(t *testing.T) {
+	t.Parallel()
+	slow := func(c *Config) { c.WriteTimeout = time.Minute }
+	f := newFleet(t, 1, slow)
+	send := func(method, target, body string) {
+		t.Helper()
+		res, answer, err := sendTo(t.Context(), f.gates[0].Replicator, method, target, body)
+		if err != nil || res.Status >= 300 {
+			t.Fatalf("%s %s: %s %v", method, target, answer, err)
+		}
+	}
+	send("PUT", "/books/_doc/1", `{"n":1}`)
+	send("PUT", "/orders/_doc/1", `{"n":1}`)
+	send("DELETE", "/books", "")
+	send("DELETE", "/orders/_doc/1", "")
+	send("PUT", "/books", `{}`)
+	send("PUT", "/books/_doc/2", `{"n":1}`)
+	f.check(map[string]bool{"2": true})
+	other := f.start(slow)
+	if err := f.gates[0].drain(t.Context(), 10*time.Second); err != nil {
+		t.Fatal(err)
+	}
+	f.gates[0].end()
+	f.b.Clock(func() time.Time { return time.Now().Add(2 * time.Minute) })
+	late(t, other.journal, "books", "1", 1)
+	late(t, other.journal, "orders", "1", 1)
+	if err := other.drain(t.Context(), 20*time.Second); err != nil {
+		t.Fatal(err)
+	}
+	f.check(map[string]bool{"2": true})
+}
+
+// An older effect of a document whose deletion the follower has forgotten does not bring it
+// back: because a document of its index was forced, here or by another gateway, or because so
+// much time has gone by.
+func TestDeletionsThatTheFollowerHasForgotten(t *testing.T) {
+	for name, forget := range map[string]func(g *rig){
+		"forced": func(g *rig) {
+			g.a.Clock(func() time.Time { return time.Now().Add(2 * time.Minute) })
+			g.must("PUT", "/books/_doc/again", `{"n":1}`)
+			g.equal()
+			if g.r.Counts().Forced == 0 {
+				t.Error("nothing was forced")
+			}
+		},
+		"forced elsewhere":                  func(g *rig) { g.forget("books") },
+		"forced elsewhere after a restart":  func(g *rig) { g.restart(); g.forget("books") },
+		"forced elsewhere before a restart": func(g *rig) { g.forget("books"); g.restart() },
+		"after an outage": func(g *rig) {
+			g.restart()
+			g.b.Clock(func() time.Time { return time.Now().Add(2 * time.Minute) })
+		},
+		"after two restarts": func(g *rig) { g.restart(); g.restart(); g.forget("books") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			g := newRig(t, v717, v87)
+			g.b.ForgetsAtOnce()
+			for range 5 {
+				g.must("PUT", "/books/_doc/1", `{"n":1}`)
+				g.must("PUT", "/books/_doc/again", `{"n":1}`)
+			}
+			g.must("DELETE", "/books/_doc/1", "")
+			g.must("DELETE", "/books/_doc/again", "")
+			g.equal()
+			forget(g)
+			g.late("books", "1", 5)
+			g.equal()
+			g.noDeadLetters()
+		})
+	}
+}
+
+// What nothing was deleted of is not read back, also after a restart; and neither is a document
+// that was written again.
+func TestNothingIsReadBackWithoutDoubt(t *testing.T) {
+	g := newRig(t, v717, v87)
+	g.must("PUT", "/books/_doc/1", `{"n":1}`)
+	g.must("PUT", "/orders/_doc/1", `{"n":1}`)
+	g.must("DELETE", "/orders/_doc/1", "")
+	g.must("PUT", "/orders/_doc/1", `{"n":2}`)
+	g.must("PUT", "/orders/_doc/2", `{"n":1}`)
+	g.equal()
+	if n := g.r.Counts().ReadBacks; n != 0 {
+		t.Errorf("%d documents were read back", n)
+	}
+	g.restart()
+	for i := range 20 {
+		g.must("PUT", fmt.Sprintf("/books/_doc/%d", i), `{"n":2}`)
+	}
+	g.equal()
+	if n := g.r.Counts().ReadBacks; n != 0 {
+		t.Errorf("%d documents were read back after a restart", n)
+	}
+}
+
+// More deletions than are remembered one by one are remembered as one: then effects are read
+// back for a while. What is over is forgotten, also in the table.
+func TestManyDeletions(t *testing.T) {
+	g := newRig(t, v87, v87)
+	ctx, table := t.Context(), g.journal.Table("test")
+	now, window := time.Now(), time.Minute
+	all := func(string) bool { return true }
+	rows := func() (n int) {
+		if err := table.Scan(ctx, func(string, []byte) bool { n++; return true }); err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	doc := func(index, id string, version int64) *record {
+		return &record{Kind: kindEffect, Index: index, ID: id, Version: version}
+	}
+	d := newDoubts(table, 3, window)
+	for i := range maxDoubts + 10 {
+		if err := d.indexDeleted(ctx, fmt.Sprint("index-", i), now); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := rows(); n != maxDoubts+1 || len(d.rows) != n {
+		t.Errorf("%d rows, %d known", n, len(d.rows))
+	}
+	again := newDoubts(table, 3, window)
+	if err := again.load(ctx, false, all); err != nil {
+		t.Fatal(err)
+	}
+	for _, d := range []*doubts{d, again} {
+		for _, name := range []string{"index-0", fmt.Sprint("index-", maxDoubts+9), "another"} {
+			if !d.doubtful(doc(name, "1", 1), now.Add(time.Second)) {
+				t.Errorf("%s is forgotten", name)
+			}
+			if d.doubtful(doc(name, "1", 1), now.Add(2*window)) {
+				t.Errorf("%s is remembered for ever", name)
+			}
+		}
+	}
+	other := newDoubts(table, 4, window)
+	if err := other.load(ctx, true, func(string) bool { return false }); err != nil || len(other.rows) > 0 {
+		t.Errorf("%v, and %d rows of another partition", err, len(other.rows))
+	}
+	for at := now; len(d.rows) > 0; at = at.Add(2 * window) {
+		before := len(d.rows)
+		if d.sweep(ctx, at.Add(2*window)); len(d.rows) != max(0, before-maxSwept) {
+			t.Fatalf("%d of %d are left", len(d.rows), before)
+		}
+	}
+	if n := rows(); n > 0 {
+		t.Errorf("%d rows are left", n)
+	}
+
+	for i := range maxTombs + 2 {
+		deleted := doc("books", fmt.Sprint(i), 5)
+		deleted.Deleted = true
+		if err := d.docDeleted(ctx, deleted, now.Add(time.Duration(i/10)*time.Millisecond)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if len(d.docs) != maxTombs || len(d.order) != maxTombs {
+		t.Errorf("%d and %d are remembered", len(d.docs), len(d.order))
+	}
+	last := fmt.Sprint(maxTombs)
+	for _, c := range []struct {
+		rec   *record
+		after time.Duration
+		want  bool
+	}{
+		{doc("books", "0", 4), 10 * time.Second, true}, // it was dropped
+		{doc("books", "new", 1), 10 * time.Second, true},
+		{doc("books", last, 5), window + time.Second, true},
+		{doc("books", last, 6), window + time.Second, false},
+		{doc("books", last, 4), window + 10*time.Second, false},
+		{doc("books", "new", 1), window + time.Second, false},
+		{doc("orders", last, 1), 10 * time.Second, false},
+		{&record{Kind: kindEffect, Index: "books", ID: last, Version: 4, Deleted: true}, 10 * time.Second, false},
+	} {
+		if got := d.doubtful(c.rec, now.Add(c.after)); got != c.want {
+			t.Errorf("%+v after %s: %v", c.rec, c.after, got)
+		}
+	}
+}
