@@ -20,12 +20,11 @@ import (
 
 // forwardLean is Forward by the short way.
 func (u *upstream) forwardLean(n *nodes, w http.ResponseWriter, r *http.Request) error {
-	var fields [4]wire.Field
-	req := &wire.Request{Method: r.Method, Target: r.URL.RequestURI(), Header: r.Header,
-		Set: u.setCredentials(forwarded(fields[:0], r), r.Header), Repeatable: repeatable(r.Method, r.URL.Path, r.Body != nil && r.ContentLength != 0)}
+	h := w.Header()
+	req := &wire.Request{Method: r.Method, Target: r.URL.RequestURI(), Header: r.Header, Into: h,
+		Set: u.setCredentials(forwarded(make([]wire.Field, 0, 4), r), r.Header), Repeatable: repeatable(r.Method, r.URL.Path, r.Body != nil && r.ContentLength != 0)}
 	if r.Body != nil && r.ContentLength != 0 {
 		req.Stream, req.Length = r.Body, r.ContentLength
-		req.Interrupt = func() { _ = http.NewResponseController(w).SetReadDeadline(time.Now()) }
 	}
 	buf := buffers.Get().(*[]byte)
 	defer buffers.Put(buf)
@@ -33,8 +32,16 @@ func (u *upstream) forwardLean(n *nodes, w http.ResponseWriter, r *http.Request)
 	if *buf, err = req.Take(*buf); err != nil {
 		return asUnsent(err)
 	}
+	if req.Stream != nil {
+		req.Interrupt = func() { _ = http.NewResponseController(w).SetReadDeadline(time.Now()) }
+	}
+	own := h["Server"] // Caddy's
+	delete(h, "Server")
 	res, err := n.do(r.Context(), req, r.Host)
 	if err != nil {
+		if own != nil {
+			h["Server"] = own
+		}
 		if ended(err) {
 			w.WriteHeader(499) // as reverse_proxy does; nobody reads it
 			return nil
@@ -42,14 +49,6 @@ func (u *upstream) forwardLean(n *nodes, w http.ResponseWriter, r *http.Request)
 		return asUnsent(err)
 	}
 	defer res.Body.Close()
-	h := w.Header()
-	delete(h, "Server") // Caddy's
-	for key, values := range res.Header {
-		if before := h[key]; before != nil {
-			values = append(before, values...)
-		}
-		h[key] = values
-	}
 	w.WriteHeader(res.Status)
 	if err := copyBody(w, res, *buf); err != nil {
 		if !ended(err) {

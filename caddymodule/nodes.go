@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"net/http"
 	"net/url"
@@ -44,7 +43,6 @@ type cnode struct {
 	address  string // host:port
 	host     string // for the field Host; "": the client's
 	client   *wire.Client
-	running  atomic.Int64
 	fails    atomic.Int64 // that count now
 }
 
@@ -165,18 +163,15 @@ func (n *nodes) try(ctx context.Context, node *cnode, r *wire.Request, host stri
 			r.Host = node.address
 		}
 	}
-	node.running.Add(1)
 	sent := time.Now()
 	res, err := node.client.Do(ctx, r)
 	if err != nil {
-		node.running.Add(-1)
 		if !ended(err) && !errors.Is(err, wire.ErrRequest) {
 			n.failed(node)
 		}
 		return nil, err
 	}
 	n.judge(node, res.Status, time.Since(sent))
-	res.Body = &busy{res.Body, node, atomic.Bool{}}
 	return res, nil
 }
 
@@ -236,7 +231,7 @@ func (n *nodes) leastBusy(failed []*cnode) *cnode {
 	first := int(n.turn.Add(1)) // equals take turns
 	for i := range n.all {
 		node := n.all[(first+i)%len(n.all)]
-		if n.available(node) && !slices.Contains(failed, node) && (best == nil || node.running.Load() < best.running.Load()) {
+		if n.available(node) && !slices.Contains(failed, node) && (best == nil || node.client.Running() < best.client.Running()) {
 			best = node
 		}
 	}
@@ -274,32 +269,6 @@ func (n *nodes) failed(node *cnode) {
 		node.fails.Add(-1)
 		n.failing.Add(-1)
 	})
-}
-
-// A busy is the body of an answer, whose node is busy with it.
-type busy struct {
-	body io.ReadCloser
-	node *cnode
-	done atomic.Bool
-}
-
-func (b *busy) Read(p []byte) (int, error) {
-	n, err := b.body.Read(p)
-	if err != nil {
-		b.end()
-	}
-	return n, err
-}
-
-func (b *busy) Close() error {
-	b.end()
-	return b.body.Close()
-}
-
-func (b *busy) end() {
-	if b.done.CompareAndSwap(false, true) {
-		b.node.running.Add(-1)
-	}
 }
 
 // What the short way does of reverse_proxy's options. All others are left to

@@ -2,12 +2,11 @@
 
 package wire
 
-import (
-	"net"
-	"syscall"
-)
+import "net"
 
-func rawConn(net.Conn) syscall.RawConn { return nil }
+// peek cannot be had here.
+type peek struct{}
 
-// quiet cannot be told here.
-func quiet(syscall.RawConn) bool { return true }
+func peekAt(net.Conn) *peek { return nil }
+
+func (*peek) quiet() bool { return true }

@@ -8,6 +8,7 @@ import (
 	"net"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -46,8 +47,15 @@ type Client struct {
 
 	mu     sync.Mutex
 	idle   []*conn // the one that was used last at the end
+	busy   []*conn // those with a request under way
 	reaper *time.Timer
 	closed bool
+
+	watch    *time.Timer // calls look
+	watching bool
+	came     bool // a request, since the last look
+
+	running atomic.Int64
 }
 
 // New makes a Client. Nothing is dialled before the first request.
@@ -72,6 +80,66 @@ func (c *Client) Close() {
 	closeAll(idle)
 }
 
+// Running is how many requests are under way; one ends with its answer's body.
+func (c *Client) Running() int64 { return c.running.Load() }
+
+// lookEvery is how often it is looked whether the context of a request has ended: to have
+// each of them tell it takes more than all else that is done here.
+const lookEvery = 50 * time.Millisecond
+
+// begin watches the context of a request, until end.
+func (c *Client) begin(cn *conn, ctx context.Context, interrupt func()) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	cn.ctx, cn.interrupt, cn.at, cn.cut = ctx, interrupt, len(c.busy), false
+	c.busy = append(c.busy, cn)
+	c.came = true
+	if c.watching {
+		return
+	}
+	c.watching = true
+	if c.watch == nil {
+		c.watch = time.AfterFunc(lookEvery, c.look)
+	} else {
+		c.watch.Reset(lookEvery)
+	}
+}
+
+// end ends that. It reports whether the connection was left alone.
+func (c *Client) end(cn *conn) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	last := len(c.busy) - 1
+	c.busy[cn.at] = c.busy[last]
+	c.busy[cn.at].at = cn.at
+	c.busy[last] = nil
+	c.busy = c.busy[:last]
+	cn.ctx, cn.interrupt = nil, nil
+	return !cn.cut
+}
+
+// look cuts the connections of requests whose context has ended.
+func (c *Client) look() {
+	var cut []*conn
+	c.mu.Lock()
+	for _, cn := range c.busy {
+		if cn.cut || cn.ctx.Err() == nil {
+			continue
+		}
+		cn.cut = true
+		cut = append(cut, cn)
+		if cn.interrupt != nil {
+			cn.interrupt() // while the request cannot end, and its client's connection have another
+		}
+	}
+	if c.watching = c.came || len(c.busy) > 0; c.watching {
+		c.watch.Reset(lookEvery)
+	}
+	c.came = false
+	c.mu.Unlock()
+	closeAll(cut)
+}
+
 func closeAll(idle []*conn) {
 	for _, cn := range idle {
 		_ = cn.net.Close()
@@ -84,6 +152,15 @@ func closeAll(idle []*conn) {
 // one had been idle and either took nothing of it, or ended before its answer
 // began and the request may be repeated.
 func (c *Client) Do(ctx context.Context, r *Request) (*Response, error) {
+	c.running.Add(1)
+	res, err := c.do(ctx, r)
+	if err != nil {
+		c.running.Add(-1)
+	}
+	return res, err
+}
+
+func (c *Client) do(ctx context.Context, r *Request) (*Response, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, endedBy(err, ErrNotSent)
 	}

@@ -20,24 +20,31 @@ import (
 type conn struct {
 	c    *Client
 	net  net.Conn
-	raw  syscall.RawConn // of the socket, nil if there is none to look at
+	peek *peek // at the socket, nil if there is none to look at
 	from *bufio.Reader
 
 	head      []byte // what heads of answers are read into
+	fields    []Field
 	idleSince time.Time
 	used      bool // by a request before
+
+	// Of the request that is under way; the Client's mu guards them.
+	ctx       context.Context
+	interrupt func() // nil: its body is not read from somebody
+	at        int    // in Client.busy
+	cut       bool   // its context has ended
 
 	late atomic.Bool // the answer did not begin in time
 }
 
 func newConn(c *Client, n net.Conn) *conn {
-	return &conn{c: c, net: n, raw: rawConn(n), from: bufio.NewReaderSize(n, c.o.ReadBuffer)}
+	return &conn{c: c, net: n, peek: peekAt(n), from: bufio.NewReaderSize(n, c.o.ReadBuffer)}
 }
 
 // usable reports whether an idle connection can take a request: nothing has
 // come on it, not even its end.
 func (cn *conn) usable() bool {
-	if cn.from.Buffered() > 0 || !quiet(cn.raw) {
+	if cn.from.Buffered() > 0 || !cn.peek.quiet() {
 		return false
 	}
 	if _, secure := cn.net.(*tls.Conn); !secure {
@@ -53,14 +60,14 @@ func (cn *conn) usable() bool {
 // exchange sends a request and reads the head of its answer. out is the request's head,
 // with a short body. If unanswered is true no byte of an answer was seen.
 func (cn *conn) exchange(ctx context.Context, r *Request, out []byte) (res *Response, unanswered bool, err error) {
-	stop := context.AfterFunc(ctx, func() {
-		_ = cn.net.Close()
-		if r.Stream != nil && r.Interrupt != nil {
-			r.Interrupt()
-		}
-	})
+	var interrupt func()
+	if r.Stream != nil {
+		interrupt = r.Interrupt
+	}
+	cn.c.begin(cn, ctx, interrupt)
 	fail := func(err error) error {
-		if !stop() && ctx.Err() != nil {
+		cn.c.end(cn)
+		if ctx.Err() != nil {
 			err = endedBy(ctx.Err(), err)
 		}
 		_ = cn.net.Close()
@@ -93,7 +100,7 @@ func (cn *conn) exchange(ctx context.Context, r *Request, out []byte) (res *Resp
 		err = errLate
 	}
 	if err == nil {
-		return cn.response(ctx, r, h, sent, stop), false, nil
+		return cn.response(ctx, r, h, sent), false, nil
 	}
 	if cn.late.Load() {
 		err = errLate
@@ -196,9 +203,10 @@ const maxInterim = 100
 // readHead reads the head of the final answer.
 func (cn *conn) readHead() (h head, err error) {
 	for range maxInterim {
-		if h, cn.head, err = readHead(cn.from, cn.head); err != nil {
+		if h, cn.head, err = readHead(cn.from, cn.head, cn.fields); err != nil {
 			return h, err
 		}
+		cn.fields = h.fields
 		if h.status == 101 {
 			return h, fmt.Errorf("%w: 101 to a request that did not ask for it", errHead)
 		}

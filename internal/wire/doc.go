@@ -5,5 +5,5 @@
 // the node sends; a request is sent again only if no node can have acted on it,
 // or if it may be repeated; an error that wraps ErrNotSent means that nothing
 // has reached the node. When the context of a request ends its connection is
-// closed, so that the node can stop working on it.
+// closed within lookEvery, so that the node can stop working on it.
 package wire

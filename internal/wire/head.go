@@ -14,8 +14,8 @@ import (
 // A head is the status line and the header of an answer.
 type head struct {
 	status int
-	header http.Header
-	length int64 // of the body; -1: chunked, or to the end of the connection
+	fields []Field // of the header, but those about the connection
+	length int64   // of the body; -1: chunked, or to the end of the connection
 	chunks bool
 	close  bool // the connection ends with this answer
 
@@ -28,11 +28,11 @@ const maxHead = 1 << 20
 // errHead is what an answer has that cannot be read as one.
 var errHead = errors.New("the answer is not HTTP")
 
-// readHead reads one head. buf is used for it and returned. At the end of the
+// readHead reads one head. buf and fields are used for it and returned. At the end of the
 // connection the error is io.EOF if no byte was there, else
 // io.ErrUnexpectedEOF.
-func readHead(from *bufio.Reader, buf []byte) (h head, _ []byte, err error) {
-	buf = buf[:0]
+func readHead(from *bufio.Reader, buf []byte, fields []Field) (h head, _ []byte, err error) {
+	buf, h.fields = buf[:0], fields[:0]
 	for {
 		start := len(buf)
 		for {
@@ -68,9 +68,8 @@ func (h *head) parse(text string) error {
 	if err != nil || len(status) != 3 || code < 100 || version != "HTTP/1.1" && version != "HTTP/1.0" {
 		return fmt.Errorf("%w: it begins with %.40q", errHead, line)
 	}
-	h.status, h.header, h.length = int(code), make(http.Header, 8), -1
+	h.status, h.length = int(code), -1
 	h.close = version != "HTTP/1.1"
-	values := make([]string, strings.Count(rest, "\n")) // one allocation for all
 	for {
 		if line, rest = cutLine(rest); line == "" {
 			return h.check()
@@ -82,14 +81,14 @@ func (h *head) parse(text string) error {
 		if value = strings.Trim(value, " \t"); !isValue(value) {
 			return fmt.Errorf("%w: the value of its header %s has control characters", errHead, name)
 		}
-		if err := h.add(name, value, &values); err != nil {
+		if err := h.add(name, value); err != nil {
 			return err
 		}
 	}
 }
 
 // add takes a field of the header.
-func (h *head) add(name, value string, values *[]string) error {
+func (h *head) add(name, value string) error {
 	key := canonical(name)
 	switch key {
 	case "Content-Length":
@@ -113,14 +112,24 @@ func (h *head) add(name, value string, values *[]string) error {
 	case "Keep-Alive", "Trailer", "Upgrade", "Proxy-Connection", "Proxy-Authenticate", "Proxy-Authorization", "Te":
 		return nil
 	}
-	if before := h.header[key]; before != nil {
-		h.header[key] = append(before, value)
-		return nil
-	}
-	v := *values
-	v[0] = value
-	h.header[key], *values = v[:1:1], v[1:]
+	h.fields = append(h.fields, Field{key, value})
 	return nil
+}
+
+// addTo adds the fields to a header.
+func (h *head) addTo(header http.Header) {
+	values := make([]string, len(h.fields)) // one allocation for all
+	for i, f := range h.fields {
+		if len(h.connection) > 0 && f.Key != "Content-Length" && namedIn(h.connection, f.Key) {
+			continue
+		}
+		if before := header[f.Key]; before != nil {
+			header[f.Key] = append(before, f.Value)
+			continue
+		}
+		values[i] = f.Value
+		header[f.Key] = values[i : i+1 : i+1]
+	}
 }
 
 // check looks at what the fields say together.
@@ -129,11 +138,6 @@ func (h *head) check() error {
 		return fmt.Errorf("%w: it has a length and is chunked", errHead)
 	}
 	h.close = h.close || namedIn(h.connection, "close")
-	for key := range h.header {
-		if len(h.connection) > 0 && key != "Content-Length" && namedIn(h.connection, key) {
-			delete(h.header, key)
-		}
-	}
 	return nil
 }
 

@@ -17,14 +17,16 @@ func FuzzHead(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, text string) {
 		from := bufio.NewReaderSize(strings.NewReader(text), 16)
-		h, _, err := readHead(from, nil)
+		h, _, err := readHead(from, nil, nil)
 		if err != nil {
 			return
 		}
-		if h.status < 100 || h.status > 999 || h.length < -1 || h.header == nil {
+		if h.status < 100 || h.status > 999 || h.length < -1 {
 			t.Fatalf("%+v", h)
 		}
-		for key, values := range h.header {
+		header := http.Header{}
+		h.addTo(header)
+		for key, values := range header {
 			if !isToken(key) || key != http.CanonicalHeaderKey(key) || len(values) == 0 {
 				t.Fatalf("header %q: %q", key, values)
 			}

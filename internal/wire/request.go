@@ -18,6 +18,10 @@ type Request struct {
 	// is left out.
 	Set []Field
 
+	// Into gets the header of the answer, if it is not nil; it is not touched before
+	// there is one.
+	Into http.Header
+
 	Body []byte
 
 	// Stream is read once, to its end or Length bytes, and not after the body of the

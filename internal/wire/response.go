@@ -7,12 +7,14 @@ import (
 	"io"
 	"net/http"
 	"net/http/httputil"
+	"sync/atomic"
 )
 
 // A Response is the answer to a request.
 type Response struct {
 	Status int
-	// Header has no fields that are about the connection. It is the caller's.
+	// Header has no fields that are about the connection. It is the caller's, or what
+	// the request has given for it.
 	Header http.Header
 	// Length of the body in bytes; -1 if it is not known. That of the answer to a HEAD
 	// stands in Header.
@@ -23,9 +25,17 @@ type Response struct {
 
 // response makes the Response of a head. A connection without more to read is given
 // back at once.
-func (cn *conn) response(ctx context.Context, r *Request, h head, sent chan error, stop func() bool) *Response {
-	res := &Response{Status: h.status, Header: h.header, Length: h.length}
-	b := &body{cn: cn, ctx: ctx, stop: stop, sent: sent, interrupt: r.Interrupt, keep: !h.close, left: h.length}
+func (cn *conn) response(ctx context.Context, r *Request, h head, sent chan error) *Response {
+	both := &struct {
+		Response
+		body
+	}{Response{Status: h.status, Header: r.Into, Length: h.length},
+		body{cn: cn, ctx: ctx, sent: sent, interrupt: r.Interrupt, keep: !h.close, left: h.length}}
+	res, b := &both.Response, &both.body
+	if res.Header == nil {
+		res.Header = make(http.Header, len(h.fields))
+	}
+	h.addTo(res.Header)
 	switch {
 	case h.bodiless(r.Method):
 		res.Length, b.left = 0, 0
@@ -47,13 +57,13 @@ func (cn *conn) response(ctx context.Context, r *Request, h head, sent chan erro
 type body struct {
 	cn        *conn
 	ctx       context.Context
-	stop      func() bool // ends watching ctx
-	sent      chan error  // tells when the request was sent, nil if it is
+	sent      chan error // tells when the request was sent, nil if it is
 	interrupt func()
 	keep      bool  // the connection may be used again
 	left      int64 // bytes; -1: to the end of the connection
 	chunks    io.Reader
 	err       error // at the end
+	ended     atomic.Bool
 }
 
 func (b *body) Read(p []byte) (n int, err error) {
@@ -111,12 +121,16 @@ func (b *body) trailer() error {
 // finish ends the use of the connection: with io.EOF it is given back, if it may
 // be used again. It returns the error for the reader.
 func (b *body) finish(err error) error {
+	if !b.ended.CompareAndSwap(false, true) {
+		return err // it was closed while it was read
+	}
 	whole := errors.Is(err, io.EOF)
 	ended := b.ctx.Err() // before an interruption of the client may end it
+	b.cn.c.running.Add(-1)
 	if b.cn.finish(b.sent, b.interrupt) != nil {
 		whole = false // answered early
 	}
-	undisturbed := b.stop()
+	undisturbed := b.cn.c.end(b.cn)
 	if whole && b.keep && undisturbed && b.cn.from.Buffered() == 0 {
 		b.cn.c.give(b.cn)
 	} else {
