@@ -32,11 +32,11 @@ func (r *record) room() int {
 	}
 	for i := range r.Docs {
 		d := &r.Docs[i]
-		n += len(`{"index":"","id":""},`) + len(d.Index) + len(d.ID) + roomOf(d.Type, d.Routing, d.Parent, d.On, d.OnRouting)
+		n += len(`{"index":"","id":""},`) + len(d.Index) + len(d.ID) + roomOf(d.Type, d.Routing, d.Parent, d.On, d.OnRouting, d.Taught)
 	}
 	for i := range r.State {
 		s := &r.State[i]
-		n += 12 + roomOf(s.What, s.Name, s.UUID)
+		n += 12 + roomOf(s.What, s.Name, s.UUID, s.Taught)
 	}
 	return n
 }
@@ -111,6 +111,7 @@ func (d *recordDoc) appendTo(b []byte) []byte {
 	b = appendMember(b, `,"parent":`, d.Parent)
 	b = appendMember(b, `,"on":`, d.On)
 	b = appendMember(b, `,"on_routing":`, d.OnRouting)
+	b = appendMember(b, `,"taught":`, d.Taught)
 	return append(b, '}')
 }
 
@@ -118,6 +119,7 @@ func (s *asked) appendTo(b []byte) []byte {
 	b = appendText(append(b, `{"what":`...), s.What)
 	b = appendText(append(b, `,"name":`...), s.Name)
 	b = appendMember(b, `,"uuid":`, s.UUID)
+	b = appendMember(b, `,"taught":`, s.Taught)
 	return append(b, '}')
 }
 
@@ -311,6 +313,8 @@ func (d *decoder) docs(to *[]recordDoc) {
 				d.text("docs.on", &doc.On)
 			case "on_routing":
 				d.text("docs.on_routing", &doc.OnRouting)
+			case "taught":
+				d.text("docs.taught", &doc.Taught)
 			default:
 				d.Skip()
 			}
@@ -341,6 +345,8 @@ func (d *decoder) state(to *[]asked) {
 				d.text("state.name", &part.Name)
 			case "uuid":
 				d.text("state.uuid", &part.UUID)
+			case "taught":
+				d.text("state.taught", &part.Taught)
 			default:
 				d.Skip()
 			}

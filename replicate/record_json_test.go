@@ -92,10 +92,10 @@ func (m maker) record() *record {
 		r.Gateway, r.Type, r.Parent, r.What, r.Name = m.text(), m.text(), m.text(), m.text(), m.text()
 	}
 	for range m.IntN(3) {
-		r.Docs = append(r.Docs, recordDoc{Index: m.text(), Type: m.text(), ID: m.text(), Routing: m.text(), Parent: m.text(), On: m.text(), OnRouting: m.text()})
+		r.Docs = append(r.Docs, recordDoc{Index: m.text(), Type: m.text(), ID: m.text(), Routing: m.text(), Parent: m.text(), On: m.text(), OnRouting: m.text(), Taught: m.text()})
 	}
 	for range m.IntN(3) {
-		r.State = append(r.State, asked{stateRef{m.text(), m.text()}, m.text()})
+		r.State = append(r.State, asked{stateRef{m.text(), m.text()}, m.text(), m.text()})
 	}
 	if m.IntN(2) == 0 {
 		r.Source, _ = json.Marshal(map[string]any{m.text(): m.text(), "source": m.number()})
