@@ -187,6 +187,12 @@ func (b *backfill) tryPrepare(ctx context.Context, name string, part backfillPar
 	if err := b.r.applier.tryState(ctx, b.p, stateRef{whatIndex, name}, deletedAt(time.Time{}, replaced && !b.p.bothWays())); err != nil {
 		return nil, err
 	}
+	if why, err := b.retyped(ctx, name); err != nil {
+		return nil, err
+	} else if why != "" {
+		b.skip(name, why)
+		return nil, nil
+	}
 	if replaced {
 		part = backfillPart{}
 	}

@@ -142,7 +142,7 @@ func (p *pair) equaliseChunk(ctx context.Context, ids []cluster.DocID) error {
 			}
 		case !m.Found:
 			docs = append(docs, cluster.Doc{DocID: f.DocID, Version: f.Version + 1})
-		case errors.Is(problem, errNoIndex):
+		case errors.Is(problem, errNoIndex), errors.Is(problem, errMistyped):
 		case problem != nil:
 			rejected = append(rejected, rejection{*m, problem.Error()})
 		case f.Found && (m.Version <= f.Version || routingOf(f) != routingOf(m)):

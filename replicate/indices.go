@@ -89,7 +89,7 @@ func (x *indices) ready(ctx context.Context, names []string, again bool) (proble
 	}
 	var look []string
 	for _, name := range names {
-		if c, ok := x.known[name]; !ok || errors.Is(c.problem, errStale) {
+		if c, ok := x.known[name]; !ok || errors.Is(c.problem, errStale) || errors.Is(c.problem, errMistyped) { // a wish may have been canceled
 			look = append(look, name)
 		}
 	}
@@ -156,6 +156,10 @@ func (x *indices) carryOver(ctx context.Context, names []string) error {
 		problem, err := x.carryIndex(ctx, index)
 		if err != nil {
 			return err
+		}
+		if errors.Is(problem, errMistyped) {
+			x.known[name] = carried{problem: problem}
+			continue
 		}
 		if problem != nil {
 			x.a.r.log.Warn("the follower does not take an index as it is", "cluster", x.to.Name(), "index", name, "reason", problem)
@@ -244,6 +248,19 @@ func (x *indices) carryIndex(ctx context.Context, index indexState) (problem, er
 		return nil, err
 	}
 	defer x.to.Facts().Forget(index.name)
+	if wrong, err := x.mistyped(ctx, index, there); err != nil {
+		return nil, err
+	} else if wrong && x.retypes() {
+		x.to.Facts().Forget(index.name) // it may have been made anew
+		if there, exists, err = x.to.Facts().Lookup(ctx, index.name); err != nil {
+			return nil, err
+		}
+		if wrong, err = x.mistyped(ctx, index, there); err != nil {
+			return nil, err
+		} else if wrong {
+			return errMistyped, x.wishRetyped(ctx, index, there)
+		}
+	}
 	s, err := newScribe(ctx, x.a.r.cfg, x.from, x.to, index.typ)
 	if err != nil {
 		return nil, err

@@ -84,6 +84,10 @@ func (p *pair) put(ctx context.Context, all []cluster.Doc) (o placed, err error)
 		switch problem := problems[d.Index]; {
 		case errors.Is(problem, errNoIndex):
 			// The index is gone at the master: so are its documents.
+		case errors.Is(problem, errMistyped) && d.Found:
+			// The resync copies it.
+		case errors.Is(problem, errMistyped):
+			docs = append(docs, d)
 		case problem != nil:
 			rejected = append(rejected, p.rejectedBy(problem, d))
 		case d.Found && len(d.Source) == 0:
@@ -330,7 +334,9 @@ func (p *pair) judge(ctx context.Context, rejected []rejection) (dead int, err e
 				}
 				continue
 			}
-			if problem := problems[m.Index]; problem != nil {
+			if problem := problems[m.Index]; errors.Is(problem, errMistyped) {
+				continue
+			} else if problem != nil {
 				reason = problem.Error()
 			} else if len(m.Source) > 0 {
 				w, err := p.write(ctx, []cluster.Doc{m})

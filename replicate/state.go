@@ -109,7 +109,7 @@ func (p *pair) applyIndex(ctx context.Context, name string, deleted *deletion) (
 		return nil, p.unmeet(ctx, stateRef{whatIndex, name}) // what has deleted it at the master deletes it here
 	case errors.Is(problem, errNoIndex) && deleted == nil:
 		return p.deleteIndex(ctx, name)
-	case errors.Is(problem, errNoIndex):
+	case errors.Is(problem, errNoIndex), errors.Is(problem, errMistyped):
 		return nil, nil
 	case problem != nil:
 		return problem, nil
