@@ -126,3 +126,37 @@ func TestFailoverModelFindsWhatIsBroken(t *testing.T) {
 		})
 	}
 }
+
+// Only a switchover that was given up when the other cluster may have been given something
+// leaves a mark, which the next ones keep until it is settled.
+func TestWhatMayComeLate(t *testing.T) {
+	start := State{Seq: 7, Master: "a", Epoch: 1}
+	closing := start.Close("b", "me", time.Second)
+	if s := closing.GiveUp(); s.Late != "" {
+		t.Errorf("nothing was given yet: %+v", s)
+	}
+	resting := closing.Rest(300 * time.Millisecond)
+	if resting.Limit() != 300*time.Millisecond {
+		t.Errorf("%s", resting.Limit())
+	}
+	if s := resting.Move(); s.Late != "" || s.Master != "b" {
+		t.Errorf("it was not given up: %+v", s)
+	}
+	if s := start.Fail("b", "me", time.Second).Rest(time.Second).GiveUp(); s.Late != "" {
+		t.Errorf("nothing is given in a failover: %+v", s)
+	}
+	given := resting.GiveUp()
+	if given.Late != "b" || given.LateIn != 7 || given.Closing() {
+		t.Errorf("%+v", given)
+	}
+	given.Seq++
+	if s := given.Close("b", "me", time.Second).Rest(time.Second).Move(); s.Late != "b" || s.LateIn != 7 {
+		t.Errorf("it may come late all the same: %+v", s)
+	}
+	if s := given.Close("b", "me", time.Second).Rest(time.Second).GiveUp(); s.LateIn != 8 {
+		t.Errorf("the time begins anew: %+v", s)
+	}
+	if s := given.Settle(); s.Late != "" || s.LateIn != 0 {
+		t.Errorf("%+v", s)
+	}
+}
