@@ -63,6 +63,7 @@ func TestMain(m *testing.M) {
 	if !*speed {
 		small()
 	}
+	interrupted.watch()
 	os.Exit(gateway.Main(m))
 }
 

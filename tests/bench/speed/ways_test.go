@@ -8,8 +8,10 @@ import (
 	"net/url"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -151,7 +153,40 @@ func plainCaddy(t *testing.T, w *way, b *backend) door {
 `, strings.TrimPrefix(w.to(b).url, "http://"))}))
 }
 
-func opened(g *gateway.Gateway) door { return door{url: g.URL(), pid: g.PID(), g: g} }
+func opened(g *gateway.Gateway) door {
+	interrupted.add(func() { _ = g.Close() })
+	return door{url: g.URL(), pid: g.PID(), g: g}
+}
+
+// interrupted is what is left to do when somebody has enough of waiting for the end.
+var interrupted leftovers
+
+type leftovers struct {
+	mu  sync.Mutex
+	all []func()
+}
+
+func (l *leftovers) add(f func()) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.all = append(l.all, f)
+}
+
+// watch does it, and ends this process.
+func (l *leftovers) watch() {
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	go func() {
+		<-signals
+		l.mu.Lock()
+		var ends sync.WaitGroup
+		for _, end := range l.all {
+			ends.Go(end)
+		}
+		ends.Wait()
+		os.Exit(130)
+	}()
+}
 
 // nginx is one with connections that are kept, and no access log.
 func nginx(t *testing.T, w *way, b *backend) door {
@@ -200,6 +235,7 @@ http {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
+	interrupted.add(func() { _ = cmd.Process.Signal(syscall.SIGTERM) })
 	t.Cleanup(func() {
 		_ = cmd.Process.Signal(syscall.SIGTERM)
 		_ = cmd.Wait()
