@@ -2,6 +2,7 @@ package gather
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -68,7 +69,7 @@ func (g *Gatherer) send(k kind, b *bulk) {
 	case res.Status >= 400:
 		b.each(func(c *call) { c.res = response(res.Status, res.Header, answer) })
 	default:
-		if !b.split(ctx, k, res.Header, answer) {
+		if !b.split(k, res.Header, answer) {
 			return
 		}
 		for _, c := range b.calls[1:] {
@@ -78,10 +79,10 @@ func (g *Gatherer) send(k kind, b *bulk) {
 	answered = true
 }
 
-// stumbled reports whether 5.x has failed a bulk for a document without an id that needs
+// stumbled reports whether an Elasticsearch before 8.x has failed a bulk for a document without an id that needs
 // a routing. Nothing was carried out then.
 func stumbled(v esapi.Version, answer []byte) bool {
-	return v.Before(esapi.V(6, 0)) && bytes.HasPrefix(answer, []byte(`{"error":{"root_cause":[{"type":"null_pointer_exception","reason":"id must not be null"}`))
+	return v.Before(esapi.V(8, 0)) && bytes.HasPrefix(answer, []byte(`{"error":{"root_cause":[{"type":"null_pointer_exception","reason":"id must not be null"}`))
 }
 
 func (b *bulk) fail(err error) { b.each(func(c *call) { c.alone, c.res, c.err = false, nil, err }) }
@@ -161,7 +162,7 @@ func (w *write) appendAction(b []byte, v esapi.Version) []byte {
 }
 
 // split gives each write its item. It reports whether the answer has one for each.
-func (b *bulk) split(ctx context.Context, k kind, header http.Header, answer []byte) bool {
+func (b *bulk) split(k kind, header http.Header, answer []byte) bool {
 	if !esapi.ValidJSON(answer) {
 		return false
 	}
@@ -174,7 +175,7 @@ func (b *bulk) split(ctx context.Context, k kind, header http.Header, answer []b
 		}
 		c := b.calls[n]
 		wrapped.ForEach(func(_, item gjson.Result) bool {
-			fits = b.take(ctx, k, c, item, header)
+			fits = b.take(k, c, item, header)
 			return false
 		})
 		n++
@@ -185,7 +186,7 @@ func (b *bulk) split(ctx context.Context, k kind, header http.Header, answer []b
 
 // take makes an item of a bulk's answer that of a write alone. It reports whether it
 // is one.
-func (b *bulk) take(ctx context.Context, k kind, c *call, item gjson.Result, header http.Header) bool {
+func (b *bulk) take(k kind, c *call, item gjson.Result, header http.Header) bool {
 	var i struct{ index, mappingType, id, result, shards, status, failed gjson.Result }
 	item.ForEach(func(key, value gjson.Result) bool {
 		switch key.Str {
@@ -227,11 +228,7 @@ func (b *bulk) take(ctx context.Context, k kind, c *call, item gjson.Result, hea
 	}
 	c.res = response(code, header, body)
 	if code == http.StatusCreated {
-		routing := c.write.routing
-		if routing == "" && i.index.Str != k.index {
-			routing = k.aliasRouting(ctx, i.index.Str)
-		}
-		c.res.Header["Location"] = []string{location(i.index.Str, i.mappingType.Str, i.id.Str, routing)}
+		c.res.Header["Location"] = []string{location(i.index.Str, i.mappingType.Str, i.id.Str, cmp.Or(c.write.routing, c.aliasRouting))}
 	}
 	return true
 }
@@ -239,15 +236,6 @@ func (b *bulk) take(ctx context.Context, k kind, c *call, item gjson.Result, hea
 // has reports whether a write is of a document with this id.
 func (b *bulk) has(id string) bool {
 	return slices.ContainsFunc(b.calls, func(c *call) bool { return c.write.id == id })
-}
-
-// aliasRouting is the routing that a kind's alias brings along, as far as that is known.
-func (k kind) aliasRouting(ctx context.Context, index string) string {
-	facts, _, err := k.Cluster.Facts().Lookup(ctx, index)
-	if err != nil {
-		return ""
-	}
-	return facts.Aliases[k.index].IndexRouting
 }
 
 // response is an answer with the headers of the bulk's.

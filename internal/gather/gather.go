@@ -118,6 +118,8 @@ type call struct {
 	request *esapi.Request
 	write   write
 
+	aliasRouting string // that the alias brings along
+
 	bulk  *bulk         // that it goes in
 	ready chan struct{} // closed when it is to go on: as the one that sends the bulk, or with an answer
 	gone  atomic.Bool   // its client
@@ -150,7 +152,7 @@ func (g *Gatherer) enter(k kind, c *call) turn {
 		return first
 	}
 	g.mu.Unlock()
-	if !fits(&c.write, c.request.Body) { // looked at without the lock: it reads the body
+	if !fits(&c.write, c.request.Body) || !c.learn(k) { // looked at without the lock: it reads the body
 		return alone
 	}
 	c.ready = make(chan struct{})
@@ -167,6 +169,26 @@ func (g *Gatherer) enter(k kind, c *call) turn {
 	q.waiting = append(q.waiting, c)
 	return queued
 }
+
+// learn looks up what a write's answer depends on beside the request, and reports whether
+// it may go in a bulk: not if a pipeline of the index sees documents, as it sees other
+// ones in a bulk and its errors are told in headers; and not while an index does not
+// exist, or nothing is known of it yet, as it may get a pipeline.
+func (c *call) learn(k kind) bool {
+	index, ok, err := k.Cluster.Facts().Lookup(atOnce, k.index)
+	if err != nil || !ok || index.Pipeline {
+		return false
+	}
+	c.aliasRouting = index.Aliases[k.index].IndexRouting
+	return true
+}
+
+// atOnce is a context for what is not to be waited for.
+var atOnce = func() context.Context {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	return ctx
+}()
 
 // leave ends a write or bulk that others wait for: the next ones go.
 func (g *Gatherer) leave(k kind) {

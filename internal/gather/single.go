@@ -69,8 +69,8 @@ func single(r *esapi.Request, v esapi.Version) (w write, ok bool) {
 	case w.id != "":
 	case w.op == opIndex && v.AtLeast(esapi.V(7, 5)) && !r.Params.Has("op_type"):
 		w.op = opCreate // as the cluster does by itself then
-	case w.op == opCreate && v.Before(esapi.V(6, 0)):
-		return w, false // it has to have an id, and a bulk without is refused as a whole
+	case w.op == opCreate && v.Before(esapi.V(7, 5)):
+		return w, false // it has to have an id there, or a bulk is refused as a whole
 	}
 	return w, true
 }
