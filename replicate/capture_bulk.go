@@ -7,7 +7,6 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
-	"strings"
 
 	"github.com/tidwall/gjson"
 
@@ -74,7 +73,9 @@ func (c *capture) readBulk(req *esapi.Request, e esapi.Endpoint) ([]write, error
 	own := slices.ContainsFunc(sourceParams, p.Has)
 	whole := p.Get("_source") == "true" && !slices.ContainsFunc(sourceParams[1:], p.Has)
 
-	var writes []write
+	lines := bytes.Count(req.Body, []byte("\n"))
+	writes := make([]write, 0, min(lines/2+1, intentDocs))
+	before := &defaults
 	var ids, asks []insertion
 	inBodies := false // an update's body says what to return of it
 	body := req.Body
@@ -84,16 +85,18 @@ func (c *capture) readBulk(req *esapi.Request, e esapi.Endpoint) ([]write, error
 			pos = next
 			continue
 		}
-		w, meta, err := readAction(line, defaults)
+		writes = append(writes, defaults)
+		w := &writes[len(writes)-1]
+		a, err := readAction(line, w, before)
 		if err != nil {
 			return nil, illegal("Malformed action/metadata line [%d]: %v; nothing was written", n, err)
 		}
-		into := insertion{at: pos + meta.Index + 1, comma: len(strings.TrimSpace(meta.Raw[1:len(meta.Raw)-1])) > 0}
-		if id := meta.Get("_id"); id.Type == gjson.Null && (w.op == "index" || w.op == "create") && !meta.Get("version").Exists() {
+		into := insertion{at: pos + a.at, comma: !a.bare}
+		if !a.named && (w.op == "index" || w.op == "create") && !a.versioned {
 			w.doc.ID = c.r.ids.next(c.r.cfg.Now())
 			own := insertion{at: into.at, text: `"_id":"` + w.doc.ID + `"`, comma: into.comma}
-			if id.Exists() { // null is as good as none
-				own = insertion{at: pos + id.Index, instead: len(id.Raw), text: `"` + w.doc.ID + `"`}
+			if a.null.end > 0 {
+				own = insertion{at: pos + a.null.start, instead: a.null.end - a.null.start, text: `"` + w.doc.ID + `"`}
 			}
 			ids = append(ids, own)
 		}
@@ -107,11 +110,11 @@ func (c *capture) readBulk(req *esapi.Request, e esapi.Endpoint) ([]write, error
 			w.source = bytes.TrimSuffix(line, []byte("\r"))
 		}
 		if w.op == "update" {
-			inMeta, inBody := meta.Get("_source"), gjson.GetBytes(w.source, "_source")
-			fields := meta.Get("fields").Exists() || gjson.GetBytes(w.source, "fields").Exists()
+			inBody := gjson.GetBytes(w.source, "_source")
+			fields := a.fields || gjson.GetBytes(w.source, "fields").Exists()
 			switch {
-			case inMeta.Exists():
-				w.kept, w.unread = true, inMeta.Type != gjson.True
+			case a.source != 0:
+				w.kept, w.unread = true, a.source != 't'
 			case own:
 				w.kept, w.unread = true, !whole
 			case inBody.Exists() || fields:
@@ -122,7 +125,7 @@ func (c *capture) readBulk(req *esapi.Request, e esapi.Endpoint) ([]write, error
 			}
 			w.source = nil
 		}
-		writes = append(writes, w)
+		before = w
 	}
 	if len(body) > 0 && body[len(body)-1] != '\n' {
 		return nil, illegal("The bulk request must be terminated by a newline [\\n]; nothing was written")
@@ -171,110 +174,154 @@ func cutLine(body []byte, pos int) (line []byte, next int) {
 	return body[pos:], len(body)
 }
 
-// readAction reads an action line. meta is the object with the action's
-// details.
-func readAction(line []byte, w write) (write, gjson.Result, error) {
-	if !esapi.ValidJSON(line) {
-		return w, gjson.Result{}, fmt.Errorf("it is not JSON")
-	}
-	var meta gjson.Result
-	members := 0
-	gjson.ParseBytes(line).ForEach(func(key, value gjson.Result) bool {
-		w.op, meta = key.String(), value
-		members++
-		return true
-	})
-	if members != 1 || !meta.IsObject() {
-		return w, meta, fmt.Errorf("expected an object with one action")
-	}
-	switch w.op {
-	case "index", "create", "update", "delete":
-	default:
-		return w, meta, fmt.Errorf("unknown action %s", strconv.Quote(w.op))
-	}
-	set := func(to *string, keys ...string) {
-		for _, key := range keys {
-			if v := meta.Get(key); v.Exists() && v.Type != gjson.Null {
-				*to = text(v)
+// An action is what is to be known of an action line beside the write. Places are in the
+// line.
+type action struct {
+	at        int  // behind the brace that opens the details
+	bare      bool // there are no details
+	named     bool // there is an id
+	null      span // that is null
+	versioned bool
+	source    byte // what _source begins with, 0 if there is none
+	fields    bool // there are fields
+}
+
+// readAction reads an action line into a write. It takes no memory for an index and a type
+// that are those of the write before.
+func readAction(line []byte, w, before *write) (a action, err error) {
+	c := esapi.NewCursor(line)
+	members, details := 0, false
+	if !c.Open('{') {
+		c.Skip()
+	} else {
+		for key, more := c.Key(); more; key, more = c.Key() {
+			members++
+			w.op = operation(key)
+			if details = c.Open('{'); details {
+				a = readDetails(&c, w, before)
+			} else {
+				c.Skip()
 			}
 		}
 	}
-	set(&w.doc.Index, "_index")
-	set(&w.doc.Type, "_type")
-	set(&w.doc.ID, "_id")
-	set(&w.doc.Routing, "_routing", "routing")
-	set(&w.doc.Parent, "_parent", "parent")
-	set(&w.pipeline, "pipeline")
+	switch {
+	case !c.End():
+		return a, fmt.Errorf("it is not JSON")
+	case members != 1 || !details:
+		return a, fmt.Errorf("expected an object with one action")
+	}
+	switch w.op {
+	case "index", "create", "update", "delete":
+		return a, nil
+	}
+	return a, fmt.Errorf("unknown action %s", strconv.Quote(w.op))
+}
+
+// operation is a key as a string, which takes no memory for the known ones.
+func operation(key []byte) string {
+	switch string(key) {
+	case "index":
+		return "index"
+	case "create":
+		return "create"
+	case "update":
+		return "update"
+	case "delete":
+		return "delete"
+	}
+	return string(key)
+}
+
+// readDetails reads what stands under the action, whose brace was opened.
+func readDetails(c *esapi.Cursor, w, before *write) action {
+	a := action{at: c.Pos(), bare: true}
 	var versionType string
-	set(&versionType, "_version_type", "version_type")
+	for key, more := c.Key(); more; key, more = c.Key() {
+		a.bare = false
+		switch string(key) {
+		case "_index":
+			take(c, &w.doc.Index, before.doc.Index)
+		case "_type":
+			take(c, &w.doc.Type, before.doc.Type)
+		case "_id":
+			a.named = c.Peek() != 'n'
+			start := c.Pos()
+			if take(c, &w.doc.ID, ""); !a.named {
+				a.null = span{start, c.Pos()}
+			}
+		case "_routing", "routing":
+			take(c, &w.doc.Routing, "")
+		case "_parent", "parent":
+			take(c, &w.doc.Parent, "")
+		case "pipeline":
+			take(c, &w.pipeline, before.pipeline)
+		case "_version_type", "version_type":
+			take(c, &versionType, "")
+		case "version":
+			a.versioned = true
+			c.Skip()
+		case "_source":
+			a.source = c.Peek()
+			c.Skip()
+		case "fields":
+			a.fields = true
+			c.Skip()
+		default:
+			c.Skip()
+		}
+	}
 	w.versionType(versionType)
 	w.doc.Type = typeName(w.doc.Type)
 	w.follow()
-	return w, meta, nil
+	return a
 }
 
-// text is a string as it is and a number as it is written.
-func text(v gjson.Result) string {
-	if v.Type == gjson.Number {
-		return v.Raw
+// take reads a value as a text. A null is as good as none.
+func take(c *esapi.Cursor, to *string, known string) {
+	if c.Peek() == 'n' {
+		c.Skip()
+		return
 	}
-	return v.String()
+	*to = c.Text(known)
 }
 
 // bulkEffects makes the effects of a bulk out of its answer, and the answer as
 // the client is to see it. It is not ok if the answer does not tell enough;
 // then everything is to be read back.
 func (c *capture) bulkEffects(ctx context.Context, writes []write, answer []byte, v esapi.Version) (effects []*record, shown []byte, ok bool) {
-	if !esapi.ValidJSON(answer) {
-		return nil, answer, false
-	}
-	type span struct{ start, end int }
+	items, ok := readItems(answer, writes)
 	var cuts []span
-	n := 0
-	ok = true
-	gjson.GetBytes(answer, "items").ForEach(func(_, wrapped gjson.Result) bool {
-		if n >= len(writes) {
-			ok = false
-			return false
+	for i := range items {
+		if w := &writes[i]; w.op == "update" && !w.kept && items[i].get.end > 0 {
+			cuts = append(cuts, items[i].get)
 		}
-		w := &writes[n]
-		n++
-		var item gjson.Result
-		wrapped.ForEach(func(_, value gjson.Result) bool { item = value; return false })
-		if get := item.Get("get"); w.op == "update" && !w.kept && get.Exists() {
-			if start, end, found := memberSpan(answer, get); found {
-				cuts = append(cuts, span{start, end})
-			}
+	}
+	shown = without(answer, cuts)
+	if !ok {
+		return nil, shown, false
+	}
+	seen := observer{c: c, ctx: ctx, v: v, room: make([]record, len(writes))}
+	effects = make([]*record, 0, len(writes))
+	for i := range items {
+		effect, known := seen.itemEffect(&writes[i], &items[i])
+		if !known {
+			return nil, shown, false
 		}
-		effect, known := c.itemEffect(ctx, w, item, v)
-		ok = ok && known
 		if effect != nil {
 			effects = append(effects, effect)
 		}
-		return true
-	})
-	shown = answer
-	if len(cuts) > 0 {
-		shown = make([]byte, 0, len(answer))
-		from := 0
-		for _, s := range cuts {
-			shown = append(shown, answer[from:s.start]...)
-			from = s.end
-		}
-		shown = append(shown, answer[from:]...)
 	}
-	return effects, shown, ok && n == len(writes)
+	return effects, shown, true
 }
 
 // itemEffect is the effect of one item. One that failed has none, but maybe that
 // on its index, unless it is not known whether it did.
-func (c *capture) itemEffect(ctx context.Context, w *write, item gjson.Result, v esapi.Version) (*record, bool) {
-	status := item.Get("status").Int()
-	if !item.Get("error").Exists() && status < 500 {
-		return c.effect(ctx, w, item, v)
+func (o *observer) itemEffect(w *write, it *item) (*record, bool) {
+	if !it.failed && it.status < 500 {
+		return o.effect(w, it)
 	}
-	if status < 500 && status != http.StatusTooManyRequests {
-		return c.madeIndex(ctx, w.doc.Index), true
+	if it.status < 500 && it.status != http.StatusTooManyRequests {
+		return o.c.madeIndex(o.ctx, w.doc.Index), true
 	}
 	return nil, false
 }

@@ -59,11 +59,12 @@ func (c *capture) document(ctx context.Context, req *esapi.Request, e esapi.Endp
 	defer t.rescue()
 	c.r.counters.writes.Add(1)
 	res, answer, o, err := c.exchange(ctx, t, req)
-	item := gjson.ParseBytes(answer)
-	if o == outcomeNothing && err == nil && res.Status == http.StatusNotFound && item.Get("result").String() == "not_found" {
+	told := esapi.NewCursor(answer)
+	it := readItem(&told, &w, "")
+	if o == outcomeNothing && err == nil && res.Status == http.StatusNotFound && it.result == "not_found" {
 		o = outcomeAnswered // a delete of nothing leaves a version behind
 	}
-	if o != outcomeAnswered || !esapi.ValidJSON(answer) {
+	if o != outcomeAnswered || !told.End() {
 		if o == outcomeAnswered {
 			o = outcomeUnparsed
 		}
@@ -74,7 +75,8 @@ func (c *capture) document(ctx context.Context, req *esapi.Request, e esapi.Endp
 		}
 		return c.reply(ctx, t, res, answer, err)
 	}
-	effect, ok := c.effect(ctx, &w, item, v)
+	seen := observer{c: c, ctx: ctx, v: v}
+	effect, ok := seen.effect(&w, &it)
 	switch {
 	case !ok:
 		t.abandon(0)
@@ -84,7 +86,7 @@ func (c *capture) document(ctx context.Context, req *esapi.Request, e esapi.Endp
 		t.finish(ctx, []*record{effect})
 	}
 	if w.op == "update" && !w.kept {
-		answer = without(answer, item.Get("get"))
+		answer = without(answer, []span{it.get})
 	}
 	return c.reply(ctx, t, res, answer, nil)
 }
@@ -125,108 +127,4 @@ func askForSource(req *esapi.Request, w *write) {
 		whole = req.Params.Get("_source") == "true" && !slices.ContainsFunc(sourceParams[1:], req.Params.Has)
 	}
 	w.unread = w.unread || !whole
-}
-
-// effect makes the effect of a write out of what the master answers: item is
-// the answer to a single request or one item of a bulk. It is nil if nothing
-// was changed; it is not ok if what is known is not enough, and the document
-// has to be read back through its intent.
-func (c *capture) effect(ctx context.Context, w *write, item gjson.Result, v esapi.Version) (*record, bool) {
-	index, id, version := item.Get("_index").String(), item.Get("_id").String(), item.Get("_version")
-	result := item.Get("result").String()
-	if index == "" || id == "" || result == "" || (!version.Exists() && result != "noop") {
-		return nil, false
-	}
-	if result == "noop" {
-		return nil, true
-	}
-	rec := &record{Kind: kindEffect, Index: index, Type: w.doc.Type, ID: id, Routing: w.doc.Routing, Parent: w.doc.Parent,
-		Version: version.Int(), Again: w.again, Read: w.unread || w.forced}
-	if !c.place(ctx, w, rec, v) {
-		return nil, false
-	}
-	if result == "deleted" || result == "not_found" {
-		rec.Deleted, rec.Read = !w.forced, w.forced
-		return rec, true
-	}
-	if rec.Read {
-		return rec, true
-	}
-	rec.Source = w.source
-	if w.op == "update" {
-		rec.Source = []byte(item.Get("get._source").Raw)
-	}
-	// Elasticsearch takes what is no JSON for others: comments, and from clients
-	// that do not name a format also YAML.
-	if len(rec.Source) == 0 || len(rec.Source)+len(rec.ID) > c.r.cfg.MaxRecord || !esapi.ValidJSON(rec.Source) {
-		rec.Source, rec.Read = nil, true
-	}
-	return rec, true
-}
-
-// place completes an effect by what is known of its index: the routing that an
-// alias brings along, and whether a pipeline may have changed the document. It
-// reports false if that cannot be known now.
-func (c *capture) place(ctx context.Context, w *write, rec *record, v esapi.Version) bool {
-	if w.pipeline != "" && w.pipeline != "_none" || w.doc.ID != "" && rec.ID != w.doc.ID {
-		rec.Read = true // only a pipeline gives another id
-	}
-	defaults := v.AtLeast(esapi.V(6, 5)) // the first with pipelines in settings
-	if rec.Index == w.doc.Index && (!defaults || rec.Read) {
-		return true
-	}
-	index, ok, err := c.lease.roles.master.Facts().Lookup(ctx, rec.Index)
-	if err != nil {
-		return false
-	}
-	if !ok { // deleted by now
-		rec.Read = true
-		return true
-	}
-	alias, is := index.Aliases[w.doc.Index]
-	if is {
-		c.r.stood.note(w.doc.Index, stand{rec.Index, alias.IndexRouting})
-	}
-	// In an index that was not asked for a pipeline of another one has put it.
-	rec.Read = rec.Read || index.Pipeline || (!is && rec.Index != w.doc.Index)
-	if alias.IndexRouting != "" {
-		rec.Routing = alias.IndexRouting
-	}
-	return true
-}
-
-// without cuts a member that is not the first out of an object, with the comma
-// in front of it. member is a part of body as gjson finds it.
-func without(body []byte, member gjson.Result) []byte {
-	start, end, ok := memberSpan(body, member)
-	if !ok {
-		return body
-	}
-	out := make([]byte, 0, len(body)-(end-start))
-	out = append(out, body[:start]...)
-	return append(out, body[end:]...)
-}
-
-// memberSpan finds where a member stands, from the comma in front of its key to
-// the end of its value.
-func memberSpan(body []byte, member gjson.Result) (start, end int, ok bool) {
-	if !member.Exists() || member.Index <= 0 {
-		return 0, 0, false
-	}
-	start, end = member.Index, member.Index+len(member.Raw)
-	quotes := 0
-	for start > 0 {
-		start--
-		switch body[start] {
-		case '"':
-			quotes++
-		case ',':
-			if quotes == 2 {
-				return start, end, true
-			}
-		case '{':
-			return 0, 0, false // the first member: answers never have it there
-		}
-	}
-	return 0, 0, false
 }

@@ -149,18 +149,24 @@ func (c *Cursor) Skip() []byte {
 }
 
 // Text passes the next value and returns a string as it is meant, null as "", and all
-// others as they are written. It shares no memory with the JSON, but with Copy.
-func (c *Cursor) Text() string {
+// others as they are written. It shares no memory with the JSON, but with Copy. If it is
+// one of the known texts, it is that, and takes no memory either.
+func (c *Cursor) Text(known ...string) string {
 	raw := c.Skip()
 	switch {
 	case len(raw) == 0 || raw[0] == 'n':
 		return ""
-	case raw[0] == '"' && isPlain(raw):
-		return c.copyOf(c.pos-len(raw)+1, c.pos-1)
-	case raw[0] == '"':
+	case raw[0] != '"':
+		return c.copyOf(c.pos-len(raw), c.pos)
+	case !isPlain(raw):
 		return unquote(raw)
 	}
-	return c.copyOf(c.pos-len(raw), c.pos)
+	for _, k := range known {
+		if string(raw[1:len(raw)-1]) == k {
+			return k
+		}
+	}
+	return c.copyOf(c.pos-len(raw)+1, c.pos-1)
 }
 
 func (c *Cursor) copyOf(from, to int) string {
