@@ -247,6 +247,8 @@ func location(index, mappingType, id, routing string) string {
 	return l
 }
 
-func encoded(s string) string {
-	return strings.NewReplacer("~", "%7E", "%2A", "*").Replace(url.QueryEscape(s))
-}
+func encoded(s string) string { return asInJava.Replace(url.QueryEscape(s)) }
+
+// asInJava makes what Go has encoded what Java does. To make it for each write took
+// 8 % of the gateway's time.
+var asInJava = strings.NewReplacer("~", "%7E", "%2A", "*")
