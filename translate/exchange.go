@@ -219,6 +219,9 @@ func (x *Exchange) fire(c *Change) {
 			return
 		}
 	}
+	if x.fired == nil {
+		x.fired = make([]*Change, 0, 8)
+	}
 	x.fired = append(x.fired, c)
 }
 
@@ -229,9 +232,11 @@ func (x *Exchange) Fired() []*Change { return x.fired }
 // header.
 func (x *Exchange) lossyNames() string {
 	var names []string
-	for _, c := range slices.Concat(x.fired, x.mayLose) {
-		if d := c.Between(x.Client, x.Cluster); d != nil && d.Fidelity == Lossy && !slices.Contains(names, c.Name) {
-			names = append(names, c.Name)
+	for _, changes := range [...][]*Change{x.fired, x.mayLose} {
+		for _, c := range changes {
+			if d := c.Between(x.Client, x.Cluster); d != nil && d.Fidelity == Lossy && !slices.Contains(names, c.Name) {
+				names = append(names, c.Name)
+			}
 		}
 	}
 	return strings.Join(names, ", ")

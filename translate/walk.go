@@ -107,8 +107,8 @@ func (w *walker) head(p *place) error {
 
 // run runs the rules of p on n.
 func (w *walker) run(p *place, n *Node) error {
+	edits, marks := n.edits, w.x.marks()
 	for _, r := range p.rules {
-		edits, marks := n.edits, w.x.marks()
 		var was []byte
 		if w.x.trace != nil {
 			was = bytes.Clone(n.bytes())
@@ -126,7 +126,8 @@ func (w *walker) run(p *place, n *Node) error {
 		if w.x.err != nil {
 			return w.x.err
 		}
-		if n.edits != edits || w.x.marks() != marks {
+		if now := w.x.marks(); n.edits != edits || now != marks {
+			edits, marks = n.edits, now
 			w.x.fire(r.change)
 			if w.x.trace != nil {
 				w.x.trace(r.change, p.name, was, bytes.Clone(n.bytes()))
@@ -353,7 +354,9 @@ func (s *stream) object(p *place) error {
 	defer s.leave()
 	s.pos++
 	s.out = append(s.out, '{')
-	n := &Node{parsed: true}
+	n := s.take()
+	defer func() { s.give(n) }()
+	n.parsed = true
 	var held []byte // keeps the members' bytes: the window may move on
 	keep := func(b []byte) []byte {
 		if s.eof && s.w == nil {
@@ -378,7 +381,7 @@ func (s *stream) object(p *place) error {
 			}
 			written = true
 		}
-		n = &Node{parsed: true, part: Tail}
+		*n = Node{members: n.members[:0], parsed: true, part: Tail}
 		held = nil
 		return nil
 	}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/esperanto-es/esperanto/internal/esapi"
@@ -22,10 +23,14 @@ type answer struct {
 func (a *answer) WriteHeader(status int) {
 	if status >= 200 && !a.wrote {
 		a.wrote, a.status = true, status
-		a.Header()["X-Elastic-Product"] = []string{"Elasticsearch"}
+		if h := a.Header(); !slices.Equal(h["X-Elastic-Product"], product) {
+			h["X-Elastic-Product"] = []string{"Elasticsearch"}
+		}
 	}
 	a.ResponseWriter.WriteHeader(status)
 }
+
+var product = []string{"Elasticsearch"}
 
 // Write implements http.ResponseWriter.
 func (a *answer) Write(b []byte) (int, error) {

@@ -334,10 +334,11 @@ func (g *Gateway) forward(w *answer, r *http.Request, to *cluster.Cluster) error
 	if r.ContentLength > g.MaxBody {
 		return tooLarge(g.MaxBody)
 	}
-	body := &limited{from: r.Body, left: g.MaxBody, max: g.MaxBody}
-	if r.Body != nil && r.ContentLength != 0 {
-		r.Body = body
+	if r.Body == nil || r.ContentLength >= 0 {
+		return g.Forward(to).Forward(w, r)
 	}
+	body := &limited{from: r.Body, left: g.MaxBody, max: g.MaxBody}
+	r.Body = body
 	err := g.Forward(to).Forward(w, r)
 	if err != nil && body.exceeded {
 		return tooLarge(g.MaxBody)

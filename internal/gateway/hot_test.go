@@ -62,7 +62,7 @@ func (c *hotCluster) Send(_ context.Context, r *esapi.Request) (*esapi.Response,
 	case "/":
 		body = []byte(`{"version":{"number":"8.7.1"}}`)
 	case "/books":
-		body = []byte(`{"books":{"aliases":{},"mappings":{"properties":{"title":{"type":"text"}}},"settings":{"index":{"uuid":"u","provided_name":"books"}}}}`)
+		body = []byte(`{"books":{"aliases":{},"mappings":{"_meta":{"esperanto":{"type":"book"}},"properties":{"title":{"type":"text"}}},"settings":{"index":{"uuid":"u","provided_name":"books"}}}}`)
 	}
 	return &esapi.Response{Status: http.StatusOK, Body: io.NopCloser(bytes.NewReader(body)), Header: http.Header{
 		"X-Elastic-Product": {"Elasticsearch"}, "Content-Type": {"application/json"}, "Content-Length": {strconv.Itoa(len(body))}}}, nil
