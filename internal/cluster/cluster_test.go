@@ -177,6 +177,21 @@ func TestLearn(t *testing.T) {
 	}
 }
 
+// Of an alias it is the index that is written to.
+func TestLearnByAlias(t *testing.T) {
+	_, c := fake(t, esapi.V(8, 7))
+	do(t, c, "PUT", "/books-1", `{"aliases":{"books":{}}}`)
+	do(t, c, "PUT", "/books-2", `{"aliases":{"books":{"is_write_index":true}}}`)
+	if err := c.Facts().Learn(t.Context(), "books", "book"); err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]string{"books-1": "", "books-2": "book", "books": "book"} {
+		if i, _, err := c.Facts().Index(t.Context(), name); err != nil || i.Type != want {
+			t.Errorf("%s has the type %q: %v", name, i.Type, err)
+		}
+	}
+}
+
 // A type that cannot be written yet is known in memory, is written later, and whoever asks
 // until then is told that it is not.
 func TestLearnLater(t *testing.T) {

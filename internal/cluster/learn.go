@@ -188,11 +188,20 @@ func (c *Cluster) rememberType(ctx context.Context, index, typ string) (known st
 	if err := c.Failed(status, answer); err != nil {
 		return "", err
 	}
-	var concrete, meta string
+	metas, concrete := map[string]string{}, ""
 	gjson.ParseBytes(answer).ForEach(func(name, o gjson.Result) bool {
-		concrete, meta = name.String(), o.Get("mappings._meta").Raw
-		return false
+		concrete = name.String()
+		metas[concrete] = o.Get("mappings._meta").Raw
+		return true
 	})
+	if len(metas) > 1 { // an alias of several: it is about the one that is written to
+		chosen, _, err := c.facts.ask(ctx, index)
+		if err != nil {
+			return "", err
+		}
+		concrete = chosen.Name
+	}
+	meta := metas[concrete]
 	if known := gjson.Get(meta, "esperanto.type").String(); concrete == "" || known != "" {
 		return known, nil
 	}
