@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"hash/maphash"
+	"math"
 	"strings"
 	"time"
 
@@ -127,9 +128,18 @@ func (d *doubts) indexDeleted(ctx context.Context, index string, at time.Time) e
 	return err
 }
 
+// goneBy tells whether a record says that a document was deleted, or may have been, and up to which
+// version effects of it may be older. See lookAgain.
+func goneBy(rec *record) (version int64, gone bool) {
+	if rec.Read && rec.Version == 0 {
+		return math.MaxInt64, true
+	}
+	return rec.Version, rec.Deleted
+}
+
 // docDeleted notes that a document was deleted. The row of its index is put ahead of the
 // time, so that this has to be done now and then only.
-func (d *doubts) docDeleted(ctx context.Context, rec *record, at time.Time) error {
+func (d *doubts) docDeleted(ctx context.Context, rec *record, version int64, at time.Time) error {
 	now := at.UnixMilli()
 	row, err := d.keep(ctx, rec.Index, func(row *doubt) *int64 { return &row.Docs }, now, d.window/2)
 	if err != nil {
@@ -139,7 +149,7 @@ func (d *doubts) docDeleted(ctx context.Context, rec *record, at time.Time) erro
 		d.drop(now)
 	}
 	doc := d.hash(rec)
-	d.docs[doc] = tomb{version: max(d.docs[doc].version, rec.Version), at: now}
+	d.docs[doc] = tomb{version: max(d.docs[doc].version, version), at: now}
 	d.order = append(d.order, tombIn{doc, now, row})
 	return nil
 }

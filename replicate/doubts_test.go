@@ -1,11 +1,13 @@
 package replicate
 
 import (
+	"errors"
 	"fmt"
 	"testing"
 	"time"
 
 	"github.com/esperanto-es/esperanto/internal/cluster"
+	"github.com/esperanto-es/esperanto/internal/estest"
 	"github.com/esperanto-es/esperanto/replicate/journal"
 )
 
@@ -150,6 +152,35 @@ func TestNothingIsReadBackWithoutDoubt(t *testing.T) {
 	}
 }
 
+// A document that was deleted without an answer is read back as soon as that is due. Effects of
+// it that are still on their way then, in another partition, do not bring it back.
+func TestReadBackBeforeOlderEffects(t *testing.T) {
+	g := newRig(t, v717, v87)
+	g.watch(func(ids []string) time.Duration {
+		if len(ids) > 0 && ids[0] == "books/1" {
+			return 300 * time.Millisecond
+		}
+		return 0
+	})
+	alias := "a0"
+	for n := 1; g.journal.Partition(alias) == g.journal.Partition("books"); n++ {
+		alias = fmt.Sprint("a", n)
+	}
+	g.must("PUT", "/books", fmt.Sprintf(`{"aliases":{%q:{}}}`, alias))
+	g.drained()
+	g.paused(func() {
+		g.must("PUT", "/"+alias+"/_doc/1", `{"n":1}`)
+		g.a.Faults(only("DELETE", "/"+alias+"/_doc/1", estest.Fault{After: errors.New("no answer")}))
+		if _, _, err := g.send("DELETE", "/"+alias+"/_doc/1", ""); err == nil {
+			t.Error("there was an answer")
+		}
+		g.a.Faults(nil)
+	})
+	g.drained() // what is to be looked at once more is in the journal
+	g.equal()
+	g.noDeadLetters()
+}
+
 // More deletions than are remembered one by one are remembered as one: then effects are read
 // back for a while. What is over is forgotten, also in the table.
 func TestManyDeletions(t *testing.T) {
@@ -206,7 +237,7 @@ func TestManyDeletions(t *testing.T) {
 	for i := range maxTombs + 2 {
 		deleted := doc("books", fmt.Sprint(i), 5)
 		deleted.Deleted = true
-		if err := d.docDeleted(ctx, deleted, now.Add(time.Duration(i/10)*time.Millisecond)); err != nil {
+		if err := d.docDeleted(ctx, deleted, 5, now.Add(time.Duration(i/10)*time.Millisecond)); err != nil {
 			t.Fatal(err)
 		}
 	}

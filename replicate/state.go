@@ -480,6 +480,7 @@ func definition(ref stateRef, answer []byte) string {
 // makes the follower equal. An error means that ctx has ended.
 func (a *applier) resolve(ctx context.Context, intents []*record) error {
 	docs := map[string][]recordDoc{} // by the cluster that they are read from
+	last := map[string]*record{}     // an intent of the latest epoch
 	type sent struct {
 		from string
 		doc  recordDoc
@@ -509,6 +510,9 @@ func (a *applier) resolve(ctx context.Context, intents []*record) error {
 				return err
 			}
 		}
+		if last[from] == nil || in.Epoch > last[from].Epoch {
+			last[from] = in
+		}
 		for _, d := range in.Docs {
 			if key := (sent{from, d}); !seen[key] {
 				seen[key] = true
@@ -518,9 +522,13 @@ func (a *applier) resolve(ctx context.Context, intents []*record) error {
 	}
 	for from, list := range docs {
 		p := a.pairs[from]
+		var missing []cluster.DocID
 		err := a.persist(ctx, a.whileAllowed(ctx, func() error {
 			ids, err := p.places(ctx, list)
 			if err != nil {
+				return err
+			}
+			if missing, err = p.missing(ctx, ids); err != nil {
 				return err
 			}
 			if err := p.equalise(ctx, ids); err != nil {
@@ -529,6 +537,9 @@ func (a *applier) resolve(ctx context.Context, intents []*record) error {
 			a.gotOn(len(ids))
 			return nil
 		}))
+		if err == nil && len(missing) > 0 {
+			err = a.persist(ctx, func() error { return a.lookAgain(ctx, last[from], missing) })
+		}
 		if err != nil {
 			return err
 		}

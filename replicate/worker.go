@@ -211,8 +211,8 @@ func (w *worker) add(rec *record, e *journal.Entry) error {
 			return err
 		}
 	}
-	if rec.Deleted {
-		if err := w.persist(func() error { return w.doubts.docDeleted(w.ctx, rec, e.Time) }); err != nil {
+	if version, gone := goneBy(rec); gone {
+		if err := w.persist(func() error { return w.doubts.docDeleted(w.ctx, rec, version, e.Time) }); err != nil {
 			return err
 		}
 	}
