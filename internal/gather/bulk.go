@@ -174,6 +174,7 @@ func (b *bulk) split(k kind, header http.Header, answer []byte) bool {
 			return false
 		}
 		c := b.calls[n]
+		fits = false
 		wrapped.ForEach(func(_, item gjson.Result) bool {
 			fits = b.take(k, c, item, header)
 			return false
@@ -263,6 +264,9 @@ func without(item string, status gjson.Result) []byte {
 // failure is the answer that a write alone gets for the error of an item which may have
 // been carried out, or which found the cluster too busy.
 func failure(err gjson.Result, status int) []byte {
+	if !err.IsObject() {
+		return fmt.Appendf(nil, `{"error":%s,"status":%d}`, err.Raw, status)
+	}
 	cause := []byte{'{'}
 	err.ForEach(func(key, value gjson.Result) bool {
 		if key.Str != "caused_by" {
