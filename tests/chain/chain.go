@@ -72,6 +72,7 @@ func (g *Gateway) Close() {
 type lease struct{ c *cluster.Cluster }
 
 func (l lease) Master() *cluster.Cluster { return l.c }
+func (l lease) Epoch() uint64            { return 1 }
 func (l lease) Sender() esapi.Sender     { return l.c }
 func (l lease) Exit()                    {}
 
