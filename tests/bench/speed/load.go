@@ -263,6 +263,9 @@ type run struct {
 
 // send sends the load. The first error ends it.
 func (l *load) send(ctx context.Context) (sample, error) {
+	if l.rate > 0 { // at least one is due for each connection
+		l.period = max(l.period, time.Duration(float64(l.connections)/l.rate*float64(time.Second)))
+	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	r := &run{load: l, fail: cancel}

@@ -22,7 +22,7 @@ func TestStub(t *testing.T) {
 			l := load{addr: addr, shot: dialect(version).shot(mode, "books"), connections: 3, warm: time.Millisecond, period: 10 * time.Millisecond,
 				begin: func() { begun++ }, end: func() { ended++ }}
 			if mode == "offered" {
-				l.rate = 500
+				l.rate = 100 // none is due in the period
 			}
 			got, err := l.send(t.Context())
 			if err != nil || got.requests == 0 || got.requests != len(got.latencies) || begun != 1 || ended != 1 {

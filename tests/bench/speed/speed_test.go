@@ -81,6 +81,9 @@ func TestSpeed(t *testing.T) {
 	if nginxPath() == "" {
 		s.report.Missing = append(s.report.Missing, "nginx, as there is none: install it or say where it is by -nginx")
 	}
+	if *binary == "" {
+		*binary = gateway.Built(t) // with all processors
+	}
 	pinProcess(t, os.Getpid(), 1)
 	for _, name := range strings.Split(*backends, ",") {
 		t.Run(name, func(t *testing.T) { s.measure(t, s.backend(t, name)) })
