@@ -224,7 +224,7 @@ func (b *bulk) take(k kind, c *call, item gjson.Result, header http.Header) bool
 		return false // later ones have pipelines by default, which may change ids
 	}
 	body := without(item.Raw, i.status)
-	if c.write.op == opUpdate && i.result.Str == "noop" {
+	if c.write.op == opUpdate && i.result.Str == "noop" && i.shards.Exists() {
 		body = bytes.Replace(body, []byte(i.shards.Raw), []byte(`{"total":0,"successful":0,"failed":0}`), 1)
 	}
 	c.res = response(code, header, body)
