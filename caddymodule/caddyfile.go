@@ -291,6 +291,9 @@ func (h *Handler) unmarshalCluster(d *caddyfile.Dispenser) (name string, err err
 			if !d.AllArgs(&c.Gather) {
 				return "", d.Err("gather takes exactly one value, on or off")
 			}
+			if err := checkGather(c.Gather); err != nil {
+				return "", d.Errf("cluster %s: %v", name, err)
+			}
 		case "lb_retry_match":
 			return "", d.Errf("cluster %s: %v", name, errRetryMatch)
 		case "handle_response", "replace_status":

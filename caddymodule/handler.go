@@ -261,6 +261,13 @@ func (f *flaw) Error() string {
 	return f.err.Error()
 }
 
+func checkGather(value string) error {
+	if value != "" && value != "on" && value != "off" {
+		return fmt.Errorf("gather %s: write on or off", value)
+	}
+	return nil
+}
+
 // check looks for mistakes that can be found without asking anyone.
 func (h *Handler) check() error {
 	if len(h.Clusters) == 0 {
@@ -275,8 +282,8 @@ func (h *Handler) check() error {
 		if _, err := parseVersion(c.Version); err != nil {
 			return &flaw{"version", name, err}
 		}
-		if c.Gather != "" && c.Gather != "on" && c.Gather != "off" {
-			return &flaw{"gather", name, fmt.Errorf("gather %s: write on or off", c.Gather)}
+		if err := checkGather(c.Gather); err != nil {
+			return &flaw{"gather", name, err}
 		}
 		if (c.User == "") != (c.Password == "") {
 			return &flaw{"auth", name, errors.New("auth needs both a user and a password")}
