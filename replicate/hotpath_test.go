@@ -190,6 +190,49 @@ func BenchmarkJournaled(b *testing.B) {
 	}
 }
 
+// What a write takes of memory is bounded: a bulk at most six allocations for a document, and
+// four if the journal takes records together.
+func TestHotPathAllocations(t *testing.T) {
+	ceilings := map[string]struct{ prompt, embedded float64 }{
+		"document":   {70, 83},
+		"bulk64":     {430, 320},
+		"bulk500":    {2800, 1850},
+		"updates500": {2800, 1850},
+	}
+	for _, w := range hotWrites() {
+		for _, embedded := range []bool{false, true} {
+			h := newHotPath(t, embedded)
+			h.master.answer = w.answer
+			h.write(t, w.method, w.path, w.body)
+			h.settle(t)
+			got := testing.AllocsPerRun(20, func() {
+				h.write(t, w.method, w.path, w.body)
+				h.settle(t)
+			})
+			ceiling := ceilings[w.name].prompt
+			if embedded {
+				ceiling = ceilings[w.name].embedded
+			}
+			if got > ceiling {
+				t.Errorf("%s, embedded journal %v: %.0f allocations, at most %.0f are expected", w.name, embedded, got, ceiling)
+			}
+		}
+	}
+	for _, k := range hotRecords() {
+		raw := k.rec.encode()
+		if got := testing.AllocsPerRun(100, func() { k.rec.encode() }); got > 1 {
+			t.Errorf("%s is encoded with %.0f allocations", k.name, got)
+		}
+		ceiling := 2.0 // the record and its texts
+		if len(k.rec.Docs) > 0 {
+			ceiling++
+		}
+		if got := testing.AllocsPerRun(100, func() { decode(raw) }); got > ceiling {
+			t.Errorf("%s is decoded with %.0f allocations", k.name, got)
+		}
+	}
+}
+
 func BenchmarkRecord(b *testing.B) {
 	for _, k := range hotRecords() {
 		b.Run("encode/"+k.name, func(b *testing.B) {
@@ -232,4 +275,18 @@ func hotRecords() []hotRecord {
 		{"effect", effect([]byte(hotSource))}, {"effect64k", effect([]byte(`{"texts":[` + string(bytes.Repeat([]byte(hotSource+","), 160)) + `1]}`))},
 		{"deletion", &record{Kind: kindEffect, From: "source", Epoch: 3, ID: "some-id-1", Index: "books", Version: 17, Deleted: true}},
 	}
+}
+
+// The effects of a bulk go to the journal in pieces, one after the other, and none is lost.
+func TestBulkInPieces(t *testing.T) {
+	t.Parallel()
+	g := newRig(t, v717, v87)
+	long := strings.Repeat("x", 20_000)
+	var body strings.Builder
+	for i := range 4 * togetherBytes / len(long) {
+		fmt.Fprintf(&body, "{\"index\":{\"_index\":\"books-%d\",\"_id\":\"%d\"}}\n{\"n\":%d,\"text\":%q}\n", i%3, i, i, long)
+	}
+	g.must("POST", "/_bulk", body.String())
+	g.equal()
+	g.noDeadLetters()
 }

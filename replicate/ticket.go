@@ -202,13 +202,18 @@ func (t *ticket) finish(ctx context.Context, effects []*record) {
 	})
 	for _, e := range effects {
 		e.From, e.Epoch = t.roles.master.Name(), t.roles.epoch
+	}
+	land := landed.land
+	for len(effects) > 0 {
+		n := t.r.together(effects)
 		landed.expect()
-		if err := t.r.appendPatiently(ctx, e.key(), e, landed.land); err != nil {
-			landed.land(err)
+		if err := t.r.appendAllPatiently(ctx, encodeTogether(effects[:n]), land); err != nil {
+			land(err)
 			break
 		}
+		effects = effects[n:]
 	}
-	landed.land(nil)
+	land(nil)
 }
 
 // nothing ends a write that has no effects left to journal: it writes the done
@@ -305,7 +310,11 @@ func (r *record) key() string {
 // append encodes and appends a record. landed is called when it is durable, or
 // not known to be.
 func (r *Replicator) append(key string, rec *record, landed func(error)) error {
-	err := r.cfg.Journal.Append(journal.Record{Key: key, Value: rec.encode()}, func(_ journal.Position, err error) {
+	return r.appendOne(journal.Record{Key: key, Value: rec.encode()}, landed)
+}
+
+func (r *Replicator) appendOne(rec journal.Record, landed func(error)) error {
+	err := r.cfg.Journal.Append(rec, func(_ journal.Position, err error) {
 		r.noteJournal(err)
 		landed(err)
 	})
@@ -315,11 +324,64 @@ func (r *Replicator) append(key string, rec *record, landed func(error)) error {
 	return err
 }
 
+// togetherBytes bounds the records that are appended in one go.
+const togetherBytes = 512 << 10
+
+// together is how many of the records, at least one, are appended in one go.
+func (r *Replicator) together(records []*record) int {
+	if _, can := r.cfg.Journal.(journal.Batcher); !can {
+		return 1
+	}
+	bytes := 0
+	for n, rec := range records {
+		if bytes += rec.room(); bytes > togetherBytes {
+			return max(n, 1)
+		}
+	}
+	return len(records)
+}
+
+// appendTogether appends records that go together.
+func (r *Replicator) appendTogether(records []journal.Record, landed func(error)) error {
+	if len(records) == 1 {
+		return r.appendOne(records[0], landed)
+	}
+	err := r.cfg.Journal.(journal.Batcher).AppendAll(records, func(err error) {
+		r.noteJournal(err)
+		landed(err)
+	})
+	if err != nil {
+		r.noteJournal(err)
+	}
+	return err
+}
+
+// encodeTogether encodes records that go together, one behind the other.
+func encodeTogether(records []*record) []journal.Record {
+	room := 0
+	for _, rec := range records {
+		room += rec.room()
+	}
+	all := make([]byte, 0, room)
+	out := make([]journal.Record, len(records))
+	for i, rec := range records {
+		from := len(all)
+		all = rec.appendTo(all)
+		out[i] = journal.Record{Key: rec.key(), Value: all[from:len(all):len(all)]}
+	}
+	return out
+}
+
 // appendPatiently waits while the journal's buffers are full.
 func (r *Replicator) appendPatiently(ctx context.Context, key string, rec *record, landed func(error)) error {
+	return r.appendAllPatiently(ctx, []journal.Record{{Key: key, Value: rec.encode()}}, landed)
+}
+
+// appendAllPatiently is appendPatiently of records that go together.
+func (r *Replicator) appendAllPatiently(ctx context.Context, records []journal.Record, landed func(error)) error {
 	deadline := time.Now().Add(r.cfg.JournalTimeout)
 	for pause := time.Millisecond; ; pause = min(2*pause, 100*time.Millisecond) {
-		err := r.append(key, rec, landed)
+		err := r.appendTogether(records, landed)
 		if !errors.Is(err, journal.ErrFull) || time.Now().After(deadline) {
 			return err
 		}

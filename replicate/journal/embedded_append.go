@@ -14,8 +14,8 @@ import (
 type op struct {
 	frame frame
 	write func(*pebble.Batch) error
-	size  int // counted in queueBytes
-	done  func(Position, error)
+	size  int                   // counted in queueBytes
+	done  func(Position, error) // may be nil
 }
 
 // opOverhead is about what an op costs besides its frame; counting it bounds
@@ -27,35 +27,83 @@ const opOverhead = 128
 // without sync, a few microseconds; it waits for the disk only if the operating
 // system makes writers wait because too much is unwritten.
 func (e *Embedded) Append(r Record, done func(Position, error)) error {
+	if err := e.sizeRefusal(r); err != nil {
+		return err
+	}
+	f := newFrame(r)
+	f.assign(e.Partition(r.Key))
+	return e.append(f, done, f)
+}
+
+// AppendAll implements Batcher: one write takes all records to the page cache.
+func (e *Embedded) AppendAll(records []Record, done func(error)) error {
+	size := 0
+	for _, r := range records {
+		if err := e.sizeRefusal(r); err != nil {
+			return err
+		}
+		size += frameSize(r)
+	}
+	all := make([]byte, size)
+	frames := make([]frame, len(records))
+	for i, from := 0, 0; i < len(records); i++ {
+		to := from + frameSize(records[i])
+		frames[i] = fillFrame(all[from:to:to], records[i])
+		frames[i].assign(e.Partition(records[i].Key))
+		from = to
+	}
+	return e.append(all, func(_ Position, err error) { done(err) }, frames...)
+}
+
+func (e *Embedded) sizeRefusal(r Record) error {
 	if n := len(r.Key) + len(r.Value); n > e.opts.MaxRecordBytes {
 		return fmt.Errorf("%w: %d bytes, at most %d", ErrTooLarge, n, e.opts.MaxRecordBytes)
 	}
-	f := newFrame(r)
-	o := op{frame: f, size: len(f) + opOverhead, done: done}
-	pos := Position{Partition: e.Partition(r.Key)}
+	return nil
+}
 
+// append takes all frames, whose bytes are all, or none. done is told of the last: what
+// is before it is durable when it is.
+func (e *Embedded) append(all []byte, done func(Position, error), frames ...frame) error {
+	stored := 0
+	for _, f := range frames {
+		stored += len(f.stored())
+	}
 	e.mu.Lock()
-	if err := e.refusal(len(f.stored())); err != nil {
+	if err := e.refusal(stored); err != nil {
 		e.mu.Unlock()
 		return err
 	}
-	if err := e.pendingRefusal(o.size); err != nil {
+	if err := e.pendingRefusal(len(all) + len(frames)*opOverhead); err != nil {
 		e.mu.Unlock()
 		return err
 	}
-	p := &e.parts[pos.Partition]
-	pos.Offset = p.next
-	f.place(pos, time.Now(), p.bytesNext)
-	if err := e.tail.append(f); err != nil {
+	now := time.Now()
+	for _, f := range frames {
+		p := &e.parts[f.position().Partition]
+		f.place(p.next, now, p.bytesNext)
+		p.next++
+		p.bytesNext += uint64(len(f.stored()))
+	}
+	e.used += uint64(stored)
+	if err := e.tail.append(all, frames...); err != nil {
+		for _, f := range frames {
+			p := &e.parts[f.position().Partition]
+			p.next--
+			p.bytesNext -= uint64(len(f.stored()))
+		}
+		e.used -= uint64(stored)
 		e.mu.Unlock()
 		e.fail(err)
 		return e.failure()
 	}
-	n := uint64(len(f.stored()))
-	p.next++
-	p.bytesNext += n
-	e.used += n
-	e.enqueue(o)
+	for i, f := range frames {
+		o := op{frame: f, size: len(f) + opOverhead}
+		if i == len(frames)-1 {
+			o.done = done
+		}
+		e.enqueue(o)
+	}
 	e.mu.Unlock()
 	notify(e.wake)
 	return nil

@@ -146,6 +146,7 @@ func (e *Embedded) acknowledge() {
 		for i := range a.ops {
 			o := &a.ops[i]
 			switch {
+			case o.done == nil: // it is one of many, and their last is told of
 			case a.err != nil:
 				o.done(Position{}, a.err)
 			case o.frame != nil:

@@ -34,8 +34,13 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 var errBroken = errors.New("broken record")
 
 // newFrame encodes what is known before the record has its place.
-func newFrame(r Record) frame {
-	f := make(frame, frameHeader+storedHeader+len(r.Key)+len(r.Value))
+func newFrame(r Record) frame { return fillFrame(make(frame, frameSize(r)), r) }
+
+// frameSize is the length of a record's frame.
+func frameSize(r Record) int { return frameHeader + storedHeader + len(r.Key) + len(r.Value) }
+
+// fillFrame is newFrame into zeroes of that length.
+func fillFrame(f frame, r Record) frame {
 	s := f.stored()
 	binary.BigEndian.PutUint32(f[8:], uint32(len(s)))
 	binary.BigEndian.PutUint32(s[16:], uint32(len(r.Key)))
@@ -45,11 +50,13 @@ func newFrame(r Record) frame {
 	return f
 }
 
-// place fills in the record's place. before is the number of bytes appended to
-// the partition before it.
-func (f frame) place(p Position, now time.Time, before uint64) {
-	binary.BigEndian.PutUint32(f[12:], uint32(p.Partition))
-	binary.BigEndian.PutUint64(f[16:], uint64(p.Offset))
+// assign fills in the record's partition.
+func (f frame) assign(partition int32) { binary.BigEndian.PutUint32(f[12:], uint32(partition)) }
+
+// place fills in the record's place in its partition. before is the number of bytes
+// appended to the partition before it.
+func (f frame) place(offset int64, now time.Time, before uint64) {
+	binary.BigEndian.PutUint64(f[16:], uint64(offset))
 	s := f.stored()
 	binary.BigEndian.PutUint64(s, uint64(now.UnixNano()))
 	binary.BigEndian.PutUint64(s[8:], before)

@@ -122,6 +122,13 @@ type Journal interface {
 	Close(ctx context.Context) error
 }
 
+// A Batcher is a Journal to which many records cost less if they come together.
+type Batcher interface {
+	// AppendAll is Append of all records, one at least, in their order, or of none of them. done
+	// is called once, when all are durable, or when that cannot be said of one of them.
+	AppendAll(records []Record, done func(error)) error
+}
+
 // Bounds describes one partition.
 type Bounds struct {
 	Partition int32

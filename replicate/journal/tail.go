@@ -202,21 +202,23 @@ func (t *tail) start(i int) error {
 	return nil
 }
 
-// append returns when the frame is in the page cache. After an error the tail
-// must not be used again.
-func (t *tail) append(f frame) error {
+// append returns when the frames are in the page cache; all are their bytes, one behind the
+// other. After an error the tail must not be used again.
+func (t *tail) append(all []byte, frames ...frame) error {
 	if other := 1 - t.current; t.files[t.current].size > tailSize && t.files[other].last <= t.durable {
 		if err := t.start(other); err != nil {
 			return err
 		}
 	}
 	file := &t.files[t.current]
-	f.seal(t.generation, t.written, t.durable)
-	if _, err := file.f.WriteAt(f, file.size); err != nil {
+	for i, f := range frames {
+		f.seal(t.generation, t.written+uint64(i), t.durable)
+	}
+	if _, err := file.f.WriteAt(all, file.size); err != nil {
 		return fmt.Errorf("writing the tail: %w", err)
 	}
-	file.size += int64(len(f))
-	t.written++
+	file.size += int64(len(all))
+	t.written += uint64(len(frames))
 	file.last = t.written
 	return nil
 }

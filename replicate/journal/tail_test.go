@@ -29,8 +29,9 @@ func newTail(t *testing.T, dir string) *tail {
 func tailAppend(t *testing.T, tl *tail, offset int64, size int) {
 	t.Helper()
 	f := newFrame(Record{"k", bytes.Repeat([]byte{byte(offset)}, size)})
-	f.place(Position{3, offset}, time.Unix(0, offset), 0)
-	if err := tl.append(f); err != nil {
+	f.assign(3)
+	f.place(offset, time.Unix(0, offset), 0)
+	if err := tl.append(f, f); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -162,7 +163,7 @@ func BenchmarkTailAppend(b *testing.B) {
 	f := newFrame(Record{"k", make([]byte, 1024)})
 	b.SetBytes(1024)
 	for b.Loop() {
-		if err := tl.append(f); err != nil {
+		if err := tl.append(f, f); err != nil {
 			b.Fatal(err)
 		}
 		tl.synced(1)
