@@ -120,3 +120,16 @@ func BenchmarkHot(b *testing.B) {
 		})
 	}
 }
+
+// TestHotAllocations: what a request that is translated may allocate, all told: a bulk
+// no more for each document.
+func TestHotAllocations(t *testing.T) {
+	ceilings := map[string]float64{"put": 80, "get": 58, "search": 155, "bulk": 135}
+	for _, h := range hotRequests {
+		do := hot(t, h)
+		do() // it asks for what it remembers
+		if got := testing.AllocsPerRun(100, do); got > ceilings[h.name] {
+			t.Errorf("%s takes %.0f allocations, more than %.0f", h.name, got, ceilings[h.name])
+		}
+	}
+}
