@@ -80,17 +80,11 @@ func (c *capture) begin(ctx context.Context, docs []recordDoc, state []asked, ke
 		return nil, err
 	}
 	t := &ticket{r: r, roles: c.lease.roles, durable: make(chan error, 1)}
-	now := r.cfg.Now()
-	until := now.Add(r.cfg.WriteTimeout)
-	if r.cfg.IntentFirst {
-		until = until.Add(r.cfg.JournalTimeout) // it is sent that late at most
-	}
-
 	var records []*record
 	var keys []string
 	add := func(rec *record, key string) {
 		rec.Kind, rec.ID, rec.Gateway = kindIntent, r.nextIntentID(), r.instance
-		rec.From, rec.Epoch, rec.Until = t.roles.master.Name(), t.roles.epoch, until.UnixMilli()
+		rec.From, rec.Epoch = t.roles.master.Name(), t.roles.epoch
 		records, keys = append(records, rec), append(keys, key)
 	}
 	if state != nil {
@@ -107,9 +101,14 @@ func (c *capture) begin(ctx context.Context, docs []recordDoc, state []asked, ke
 	landed := newStage(func(err error) { t.durable <- err; close(t.durable) })
 	var refused error
 	for i, rec := range records {
-		r.ledger.begin(rec.ID, until)
 		landed.expect()
-		if refused = r.append(keys[i], rec, landed.land); refused != nil {
+		refused = r.intend(keys[i], rec, landed.land)
+		if i == 0 { // those behind it must not make it wait
+			for p := r.patience(); errors.Is(refused, journal.ErrBusy) && p.wait(ctx); {
+				refused = r.intend(keys[i], rec, landed.land)
+			}
+		}
+		if refused != nil {
 			r.ledger.end(rec.ID)
 			landed.land(refused)
 			break
@@ -133,6 +132,17 @@ func (c *capture) begin(ctx context.Context, docs []recordDoc, state []asked, ke
 		}
 	}
 	return t, nil
+}
+
+// intend appends an intent: from now on its write may be under way.
+func (r *Replicator) intend(key string, rec *record, landed func(error)) error {
+	until := r.cfg.Now().Add(r.cfg.WriteTimeout)
+	if r.cfg.IntentFirst {
+		until = until.Add(r.cfg.JournalTimeout) // it is sent that late at most
+	}
+	rec.Until = until.UnixMilli()
+	r.ledger.begin(rec.ID, until)
+	return r.append(key, rec, landed)
 }
 
 // intentLength is how many of docs, at least one, go into one intent.
@@ -379,18 +389,37 @@ func (r *Replicator) appendPatiently(ctx context.Context, key string, rec *recor
 
 // appendAllPatiently is appendPatiently of records that go together.
 func (r *Replicator) appendAllPatiently(ctx context.Context, records []journal.Record, landed func(error)) error {
-	deadline := time.Now().Add(r.cfg.JournalTimeout)
-	for pause := time.Millisecond; ; pause = min(2*pause, 100*time.Millisecond) {
+	for p := r.patience(); ; {
 		err := r.appendTogether(records, landed)
-		if !errors.Is(err, journal.ErrFull) || time.Now().After(deadline) {
-			return err
-		}
-		select {
-		case <-time.After(pause):
-		case <-ctx.Done():
+		if !errors.Is(err, journal.ErrFull) || !p.wait(ctx) {
 			return err
 		}
 	}
+}
+
+// A patience is with a journal that is full.
+type patience struct {
+	pause    time.Duration
+	deadline time.Time
+}
+
+func (r *Replicator) patience() patience {
+	return patience{time.Millisecond, time.Now().Add(r.cfg.JournalTimeout)}
+}
+
+// wait waits for a while, longer each time. It reports false if there was enough of
+// that.
+func (p *patience) wait(ctx context.Context) bool {
+	if time.Now().After(p.deadline) {
+		return false
+	}
+	select {
+	case <-time.After(p.pause):
+	case <-ctx.Done():
+		return false
+	}
+	p.pause = min(2*p.pause, 100*time.Millisecond)
+	return true
 }
 
 // journalReady refuses early when the journal was seen to fail and does not
@@ -419,7 +448,7 @@ func (r *Replicator) noteJournal(err error) {
 		if r.journalErr.Load() != nil {
 			r.journalErr.Store(nil)
 		}
-	case !errors.Is(err, journal.ErrTooLarge):
+	case !errors.Is(err, journal.ErrTooLarge) && !errors.Is(err, journal.ErrBusy):
 		r.journalErr.Store(&err)
 	}
 }

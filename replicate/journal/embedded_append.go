@@ -128,7 +128,7 @@ func (e *Embedded) refusal(n int) error {
 // one is always taken, whatever its size. e.mu is held.
 func (e *Embedded) pendingRefusal(n int) error {
 	if e.queueBytes > 0 && e.queueBytes+n > e.opts.MaxPendingBytes {
-		return fmt.Errorf("%w: %d bytes wait for the disk, which is too slow or does not answer", ErrFull, e.queueBytes)
+		return fmt.Errorf("%w: %d bytes wait for the disk, which is too slow or does not answer", ErrBusy, e.queueBytes)
 	}
 	return nil
 }

@@ -14,6 +14,7 @@ package journal
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 )
 
@@ -41,6 +42,10 @@ var (
 	// ErrFull says that a bound in memory or on disk is reached. Nothing was
 	// appended; it may succeed later.
 	ErrFull = errors.New("the journal is full")
+
+	// ErrBusy is the ErrFull of a bound in memory: what was appended before waits for
+	// the disk, or for Kafka's confirmation.
+	ErrBusy = fmt.Errorf("%w for the moment", ErrFull)
 
 	// ErrTooLarge says that a record or a table's value is larger than the
 	// journal takes. Nothing was appended, and trying again does not help.

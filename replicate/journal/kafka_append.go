@@ -67,7 +67,7 @@ func (k *Kafka) reserve(n int) error {
 		return err
 	}
 	if k.pendingRecords >= k.opts.MaxPendingRecords || k.pendingRecords > 0 && k.pendingBytes+n > k.opts.MaxPendingBytes {
-		return fmt.Errorf("%w: %d records with %d bytes wait for Kafka's confirmation", ErrFull, k.pendingRecords, k.pendingBytes)
+		return fmt.Errorf("%w: %d records with %d bytes wait for Kafka's confirmation", ErrBusy, k.pendingRecords, k.pendingBytes)
 	}
 	k.pendingRecords++
 	k.pendingBytes += n
