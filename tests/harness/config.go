@@ -44,7 +44,7 @@ func (s *server) writeConfig() error {
 		"jvm.options":       strings.Join(s.jvmOptions(), "\n") + "\n", // read by 8.x
 	}
 	if s.secured() {
-		users, err := userFiles(s.options.Users)
+		users, err := userFiles(s.options.Users, s.options.Roles)
 		if err != nil {
 			return err
 		}

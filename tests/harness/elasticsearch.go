@@ -39,6 +39,10 @@ type Options struct {
 	// 7.17.28 and 8.7.1 only.
 	Users map[string]string `json:",omitempty"`
 
+	// Roles are what those of the Users may who are no superusers, by their names, as in
+	// roles.yml: {"indices":[{"names":["a-*"],"privileges":["read"]}]}.
+	Roles map[string]string `json:",omitempty"`
+
 	// Heap is the size of the Java heap. If empty, 512m.
 	Heap string `json:",omitempty"`
 

@@ -67,8 +67,8 @@ func (s *server) superuser() (name, password string) {
 	return "", ""
 }
 
-// userFiles returns the files of the file realm, by name.
-func userFiles(users map[string]string) (map[string]string, error) {
+// userFiles returns the files of the file realm, by name. Who has no role is a superuser.
+func userFiles(users, roles map[string]string) (map[string]string, error) {
 	var passwords strings.Builder
 	names := slices.Sorted(maps.Keys(users))
 	for _, name := range names {
@@ -78,10 +78,17 @@ func userFiles(users map[string]string) (map[string]string, error) {
 		}
 		fmt.Fprintf(&passwords, "%s:%s\n", name, hash)
 	}
+	var members, definitions strings.Builder
+	for _, name := range slices.Sorted(maps.Keys(roles)) {
+		fmt.Fprintf(&members, "%s:%[1]s\n", name)
+		fmt.Fprintf(&definitions, "%s: %s\n", name, roles[name])
+	}
+	names = slices.DeleteFunc(names, func(name string) bool { return roles[name] != "" })
+	fmt.Fprintf(&members, "superuser:%s\n", strings.Join(names, ","))
 	return map[string]string{
 		"users":       passwords.String(),
-		"users_roles": "superuser:" + strings.Join(names, ",") + "\n",
-		"roles.yml":   "",
+		"users_roles": members.String(),
+		"roles.yml":   definitions.String(),
 	}, nil
 }
 
