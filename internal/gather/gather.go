@@ -10,7 +10,8 @@
 // Of a kind are writes to one index of one cluster whose headers say the same, with the
 // same credentials. What a bulk cannot say is sent alone: parameters other than
 // op_type, routing and the default timeout, long bodies and those of several lines,
-// updates that ask for fields, ids that JSON has to escape.
+// updates that ask for fields, ids that JSON has to escape. So are writes to an index that
+// is not known to be without a pipeline.
 //
 // An item of a bulk that the cluster refuses has changed nothing and is sent once more,
 // alone, for the words that Elasticsearch has for it then.
