@@ -100,6 +100,8 @@ type Embedded struct {
 	urgent chan struct{} // the trimmer has work; capacity 1
 	acks   chan acked    // from the writer to the acknowledger
 
+	spare spare // memory of frames
+
 	swapping chan struct{} // has one while a table's key is being swapped
 
 	// down ends when the journal stops or begins to close, with the reason as
@@ -225,13 +227,13 @@ func (e *Embedded) replayTail() error {
 		if pos.Partition < 0 || int(pos.Partition) >= len(e.parts) || pos.Offset != e.parts[pos.Partition].next {
 			return fmt.Errorf("the tail does not belong to this journal: record %d is at %+v", next, pos)
 		}
-		if err := b.Set(entryKey(pos.Partition, pos.Offset), f.stored(), nil); err != nil {
+		if err := setFrame(b, f); err != nil {
 			return err
 		}
-		next++
+		next += uint64(f.records())
 		n := uint64(len(f.stored()))
 		p := &e.parts[pos.Partition]
-		p.next++
+		p.next += f.records()
 		p.bytesNext += n
 		p.durable, p.bytesDurable = p.next, p.bytesNext
 		e.used += n

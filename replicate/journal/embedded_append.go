@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/binary"
 	"fmt"
+	"math/bits"
+	"sync"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -13,6 +15,7 @@ import (
 // write does.
 type op struct {
 	frame frame
+	all   []byte // the memory that goes back when it is done, or nil
 	write func(*pebble.Batch) error
 	size  int                   // counted in queueBytes
 	done  func(Position, error) // may be nil
@@ -35,24 +38,65 @@ func (e *Embedded) Append(r Record, done func(Position, error)) error {
 	return e.append(f, done, f)
 }
 
-// AppendAll implements Batcher: one write takes all records to the page cache.
+// AppendAll implements Batcher: one write takes all records to the page cache, and those of
+// a partition are one entry in pebble.
 func (e *Embedded) AppendAll(records []Record, done func(error)) error {
+	sizes := make([]int, e.Partitions())
 	size := 0
 	for _, r := range records {
 		if err := e.sizeRefusal(r); err != nil {
 			return err
 		}
-		size += frameSize(r)
+		of := &sizes[e.Partition(r.Key)]
+		size -= *of
+		*of = roomForAll(*of, r)
+		size += *of
 	}
-	all := make([]byte, size)
-	frames := make([]frame, len(records))
-	for i, from := 0, 0; i < len(records); i++ {
-		to := from + frameSize(records[i])
-		frames[i] = fillFrame(all[from:to:to], records[i])
-		frames[i].assign(e.Partition(records[i].Key))
-		from = to
+	all := e.spare.take(size)
+	var frames []frame
+	rest := all
+	for i, n := range sizes {
+		if n == 0 {
+			continue
+		}
+		f := frame(rest[:n:n]).startAll()
+		rest = rest[n:]
+		for _, r := range records {
+			if e.Partition(r.Key) == int32(i) {
+				f = f.add(r)
+			}
+		}
+		f.sum()
+		f.assign(int32(i))
+		frames = append(frames, f)
 	}
-	return e.append(all, func(_ Position, err error) { done(err) }, frames...)
+	err := e.append(all, func(_ Position, err error) { done(err) }, frames...)
+	if err != nil {
+		e.spare.put(all)
+	}
+	return err
+}
+
+// A spare keeps memory that large frames were in for the next ones.
+type spare struct{ pool sync.Pool }
+
+// What is smaller is soon made anew, and what is larger is rare.
+const spareLeast, spareMost = 16 << 10, 1 << 20
+
+func (s *spare) take(n int) []byte {
+	if n < spareLeast || n > spareMost {
+		return make([]byte, n)
+	}
+	if kept, _ := s.pool.Get().(*[]byte); kept != nil && cap(*kept) >= n {
+		return (*kept)[:n]
+	}
+	return make([]byte, n, 1<<bits.Len(uint(n-1)))
+}
+
+func (s *spare) put(b []byte) {
+	if cap(b) >= spareLeast && cap(b) <= spareMost {
+		s.pool.Put(&b)
+	}
 }
 
 func (e *Embedded) sizeRefusal(r Record) error {
@@ -82,14 +126,14 @@ func (e *Embedded) append(all []byte, done func(Position, error), frames ...fram
 	for _, f := range frames {
 		p := &e.parts[f.position().Partition]
 		f.place(p.next, now, p.bytesNext)
-		p.next++
+		p.next += f.records()
 		p.bytesNext += uint64(len(f.stored()))
 	}
 	e.used += uint64(stored)
 	if err := e.tail.append(all, frames...); err != nil {
 		for _, f := range frames {
 			p := &e.parts[f.position().Partition]
-			p.next--
+			p.next -= f.records()
 			p.bytesNext -= uint64(len(f.stored()))
 		}
 		e.used -= uint64(stored)
@@ -100,7 +144,7 @@ func (e *Embedded) append(all []byte, done func(Position, error), frames ...fram
 	for i, f := range frames {
 		o := op{frame: f, size: len(f) + opOverhead}
 		if i == len(frames)-1 {
-			o.done = done
+			o.done, o.all = done, all
 		}
 		e.enqueue(o)
 	}

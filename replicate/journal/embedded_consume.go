@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2"
 )
@@ -117,23 +118,31 @@ func (e *Embedded) read(partition int32, next, end int64) (entries []Entry, err 
 	}
 	defer func() { err = errors.Join(err, i.Close()) }()
 	bytes := 0
+	var records []Record
 	for ok := i.First(); ok; ok = i.Next() {
 		value, err := i.ValueAndErr()
 		if err != nil {
 			return nil, err
 		}
-		if bytes += len(value); len(entries) > 0 && (bytes > deliverBytes || len(entries) == deliverEntries) {
+		if bytes += len(value); len(entries) > 0 && bytes > deliverBytes {
 			return entries, nil
 		}
-		want := next + int64(len(entries))
-		if at := int64(binary.BigEndian.Uint64(i.Key()[6:])); at != want {
-			return nil, fmt.Errorf("the record at %d is missing: %w", want, errBroken)
-		}
-		entry := Entry{Position: Position{partition, want}}
-		if entry.Record, entry.Time, _, err = decodeStored(value); err != nil {
+		var at time.Time
+		if records, at, _, err = decodeStored(records[:0], value); err != nil {
 			return nil, err
 		}
-		entries = append(entries, entry)
+		want := next + int64(len(entries))
+		last := int64(binary.BigEndian.Uint64(i.Key()[6:]))
+		passed := want - (last - int64(len(records)) + 1) // of the first ones, which were delivered before
+		if passed < 0 || passed >= int64(len(records)) || passed > 0 && len(entries) > 0 {
+			return nil, fmt.Errorf("the record at %d is missing: %w", want, errBroken)
+		}
+		for _, r := range records[passed:] {
+			if len(entries) == deliverEntries {
+				return entries, nil
+			}
+			entries = append(entries, Entry{r, Position{partition, next + int64(len(entries))}, at})
+		}
 	}
 	if err := i.Error(); err != nil {
 		return nil, err

@@ -16,7 +16,7 @@ import (
 //
 //	m/format             version of this layout, 4 bytes
 //	m/partitions         number of partitions, 4 bytes
-//	j/<partition><offset>  stored value of a frame
+//	j/<partition><offset>  stored value of a frame, under the offset of its last record
 //	f/<partition>        first kept offset 8, bytes ever appended before it 8
 //	c/<partition>        committed offset 8
 //	t/<table> 0 <key>    value of a table
@@ -32,7 +32,8 @@ type store struct {
 	broken atomic.Bool
 }
 
-const storeFormat = 1
+// storeFormat 2 has entries of several records; 1, which has not, is read as well.
+const storeFormat = 2
 
 // Sizes for a sidecar: with the pending appends everything stays below about
 // 40 MB. Batches are kept below half a memtable, above which pebble flushes a
@@ -172,6 +173,12 @@ func entryKey(partition int32, offset int64) []byte {
 	return binary.BigEndian.AppendUint64(partitionKey('j', partition), uint64(offset))
 }
 
+// setFrame stores a frame.
+func setFrame(b *pebble.Batch, f frame) error {
+	p := f.position()
+	return b.Set(entryKey(p.Partition, p.Offset+f.records()-1), f.stored(), nil)
+}
+
 // partitions returns the stored number of partitions and stores it in a new
 // journal.
 func (s *store) partitions(wanted int) (int, error) {
@@ -179,19 +186,19 @@ func (s *store) partitions(wanted int) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	if format == 0 {
+	if format > storeFormat {
+		return 0, fmt.Errorf("it is written in format %d and this version reads format %d: use the version that wrote it", format, storeFormat)
+	}
+	if format < storeFormat {
 		b := s.NewBatch()
 		defer b.Close()
-		if err := errors.Join(
-			b.Set([]byte("m/format"), binary.BigEndian.AppendUint32(nil, storeFormat), nil),
-			b.Set([]byte("m/partitions"), binary.BigEndian.AppendUint32(nil, uint32(wanted)), nil),
-		); err != nil {
-			return 0, err
+		err := b.Set([]byte("m/format"), binary.BigEndian.AppendUint32(nil, storeFormat), nil)
+		if format == 0 {
+			err = errors.Join(err, b.Set([]byte("m/partitions"), binary.BigEndian.AppendUint32(nil, uint32(wanted)), nil))
 		}
-		return wanted, s.commit(b)
-	}
-	if format != storeFormat {
-		return 0, fmt.Errorf("it is written in format %d and this version reads format %d: use the version that wrote it", format, storeFormat)
+		if err = errors.Join(err, s.commit(b)); err != nil || format == 0 {
+			return wanted, err
+		}
 	}
 	n, err := s.number("m/partitions")
 	if err == nil && (n < 1 || n > maxPartitions) {
@@ -260,7 +267,7 @@ func (s *store) loadPartition(partition int32, p *partition) error {
 		if err != nil {
 			return errors.Join(err, i.Close())
 		}
-		_, _, before, err := decodeStored(value)
+		_, _, before, err := decodeStored(nil, value)
 		if err != nil {
 			return errors.Join(err, i.Close())
 		}

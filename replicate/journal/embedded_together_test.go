@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 )
@@ -122,31 +123,153 @@ func TestAppendAllOrNone(t *testing.T) {
 	delivered(t, e, 5)
 }
 
-// The tail has all of them when AppendAll has returned, and of a batch that a kill has cut
-// those that are whole.
+// The tail has all of them when AppendAll has returned, and of what a kill has cut none.
 func TestTailOfMany(t *testing.T) {
 	dir := t.TempDir()
 	tl := newTail(t, dir)
-	const n = 10
-	size := frameSize(Record{"k", make([]byte, 100)})
-	all := make([]byte, n*size)
-	var frames []frame
-	for i := range n {
-		f := fillFrame(all[i*size:(i+1)*size], Record{"k", append([]byte{byte(i)}, make([]byte, 99)...)})
-		f.assign(3)
-		f.place(int64(i), time.Unix(0, int64(i)), 0)
-		frames = append(frames, f)
+	tailAppend(t, tl, 0, 100)
+	size := 0
+	var records []Record
+	for i := range 10 {
+		r := Record{"k", append([]byte{byte(i)}, make([]byte, 99)...)}
+		records, size = append(records, r), roomForAll(size, r)
 	}
-	if err := tl.append(all, frames...); err != nil {
+	f := make(frame, size).startAll()
+	for _, r := range records {
+		f = f.add(r)
+	}
+	f.sum()
+	f.assign(3)
+	f.place(1, time.Unix(0, 1), 0)
+	if len(f) != size {
+		t.Errorf("%d bytes, %d were expected", len(f), size)
+	}
+	if err := tl.append(f, f); err != nil {
 		t.Fatal(err)
 	}
-	if numbers, _ := replayed(t, dir); len(numbers) != n || numbers[9] != 9 {
+	tailAppend(t, tl, 11, 100)
+	if numbers, _ := replayedFirsts(t, dir); !slices.Equal(numbers, []uint64{0, 1, 11}) {
 		t.Errorf("%v", numbers)
 	}
-	if err := tl.files[tl.current].f.Truncate(tl.files[tl.current].size - 1); err != nil {
+	if err := tl.files[tl.current].f.Truncate(tl.files[tl.current].size - 200); err != nil {
 		t.Fatal(err)
 	}
-	if numbers, _ := replayed(t, dir); len(numbers) != n-1 {
+	if numbers, _ := replayedFirsts(t, dir); !slices.Equal(numbers, []uint64{0}) {
 		t.Errorf("%v", numbers)
 	}
+}
+
+// replayedFirsts are the numbers of the first records of the frames that are found after a kill.
+func replayedFirsts(t *testing.T, dir string) (numbers []uint64, durable uint64) {
+	t.Helper()
+	tl, err := openTail(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tl.close()
+	if durable, _, err = tl.replay(func(f frame) error {
+		numbers = append(numbers, f.before())
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	return numbers, durable
+}
+
+// A consumer may have applied a part of what was appended together: what is behind that is
+// delivered, also after the rest was trimmed and the journal opened again.
+func TestCommitWithin(t *testing.T) {
+	dir := t.TempDir()
+	e, err := OpenEmbedded(dir, EmbeddedOptions{Partitions: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	appendAllWait(t, e, manyRecords("a", 3000, 10)) // more than one Deliver gets
+	appendWait(t, e, "k", "one")
+	appendAllWait(t, e, manyRecords("b", 10, 10))
+	for _, committed := range []int64{0, 1, 999, 2999, 3000, 3001, 3005, 3010, 3011} {
+		if err := e.Commit(t.Context(), 0, committed); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := e.trim(0, 1); err != nil {
+			t.Fatal(err)
+		}
+		if err := e.Close(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if e, err = OpenEmbedded(dir, EmbeddedOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		left := 3011 - int(committed)
+		if left > 0 {
+			for i, entry := range delivered(t, e, left)[0] {
+				if entry.Offset != committed+int64(i) {
+					t.Fatalf("%d is committed, and entry %d has offset %d", committed, i, entry.Offset)
+				}
+			}
+		}
+		bounds, err := e.Bounds(t.Context())
+		if err != nil || bounds[0].Next != 3011 || bounds[0].Committed != committed {
+			t.Fatalf("%d is committed: %+v %v", committed, bounds, err)
+		}
+	}
+	e.mu.Lock()
+	used := e.used
+	e.mu.Unlock()
+	if used != 0 {
+		t.Errorf("%d bytes are in use, and all is trimmed", used)
+	}
+	if err := e.Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// A journal of the format before is read, and written in the new one.
+func TestFormerFormat(t *testing.T) {
+	dir := t.TempDir()
+	e, err := OpenEmbedded(dir, EmbeddedOptions{Partitions: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	appendWait(t, e, "k", "one")
+	if err := e.db.Set([]byte("m/format"), []byte{0, 0, 0, 1}, nil); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if err := e.Close(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if e, err = OpenEmbedded(dir, EmbeddedOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		if n, err := e.db.number("m/format"); n != storeFormat || err != nil {
+			t.Errorf("format %d %v", n, err)
+		}
+	}
+	defer e.Close(context.Background())
+	appendAllWait(t, e, manyRecords("a", 10, 10))
+	if entries := delivered(t, e, 11)[0]; string(entries[0].Value) != "one" || entries[10].Offset != 10 {
+		t.Errorf("%+v", entries)
+	}
+}
+
+// Whatever is stored, reading it does not panic.
+func FuzzStored(f *testing.F) {
+	one := newFrame(Record{"key", []byte("value")})
+	many := make(frame, 100).startAll()
+	for _, r := range []Record{{"key", []byte("value")}, {"key", nil}, {"other", []byte("x")}} {
+		many = many.add(r)
+	}
+	f.Add([]byte(one.stored()))
+	f.Add([]byte(many.stored()))
+	f.Fuzz(func(t *testing.T, stored []byte) {
+		records, _, _, err := decodeStored(nil, stored)
+		size := storedHeader
+		for _, r := range records {
+			size += len(r.Key) + len(r.Value)
+		}
+		if err == nil && (len(records) == 0 || size > len(stored)) {
+			t.Errorf("%d records of %d bytes out of %d", len(records), size, len(stored))
+		}
+	})
 }

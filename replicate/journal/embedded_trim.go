@@ -3,6 +3,7 @@ package journal
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"time"
 
@@ -110,18 +111,25 @@ func (e *Embedded) trim(partition int32, least uint64) (freed uint64, err error)
 	return freed, nil
 }
 
-// bytesBefore is how many bytes were appended to the partition before the entry
-// at offset, which is there.
-func (e *Embedded) bytesBefore(partition int32, offset int64) (uint64, error) {
+// bytesBefore is how many bytes were appended to the partition before the entry that the
+// record at offset is in, which is there.
+func (e *Embedded) bytesBefore(partition int32, offset int64) (before uint64, err error) {
 	if err := e.use(); err != nil {
 		return 0, err
 	}
 	defer e.using.Done()
-	v, closer, err := e.db.Get(entryKey(partition, offset))
+	i, err := e.db.NewIter(&pebble.IterOptions{LowerBound: entryKey(partition, offset), UpperBound: partitionKey('j', partition+1)})
 	if err != nil {
-		return 0, fmt.Errorf("reading the record at %d: %w", offset, err)
+		return 0, err
 	}
-	defer closer.Close()
+	defer func() { err = errors.Join(err, i.Close()) }()
+	if !i.First() {
+		return 0, fmt.Errorf("reading the record at %d: %w", offset, errors.Join(errBroken, i.Error()))
+	}
+	v, err := i.ValueAndErr()
+	if err != nil {
+		return 0, err
+	}
 	if len(v) < storedHeader {
 		return 0, errBroken
 	}

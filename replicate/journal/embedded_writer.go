@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"slices"
 	"time"
+
+	"github.com/cockroachdb/pebble/v2"
 )
 
 // acked is a batch on its way to the acknowledger.
@@ -88,15 +90,17 @@ func (e *Embedded) take() (ops []op, abort error) {
 	}
 }
 
+// keepBatch has pebble keep the memory of a batch for the next one.
+var keepBatch = pebble.WithMaxRetainedSizeBytes(2 * maxBatchBytes)
+
 // store writes the ops as one batch and syncs it.
 func (e *Embedded) store(ops []op) error {
-	b := e.db.NewBatch()
+	b := e.db.NewBatch(keepBatch)
 	defer b.Close()
 	for i := range ops {
 		var err error
 		if o := &ops[i]; o.frame != nil {
-			p := o.frame.position()
-			err = b.Set(entryKey(p.Partition, p.Offset), o.frame.stored(), nil)
+			err = setFrame(b, o.frame)
 		} else {
 			err = o.write(b)
 		}
@@ -114,20 +118,20 @@ func (e *Embedded) store(ops []op) error {
 func (e *Embedded) publish(ops []op) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	frames := 0
+	records := int64(0)
 	for i := range ops {
 		f := ops[i].frame
 		if f == nil {
 			continue
 		}
-		frames++
+		records += f.records()
 		pos := f.position()
 		p := &e.parts[pos.Partition]
-		p.durable = pos.Offset + 1
+		p.durable = pos.Offset + f.records()
 		p.bytesDurable += uint64(len(f.stored()))
 		notify(p.arrived)
 	}
-	e.tail.synced(frames)
+	e.tail.synced(records)
 }
 
 // acknowledge is the acknowledger goroutine. It is apart from the writer so
@@ -154,6 +158,7 @@ func (e *Embedded) acknowledge() {
 			default:
 				o.done(Position{}, nil)
 			}
+			e.spare.put(o.all)
 		}
 	}
 }

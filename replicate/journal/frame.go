@@ -1,20 +1,23 @@
 package journal
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"hash/crc32"
 	"time"
 )
 
-// A frame is a record as the embedded journal writes it: a header, which only
-// the tail needs, and the stored value, which goes into pebble as it is.
+// A frame is a record, or several of one partition, as the embedded journal writes them: a
+// header, which only the tail needs, and the stored value, which goes into pebble as it is.
 //
 //	header  head checksum 4, body checksum 4, length of the stored value 4,
-//	        partition 4, offset 8, generation of the tail's file 8, records of
-//	        the journal before this one 8, of them durable when it was taken 8
-//	stored  time in ns 8, bytes in this partition before this record 8,
-//	        length of the key 4, key, value
+//	        partition 4, offset of the first record 8, generation of the tail's file 8, records
+//	        of the journal before this one 8, of them durable when it was taken 8
+//	stored  time in ns 8, bytes in this partition before this frame 8, then
+//	        of one record: length of the key 4, key, value
+//	        of several: their number 4 with the highest bit set, then of each length of the
+//	        key 4, length of the value 4, key, value
 //
 // All numbers are big endian. The head checksum covers the rest of the header
 // and the first 16 bytes of the stored value, the body checksum what follows:
@@ -26,6 +29,8 @@ const (
 	frameHeader  = 48
 	storedHead   = 16
 	storedHeader = storedHead + 4
+	recordHeader = 8       // of each of several
+	several      = 1 << 31 // in the place of a key's length, which is shorter
 )
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
@@ -34,26 +39,60 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 var errBroken = errors.New("broken record")
 
 // newFrame encodes what is known before the record has its place.
-func newFrame(r Record) frame { return fillFrame(make(frame, frameSize(r)), r) }
-
-// frameSize is the length of a record's frame.
-func frameSize(r Record) int { return frameHeader + storedHeader + len(r.Key) + len(r.Value) }
-
-// fillFrame is newFrame into zeroes of that length.
-func fillFrame(f frame, r Record) frame {
+func newFrame(r Record) frame {
+	f := make(frame, frameHeader+storedHeader+len(r.Key)+len(r.Value))
 	s := f.stored()
-	binary.BigEndian.PutUint32(f[8:], uint32(len(s)))
-	binary.BigEndian.PutUint32(s[16:], uint32(len(r.Key)))
+	binary.BigEndian.PutUint32(s[storedHead:], uint32(len(r.Key)))
 	n := copy(s[storedHeader:], r.Key)
 	copy(s[storedHeader+n:], r.Value)
-	binary.BigEndian.PutUint32(f[4:], crc32.Checksum(s[storedHead:], castagnoli))
+	f.sum()
 	return f
 }
 
-// assign fills in the record's partition.
+// roomForAll is the length of the frame of several records, of which it is told one by one.
+func roomForAll(before int, r Record) int {
+	if before == 0 {
+		before = frameHeader + storedHeader
+	}
+	return before + recordHeader + len(r.Key) + len(r.Value)
+}
+
+// startAll begins the frame of several records in f, whose bytes are overwritten. add adds
+// them, and sum ends it.
+func (f frame) startAll() frame {
+	f = f[:frameHeader+storedHeader]
+	binary.BigEndian.PutUint32(f.stored()[storedHead:], several)
+	return f
+}
+
+func (f frame) add(r Record) frame {
+	f = binary.BigEndian.AppendUint32(f, uint32(len(r.Key)))
+	f = binary.BigEndian.AppendUint32(f, uint32(len(r.Value)))
+	f = append(append(f, r.Key...), r.Value...)
+	s := f.stored()
+	binary.BigEndian.PutUint32(s[storedHead:], binary.BigEndian.Uint32(s[storedHead:])+1)
+	return f
+}
+
+// sum fills in what follows from the body.
+func (f frame) sum() {
+	s := f.stored()
+	binary.BigEndian.PutUint32(f[8:], uint32(len(s)))
+	binary.BigEndian.PutUint32(f[4:], crc32.Checksum(s[storedHead:], castagnoli))
+}
+
+// records is how many there are.
+func (f frame) records() int64 {
+	if n := binary.BigEndian.Uint32(f[frameHeader+storedHead:]); n&several != 0 {
+		return int64(n &^ several)
+	}
+	return 1
+}
+
+// assign fills in the partition.
 func (f frame) assign(partition int32) { binary.BigEndian.PutUint32(f[12:], uint32(partition)) }
 
-// place fills in the record's place in its partition. before is the number of bytes
+// place fills in the place in the partition. before is the number of bytes
 // appended to the partition before it.
 func (f frame) place(offset int64, now time.Time, before uint64) {
 	binary.BigEndian.PutUint64(f[16:], uint64(offset))
@@ -72,6 +111,7 @@ func (f frame) seal(generation, before, durable uint64) {
 
 func (f frame) stored() []byte { return f[frameHeader:] }
 
+// position is that of the first record.
 func (f frame) position() Position {
 	return Position{int32(binary.BigEndian.Uint32(f[12:])), int64(binary.BigEndian.Uint64(f[16:]))}
 }
@@ -90,16 +130,45 @@ func (f frame) valid(generation uint64) bool {
 		binary.BigEndian.Uint32(f[4:]) == crc32.Checksum(f[frameHeader+storedHead:], castagnoli)
 }
 
-// decodeStored reads a stored value back, copying what it returns.
-func decodeStored(s []byte) (r Record, at time.Time, before uint64, err error) {
+// decodeStored appends the records of a stored value, which it copies, to some.
+func decodeStored(to []Record, s []byte) (records []Record, at time.Time, before uint64, err error) {
 	if len(s) < storedHeader {
-		return r, at, 0, errBroken
+		return nil, at, 0, errBroken
 	}
-	key := uint64(binary.BigEndian.Uint32(s[16:]))
-	if storedHeader+key > uint64(len(s)) {
-		return r, at, 0, errBroken
+	at, before = time.Unix(0, int64(binary.BigEndian.Uint64(s))), binary.BigEndian.Uint64(s[8:])
+	n := binary.BigEndian.Uint32(s[storedHead:])
+	body := bytes.Clone(s[storedHeader:])
+	if n&several == 0 {
+		r, _, err := cutRecord(body, n, len(body)-int(n), "")
+		return append(to, r), at, before, err
 	}
-	r.Key = string(s[storedHeader : storedHeader+key])
-	r.Value = append([]byte{}, s[storedHeader+key:]...)
-	return r, time.Unix(0, int64(binary.BigEndian.Uint64(s))), binary.BigEndian.Uint64(s[8:]), nil
+	key := ""
+	for range n &^ several {
+		if len(body) < recordHeader {
+			return nil, at, 0, errBroken
+		}
+		var r Record
+		if r, body, err = cutRecord(body[recordHeader:], binary.BigEndian.Uint32(body), int(binary.BigEndian.Uint32(body[4:])), key); err != nil {
+			return nil, at, 0, err
+		}
+		key = r.Key
+		to = append(to, r)
+	}
+	if n == several || len(body) > 0 {
+		return nil, at, 0, errBroken
+	}
+	return to, at, before, nil
+}
+
+// cutRecord takes a record off the bytes. It takes no memory for a key that is known.
+func cutRecord(b []byte, key uint32, value int, known string) (r Record, rest []byte, err error) {
+	if value < 0 || uint64(key)+uint64(value) > uint64(len(b)) {
+		return r, nil, errBroken
+	}
+	if r.Key = known; string(b[:key]) != known {
+		r.Key = string(b[:key])
+	}
+	end := int(key) + value
+	r.Value = b[key:end:end]
+	return r, b[end:], nil
 }

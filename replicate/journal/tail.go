@@ -211,20 +211,21 @@ func (t *tail) append(all []byte, frames ...frame) error {
 		}
 	}
 	file := &t.files[t.current]
-	for i, f := range frames {
-		f.seal(t.generation, t.written+uint64(i), t.durable)
+	written := t.written
+	for _, f := range frames {
+		f.seal(t.generation, written, t.durable)
+		written += uint64(f.records())
 	}
 	if _, err := file.f.WriteAt(all, file.size); err != nil {
 		return fmt.Errorf("writing the tail: %w", err)
 	}
 	file.size += int64(len(all))
-	t.written += uint64(len(frames))
-	file.last = t.written
+	t.written, file.last = written, written
 	return nil
 }
 
-// synced says that the n oldest frames that were not durable are so now.
-func (t *tail) synced(n int) { t.durable += uint64(n) }
+// synced says that the n oldest records that were not durable are so now.
+func (t *tail) synced(n int64) { t.durable += uint64(n) }
 
 // empty says that all frames are durable.
 func (t *tail) empty() bool { return t.written == t.durable }
