@@ -17,13 +17,16 @@ import (
 	_ "github.com/esperanto-es/esperanto/translate/catalogue"
 )
 
-// oneType are the facts of a cluster whose indices have one type, "book", and a field
-// that is a boolean; "films" does not exist.
+// oneType are the facts of a cluster whose indices have one type, "book", and but for
+// "papers" a field that is a boolean; "films" does not exist.
 type oneType struct{ translate.Facts }
 
 func (oneType) Index(_ context.Context, name string) (translate.IndexFacts, bool, error) {
 	if name == "films" {
 		return translate.IndexFacts{Name: name}, false, nil
+	}
+	if name == "papers" {
+		return translate.IndexFacts{Name: name, Type: "book"}, true, nil
 	}
 	return translate.IndexFacts{Name: name, Type: "book", Fields: map[string]translate.Field{"a": {Type: "boolean"}}}, true, nil
 }
@@ -52,7 +55,7 @@ func TestAlikeLines(t *testing.T) {
 	majors := []translate.Version{translate.V(5, 6), translate.V(6, 8), translate.V(7, 17), translate.V(8, 7)}
 	pick := func(of ...string) string { return of[rand.IntN(len(of))] }
 	item := func() string {
-		meta := fmt.Sprintf(`"_index":"%s","_id":%s%s`, pick("books", "books", "films"), pick("", "", " "),
+		meta := fmt.Sprintf(`"_index":"%s","_id":%s%s`, pick("books", "papers", "papers", "films"), pick("", "", " "),
 			pick(`"ID"`, `"ID"`, `"ID"`, `"ID"`, `"books"`, `"a\"b"`, `""`, `7`, `"é"`))
 		if rand.IntN(3) == 0 {
 			meta += pick(`,"_type":"book"`, `,"_type":"other"`, `,"routing":"1"`, `,"_routing":"ID"`, `,"version":3`, `,"_id":"9"`, `,"retry_on_conflict":2`, `,"require_alias":true`)
@@ -68,7 +71,7 @@ func TestAlikeLines(t *testing.T) {
 		case strings.Contains(head, `"update"`):
 			return head + `{"doc":{"a":"yes"}}` + "\n"
 		}
-		return head + pick(`{"a":true}`, `{"a":"yes"}`, `{"a":1`) + "\n"
+		return head + pick(`{"a":true}`, `{"a":"yes"}`, ` {"b":"yes"} `, "", "[]", `{"a":1`) + "\n"
 	}
 	alike := 0
 	for range 2000 {
@@ -83,18 +86,26 @@ func TestAlikeLines(t *testing.T) {
 			}
 			body.WriteString(strings.ReplaceAll(same, "ID", fmt.Sprint(i)))
 		}
-		send := func(f func(*translate.Sender, context.Context, *esapi.Request) (*esapi.Response, error)) string {
+		text := body.String()
+		if rand.IntN(4) == 0 {
+			text = strings.TrimSuffix(text, "\n")
+		}
+		send := func(f func(*translate.Sender, context.Context, *esapi.Request) (*esapi.Response, error), spare bool) string {
 			c := &noting{}
-			a, err := f(translate.NewSender(client, cluster, oneType{}, c), t.Context(), esapi.NewRequest("POST", "/_bulk", []byte(body.String())))
+			r := esapi.NewRequest("POST", "/_bulk", []byte(text))
+			r.Spare = spare
+			a, err := f(translate.NewSender(client, cluster, oneType{}, c), t.Context(), r)
 			if err != nil {
 				return fmt.Sprintf("%q %v", c.sent, err)
 			}
 			answer, err := io.ReadAll(a.Body)
 			return fmt.Sprintf("%q\n%d %v %v %s", c.sent, a.Status, a.Header[translate.LossyHeader], err, answer)
 		}
-		got, want := send((*translate.Sender).Send), send((*translate.Sender).SendVisitingAll)
-		if got != want {
-			t.Fatalf("%v on %v: of\n%s\nbecomes\n%s\nnot\n%s", client, cluster, body.String(), got, want)
+		want := send((*translate.Sender).SendVisitingAll, false)
+		for _, spare := range []bool{false, true} {
+			if got := send((*translate.Sender).Send, spare); got != want {
+				t.Fatalf("%v on %v: of\n%s\nbecomes\n%s\nnot\n%s", client, cluster, text, got, want)
+			}
 		}
 	}
 	if alike < 1000 {

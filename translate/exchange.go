@@ -63,7 +63,8 @@ type Exchange struct {
 	askedTypes map[string]string
 	edits      int
 
-	repeatedItems, repeatedLines int // of a bulk
+	repeatedItems, repeatedLines int  // of a bulk
+	spares                       bool // its documents need no look
 
 	err error // of a helper that returns none; it ends the exchange
 }

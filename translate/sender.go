@@ -238,7 +238,8 @@ func (s *Sender) request(x *Exchange, r *esapi.Request) (*esapi.Request, error) 
 		if err != nil {
 			return nil, err
 		}
-		if sent.Body, err = s.body(w, x.Endpoint.API, body); err != nil {
+		spare := x.stream != nil || r.Spare
+		if sent.Body, err = s.body(w, x.Endpoint.API, body, spare); err != nil {
 			return nil, asError(err)
 		}
 	}
@@ -321,10 +322,11 @@ func readBody(x *Exchange) ([]byte, error) {
 }
 
 // body translates a request's body. What is not JSON is sent as it is: the
-// cluster says what is wrong with it, in its own words.
-func (s *Sender) body(w *walker, api string, body []byte) ([]byte, error) {
+// cluster says what is wrong with it, in its own words. What becomes of a spare body
+// may be written in its room.
+func (s *Sender) body(w *walker, api string, body []byte, spare bool) ([]byte, error) {
 	if l, ok := requestLines[api]; ok {
-		return s.lines(w, l, body)
+		return s.lines(w, l, body, spare)
 	}
 	root := s.plan.request.root(requestRoots, api, Body)
 	if root == nil || len(body) == 0 {
@@ -340,22 +342,18 @@ func (s *Sender) body(w *walker, api string, body []byte) ([]byte, error) {
 func isBroken(err error) bool { return err == errShort || err == errSyntax }
 
 // lines translates a body of lines. A broken line is sent as it is.
-func (s *Sender) lines(w *walker, l lines, body []byte) ([]byte, error) {
+func (s *Sender) lines(w *walker, l lines, body []byte, spare bool) ([]byte, error) {
 	head := s.plan.request.liveOrNil(l.Head)
-	out := make([]byte, 0, len(body)+len(body)/8+256)
-	var err error
+	out := newLinesOut(body, spare)
 	var like likeLine
-	for first := true; len(body) > 0; first = false {
-		var line []byte
-		line, body = cutLine(body)
-		if repeated, ok := like.repeat(out, line); ok {
-			out = repeated
+	for first := true; len(out.rest) > 0; first = false {
+		line := out.next()
+		if out.repeat(&like, line) {
 			w.x.repeatedItems++
 			w.x.repeatedLines++
-			if like.follows && len(body) > 0 {
+			if like.follows && len(out.rest) > 0 {
 				w.x.repeatedLines++
-				line, body = cutLine(body)
-				if out, err = w.line(out, s.plan.request.liveOrNil(like.body), line); err != nil {
+				if err := s.follower(w, out, like.body, like.spares); err != nil {
 					return nil, err
 				}
 			}
@@ -364,28 +362,48 @@ func (s *Sender) lines(w *walker, l lines, body []byte) ([]byte, error) {
 		if len(trimSpace(line)) == 0 && (l.Head == BulkAction || first && w.x.Client.Before(V(8, 0))) {
 			continue // blank lines between items are skipped by all (BULK-17), up to 7.x the first of an msearch too (MS-02)
 		}
-		from := len(out)
 		w.x.alone = false
-		if out, err = w.line(out, head, line); err != nil {
+		became, err := out.translate(w, head, line)
+		if err != nil {
 			return nil, err
 		}
 		if l.Head == MsearchHeader {
-			w.x.searched = searchedIn(out[from:])
+			w.x.searched = searchedIn(became)
 		}
 		p, follows := l.Body(line)
 		if l.Head == BulkAction {
-			like.body, like.follows = p, follows
-			like.learn(w.x, line, out[from:])
+			like.body, like.follows, like.spares = p, follows, false
+			like.learn(w.x, line, became)
 		}
-		if !follows || len(body) == 0 {
+		out.take()
+		if !follows || len(out.rest) == 0 {
 			continue
 		}
-		line, body = cutLine(body)
-		if out, err = w.line(out, s.plan.request.liveOrNil(p), line); err != nil {
+		w.x.spares = false
+		if err := s.follower(w, out, p, false); err != nil {
 			return nil, err
 		}
+		like.spares = w.x.spares && p == Document && len(s.plan.request.places[Document].rules) == 1
 	}
-	return out, nil
+	return out.b, nil
+}
+
+// follower translates the line behind a head; spared says that rules need not look into
+// it if it is a document.
+func (s *Sender) follower(w *walker, out *linesOut, name Place, spared bool) error {
+	line := out.next()
+	p := s.plan.request.liveOrNil(name)
+	if document := trimSpace(line); p == nil {
+		document = bytes.TrimRight(line, "\r")
+		out.copy(document)
+		return nil
+	} else if spared && len(document) > 0 && document[0] == '{' {
+		out.copy(document)
+		return nil
+	}
+	_, err := out.translate(w, p, line)
+	out.take()
+	return err
 }
 
 // searchedIn reads the indices in the header of a search in an msearch.
@@ -577,7 +595,17 @@ func giveWindow(w *[]byte, b []byte) {
 
 // translated is an answer in memory; length is that of its body, -1 if it is not known.
 func translated(x *Exchange, root *place, from io.Reader, length int64) ([]byte, error) {
-	body, err := readAll(from, length)
+	var body []byte
+	var err error
+	if held, ok := from.(*heldBody); ok && held.whole {
+		body = held.bytes
+	} else if length < 0 || length > smallAnswer {
+		body, err = io.ReadAll(from)
+	} else {
+		window := windows.Get().(*[]byte)
+		body, err = readAll(from, slices.Grow((*window)[:0], int(length)+1)) // the end is told by a Read that has room
+		defer func() { giveWindow(window, body) }()                          // nothing refers to it once it is translated
+	}
 	if err != nil {
 		return nil, fmt.Errorf("reading the cluster's answer: %w", err)
 	}
@@ -592,15 +620,8 @@ func translated(x *Exchange, root *place, from io.Reader, length int64) ([]byte,
 	return s.out, nil
 }
 
-// readAll reads to the end of what is likely so long.
-func readAll(from io.Reader, length int64) ([]byte, error) {
-	if held, ok := from.(*heldBody); ok && held.whole {
-		return held.bytes, nil
-	}
-	if length < 0 || length > smallAnswer {
-		return io.ReadAll(from)
-	}
-	b := make([]byte, 0, length+1) // the end is told by a Read that has room
+// readAll appends what is read to b.
+func readAll(from io.Reader, b []byte) ([]byte, error) {
 	for {
 		n, err := from.Read(b[len(b):cap(b)])
 		b = b[:len(b)+n]
@@ -608,7 +629,7 @@ func readAll(from io.Reader, length int64) ([]byte, error) {
 			return b, nil
 		}
 		if err != nil {
-			return nil, err
+			return b, err
 		}
 		if len(b) == cap(b) {
 			b = append(b, 0)[:len(b)]

@@ -42,6 +42,10 @@ type Request struct {
 	Stream    io.Reader
 	Length    int64
 	Interrupt func()
+
+	// Spare says that nobody needs Body any more once the request has been handed on:
+	// who makes another body of it may write that in its room.
+	Spare bool
 }
 
 // NewRequest makes a request with a body in memory; target is a path with an

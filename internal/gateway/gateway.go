@@ -298,6 +298,7 @@ func (g *Gateway) through(ctx context.Context, dialect esapi.Version, e esapi.En
 	if g.Types != translate.RefuseTypes {
 		ctx = translate.WithTypes(ctx, g.Types)
 	}
+	req.Spare = !seen.keeps()
 	t.answer, err = sender.Send(ctx, req)
 	if probe != nil {
 		t.lacksModule = probe.missing

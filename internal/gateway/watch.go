@@ -101,6 +101,9 @@ func (l *look) read(req *esapi.Request, to *cluster.Cluster) {
 	}
 }
 
+// keeps reports whether the request's body is looked at later.
+func (l *look) keeps() bool { return l != nil && len(l.Request.Body) > 0 }
+
 // fired notes what the translation needed, and tells others too.
 func (l *look) fired(others func(translate.Fired)) func(translate.Fired) {
 	if l == nil {

@@ -183,6 +183,10 @@ func documentBooleans(x *Exchange, n *Node) error {
 	if err := b.know(x); err != nil {
 		return err
 	}
+	if len(b.fields) == 0 {
+		x.SparesDocuments()
+		return nil
+	}
 	for name := range b.fields {
 		if v := n.Get(name); v.Exists() {
 			if raw, changed := withBooleans(v, name, b.fields); changed {
