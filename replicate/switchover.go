@@ -351,11 +351,7 @@ func (r *Replicator) handOver(ctx context.Context, closed epoch.State, m move) e
 			return err
 		}
 	}
-	status, answer, err := m.next.master.Do(ctx, http.MethodPost, "/_refresh", nil)
-	if err == nil {
-		err = m.next.master.Failed(status, answer)
-	}
-	if err != nil {
+	if err := m.next.master.RefreshAll(ctx); err != nil {
 		return r.givenUp(ctx, "since the follower could not be refreshed", err)
 	}
 	if err := r.members.sameIndices(ctx); err != nil { // started since it was looked at first
