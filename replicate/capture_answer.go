@@ -2,6 +2,7 @@ package replicate
 
 import (
 	"context"
+	"slices"
 
 	"github.com/esperanto-es/esperanto/internal/cluster"
 	"github.com/esperanto-es/esperanto/internal/esapi"
@@ -24,12 +25,13 @@ type span struct{ start, end int }
 
 // readItems reads the answer to a bulk, item by item beside its writes. It is not ok if
 // the answer is no JSON, or has not as many items as there are writes.
-func readItems(answer []byte, writes []write) (items []item, ok bool) {
+func readItems(answer []byte, writes []write, room *room) (items []item, ok bool) {
 	c := esapi.NewCursor(answer)
 	if !c.Open('{') {
 		return nil, false
 	}
-	items = make([]item, 0, len(writes))
+	items = slices.Grow(room.items[:0], len(writes))
+	defer func() { room.items = items }()
 	index, ok := "", true
 	for key, more := c.Key(); more; key, more = c.Key() {
 		if string(key) != "items" || !c.Open('[') {

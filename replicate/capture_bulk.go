@@ -21,7 +21,9 @@ func (c *capture) bulk(ctx context.Context, req *esapi.Request, e esapi.Endpoint
 	if !isJSON(req.Header) {
 		return nil, unsupported("a bulk in the format %q is not replicated; send it as application/x-ndjson", req.Header.Get("Content-Type"))
 	}
-	writes, err := c.readBulk(req, e)
+	room := takeRoom()
+	defer room.giveBack()
+	writes, err := c.readBulk(req, e, room)
 	if err != nil {
 		return nil, err
 	}
@@ -50,7 +52,7 @@ func (c *capture) bulk(ctx context.Context, req *esapi.Request, e esapi.Endpoint
 		c.settle(t, o)
 		return c.reply(ctx, t, res, answer, err)
 	}
-	effects, shown, ok := c.bulkEffects(ctx, writes, answer, v)
+	effects, shown, ok := c.bulkEffects(ctx, writes, answer, v, room)
 	if ok {
 		t.finish(ctx, effects)
 	} else {
@@ -62,7 +64,7 @@ func (c *capture) bulk(ctx context.Context, req *esapi.Request, e esapi.Endpoint
 // readBulk reads the lines of a bulk, and completes them: every action gets an
 // id, and every update is asked for the document as it is afterwards, unless its
 // client wants to see something else of it.
-func (c *capture) readBulk(req *esapi.Request, e esapi.Endpoint) ([]write, error) {
+func (c *capture) readBulk(req *esapi.Request, e esapi.Endpoint, room *room) ([]write, error) {
 	p := &req.Params
 	rest := p.Clone()
 	e.TakeParams(&rest)
@@ -74,7 +76,8 @@ func (c *capture) readBulk(req *esapi.Request, e esapi.Endpoint) ([]write, error
 	whole := p.Get("_source") == "true" && !slices.ContainsFunc(sourceParams[1:], p.Has)
 
 	lines := bytes.Count(req.Body, []byte("\n"))
-	writes := make([]write, 0, min(lines/2+1, intentDocs))
+	writes := slices.Grow(room.writes[:0], min(lines/2+1, intentDocs))
+	defer func() { room.writes = writes }()
 	before := &defaults
 	var ids, asks []insertion
 	inBodies := false // an update's body says what to return of it
@@ -181,7 +184,7 @@ type action struct {
 	bare      bool // there are no details
 	named     bool // there is an id
 	null      span // that is null
-	versioned bool
+	versioned bool // the cluster refuses it without an id
 	source    byte // what _source begins with, 0 if there is none
 	fields    bool // there are fields
 }
@@ -235,7 +238,7 @@ func operation(key []byte) string {
 // readDetails reads what stands under the action, whose brace was opened.
 func readDetails(c *esapi.Cursor, w, before *write) action {
 	a := action{at: c.Pos(), bare: true}
-	var versionType string
+	var version, versionType string
 	for key, more := c.Key(); more; key, more = c.Key() {
 		a.bare = false
 		switch string(key) {
@@ -244,22 +247,21 @@ func readDetails(c *esapi.Cursor, w, before *write) action {
 		case "_type":
 			take(c, &w.doc.Type, before.doc.Type)
 		case "_id":
-			a.named = c.Peek() != 'n'
-			start := c.Pos()
-			if take(c, &w.doc.ID, ""); !a.named {
+			start, null := c.Pos(), c.Peek() == 'n'
+			if take(c, &w.doc.ID, ""); null {
 				a.null = span{start, c.Pos()}
 			}
+			a.named = a.named || !null // 5.x takes the id of {"_id":"1","_id":null}
 		case "_routing", "routing":
 			take(c, &w.doc.Routing, "")
 		case "_parent", "parent":
 			take(c, &w.doc.Parent, "")
 		case "pipeline":
 			take(c, &w.pipeline, before.pipeline)
-		case "_version_type", "version_type":
+		case "_version_type", "version_type", "_versionType", "versionType":
 			take(c, &versionType, "")
-		case "version":
-			a.versioned = true
-			c.Skip()
+		case "_version", "version":
+			take(c, &version, "")
 		case "_source":
 			a.source = c.Peek()
 			c.Skip()
@@ -270,6 +272,7 @@ func readDetails(c *esapi.Cursor, w, before *write) action {
 			c.Skip()
 		}
 	}
+	a.versioned = needsID(version, versionType)
 	w.versionType(versionType)
 	w.doc.Type = typeName(w.doc.Type)
 	w.follow()
@@ -288,8 +291,8 @@ func take(c *esapi.Cursor, to *string, known string) {
 // bulkEffects makes the effects of a bulk out of its answer, and the answer as
 // the client is to see it. It is not ok if the answer does not tell enough;
 // then everything is to be read back.
-func (c *capture) bulkEffects(ctx context.Context, writes []write, answer []byte, v esapi.Version) (effects []*record, shown []byte, ok bool) {
-	items, ok := readItems(answer, writes)
+func (c *capture) bulkEffects(ctx context.Context, writes []write, answer []byte, v esapi.Version, room *room) (effects []*record, shown []byte, ok bool) {
+	items, ok := readItems(answer, writes, room)
 	var cuts []span
 	for i := range items {
 		if w := &writes[i]; w.op == "update" && !w.kept && items[i].get.end > 0 {
@@ -300,8 +303,9 @@ func (c *capture) bulkEffects(ctx context.Context, writes []write, answer []byte
 	if !ok {
 		return nil, shown, false
 	}
-	seen := observer{c: c, ctx: ctx, v: v, room: make([]record, len(writes))}
-	effects = make([]*record, 0, len(writes))
+	seen := observer{c: c, ctx: ctx, v: v, room: room.records(len(writes))}
+	effects = slices.Grow(room.effects[:0], len(writes))
+	defer func() { room.effects = effects }()
 	for i := range items {
 		effect, known := seen.itemEffect(&writes[i], &items[i])
 		if !known {

@@ -26,12 +26,12 @@ func FuzzBulk(f *testing.F) {
 	c := &capture{r: r, lease: &Lease{r: r, roles: roles{master: master}}}
 	f.Fuzz(func(t *testing.T, body, answer []byte) {
 		req := esapi.NewRequest("POST", "/i/_bulk", bytes.Clone(body))
-		writes, err := c.readBulk(req, esapi.Endpoint{API: "bulk", Index: "i"})
+		writes, err := c.readBulk(req, esapi.Endpoint{API: "bulk", Index: "i"}, new(room))
 		if err != nil {
 			return
 		}
 		again := esapi.NewRequest("POST", "/i/_bulk", bytes.Clone(req.Body))
-		sent, err := c.readBulk(again, esapi.Endpoint{API: "bulk", Index: "i"})
+		sent, err := c.readBulk(again, esapi.Endpoint{API: "bulk", Index: "i"}, new(room))
 		if err != nil || len(sent) != len(writes) {
 			t.Fatalf("%q became %q: %v", body, req.Body, err)
 		}
@@ -40,7 +40,7 @@ func FuzzBulk(f *testing.F) {
 				t.Fatalf("%q became %q", body, req.Body)
 			}
 		}
-		_, shown, ok := c.bulkEffects(context.Background(), writes, answer, v56)
+		_, shown, ok := c.bulkEffects(context.Background(), writes, answer, v56, new(room))
 		if json.Valid(answer) && !json.Valid(shown) {
 			t.Fatalf("%q became %q (%v)", answer, shown, ok)
 		}

@@ -138,7 +138,7 @@ func TestNullIDs(t *testing.T) {
 	g := newRig(t, v717, v87)
 	var req esapi.Request
 	req.Body = []byte(`{"index":{"_index":"books","_id":null}}` + "\n{}\n" + `{"create":{"_id": null ,"_index":"books"}}` + "\n{}\n")
-	writes, err := (&capture{r: g.r}).readBulk(&req, esapi.Endpoint{})
+	writes, err := (&capture{r: g.r}).readBulk(&req, esapi.Endpoint{}, new(room))
 	if err != nil || len(writes) != 2 || writes[0].doc.ID == "" || writes[1].doc.ID == "" {
 		t.Fatalf("%+v, %v", writes, err)
 	}

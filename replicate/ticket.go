@@ -3,6 +3,7 @@ package replicate
 import (
 	"context"
 	"errors"
+	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -217,7 +218,7 @@ func (t *ticket) finish(ctx context.Context, effects []*record) {
 	for len(effects) > 0 {
 		n := t.r.together(effects)
 		landed.expect()
-		if err := t.r.appendAllPatiently(ctx, encodeTogether(effects[:n]), land); err != nil {
+		if err := t.r.appendEncoded(ctx, effects[:n], land); err != nil {
 			land(err)
 			break
 		}
@@ -366,20 +367,41 @@ func (r *Replicator) appendTogether(records []journal.Record, landed func(error)
 	return err
 }
 
-// encodeTogether encodes records that go together, one behind the other.
-func encodeTogether(records []*record) []journal.Record {
+// An encoding is memory of records that go together.
+type encoding struct {
+	bytes   []byte
+	records []journal.Record
+}
+
+var encodings = sync.Pool{New: func() any { return new(encoding) }}
+
+// appendEncoded encodes records that go together, one behind the other, and appends them.
+func (r *Replicator) appendEncoded(ctx context.Context, records []*record, landed func(error)) error {
+	if len(records) == 1 {
+		return r.appendPatiently(ctx, records[0].key(), records[0], landed)
+	}
+	e := encodings.Get().(*encoding)
+	e.encode(records)
+	err := r.appendAllPatiently(ctx, e.records, landed)
+	if cap(e.bytes) <= 2*togetherBytes && cap(e.records) <= roomDocs {
+		clear(e.records)
+		encodings.Put(e) // the journal has copied all
+	}
+	return err
+}
+
+func (e *encoding) encode(records []*record) {
 	room := 0
 	for _, rec := range records {
 		room += rec.room()
 	}
-	all := make([]byte, 0, room)
-	out := make([]journal.Record, len(records))
-	for i, rec := range records {
-		from := len(all)
-		all = rec.appendTo(all)
-		out[i] = journal.Record{Key: rec.key(), Value: all[from:len(all):len(all)]}
+	e.bytes = slices.Grow(e.bytes[:0], room)
+	e.records = slices.Grow(e.records[:0], len(records))
+	for _, rec := range records {
+		from := len(e.bytes)
+		e.bytes = rec.appendTo(e.bytes)
+		e.records = append(e.records, journal.Record{Key: rec.key(), Value: e.bytes[from:len(e.bytes):len(e.bytes)]})
 	}
-	return out
 }
 
 // appendPatiently waits while the journal's buffers are full.

@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"errors"
@@ -9,6 +10,7 @@ import (
 	"maps"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 	"time"
 
@@ -68,15 +70,21 @@ func ReadBody(res *esapi.Response, limit int64) ([]byte, error) {
 		return nil, nil
 	}
 	defer res.Body.Close()
-	body, err := io.ReadAll(io.LimitReader(res.Body, limit+1))
-	if err != nil {
+	var body bytes.Buffer
+	if n, _ := strconv.Atoi(res.Header.Get("Content-Length")); n > 0 {
+		body.Grow(min(n, readAtOnce) + bytes.MinRead)
+	}
+	if _, err := body.ReadFrom(io.LimitReader(res.Body, limit+1)); err != nil {
 		return nil, err
 	}
-	if int64(len(body)) > limit {
+	if int64(body.Len()) > limit {
 		return nil, ErrTooLarge
 	}
-	return body, nil
+	return body.Bytes(), nil
 }
+
+// readAtOnce bounds the memory that is taken because an answer says that it is so long.
+const readAtOnce = 1 << 20
 
 // A StatusError is an answer of a cluster that says that something failed.
 type StatusError struct {

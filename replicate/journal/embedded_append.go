@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/binary"
 	"fmt"
-	"math/bits"
 	"sync"
 	"time"
 
@@ -90,12 +89,13 @@ func (s *spare) take(n int) []byte {
 	if kept, _ := s.pool.Get().(*[]byte); kept != nil && cap(*kept) >= n {
 		return (*kept)[:n]
 	}
-	return make([]byte, n, 1<<bits.Len(uint(n-1)))
+	return make([]byte, n, n+n/8)
 }
 
 func (s *spare) put(b []byte) {
 	if cap(b) >= spareLeast && cap(b) <= spareMost {
-		s.pool.Put(&b)
+		kept := b // what is too small takes no memory
+		s.pool.Put(&kept)
 	}
 }
 

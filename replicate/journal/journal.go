@@ -129,8 +129,8 @@ type Journal interface {
 
 // A Batcher is a Journal to which many records cost less if they come together.
 type Batcher interface {
-	// AppendAll is Append of all records, one at least, in their order, or of none of them. done
-	// is called once, when all are durable, or when that cannot be said of one of them.
+	// AppendAll is Append of all records, one at least, in their order, or of none of them. It
+	// copies them. done is called once, when all are durable, or when that cannot be said of one of them.
 	AppendAll(records []Record, done func(error)) error
 }
 
