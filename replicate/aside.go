@@ -490,6 +490,13 @@ func (a *applier) intentsAlone(ctx context.Context, intents []*record) error {
 			}
 			rows = append(rows, asideRow{From: p.from.Name(), What: ref.What, Index: ref.Name, UUID: ref.UUID, Until: until})
 		}
+		for _, name := range unnamed(in.Docs) { // a resync would take it from the former master
+			letter := DeadLetter{Cluster: p.to.Name(), From: p.from.Name(), What: kindIntent, Index: name,
+				Reason: "a document may have been written whose id nobody knows: look for it at the former master with esperanto verify, then drop this"}
+			if err := a.bury(ctx, letter); err != nil {
+				return err
+			}
+		}
 		for _, d := range in.Docs {
 			if d.ID == "" {
 				continue

@@ -32,7 +32,7 @@ func (c *capture) document(ctx context.Context, req *esapi.Request, e esapi.Endp
 	if err := c.hold(req); err != nil {
 		return nil, err
 	}
-	if e.API == "index" && e.ID == "" && !req.Params.Has("version") && !req.Params.Has("version_type") {
+	if e.API == "index" && e.ID == "" && !needsID(req.Params.Get("version"), req.Params.Get("version_type")) {
 		e.ID = c.r.ids.next(c.r.cfg.Now())
 		req.Path = strings.TrimRight(req.Path, "/") + "/" + e.ID
 		req.Params.Set("op_type", "create")
@@ -97,6 +97,13 @@ func typeName(t string) string {
 		return ""
 	}
 	return t
+}
+
+// needsID reports whether clusters refuse a write without an id because of its version.
+// What says no more than the default does not count: they make the id themselves then.
+func needsID(version, versionType string) bool {
+	const any = "-3"
+	return version != "" && version != any || versionType != "" && versionType != "internal"
 }
 
 // versionType notes what the request's version_type allows.

@@ -513,6 +513,9 @@ func (a *applier) resolve(ctx context.Context, intents []*record) error {
 		if last[from] == nil || in.Epoch > last[from].Epoch {
 			last[from] = in
 		}
+		if err := a.resolveUnnamed(ctx, p, in); err != nil {
+			return err
+		}
 		for _, d := range in.Docs {
 			if key := (sent{from, d}); !seen[key] {
 				seen[key] = true
@@ -545,6 +548,40 @@ func (a *applier) resolve(ctx context.Context, intents []*record) error {
 		}
 	}
 	return nil
+}
+
+// resolveUnnamed has each index resynced for which the intent has a document without an id:
+// the cluster is to refuse that, and if it did not, nobody knows which one to read back.
+func (a *applier) resolveUnnamed(ctx context.Context, p *pair, in *record) error {
+	for _, name := range unnamed(in.Docs) {
+		var index cluster.Index
+		there := false
+		err := a.persist(ctx, func() (err error) {
+			p.from.Facts().ForgetAll()
+			index, there, err = p.from.Facts().Lookup(ctx, name)
+			if refused := new(cluster.StatusError); errors.As(err, &refused) && permanent(refused.Status, refused.Type) {
+				return nil // no index can have such a name
+			}
+			return err
+		})
+		if err == nil && there {
+			err = a.resyncWanted(ctx, p.from.Name(), in.ID+"/"+name, index.Name)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// unnamed are the indices of documents without an id.
+func unnamed(docs []recordDoc) (indices []string) {
+	for _, d := range docs {
+		if d.ID == "" && !slices.Contains(indices, d.Index) {
+			indices = append(indices, d.Index)
+		}
+	}
+	return indices
 }
 
 // resolveState carries over what a write with an unknown outcome may have changed of
@@ -582,7 +619,7 @@ func (p *pair) places(ctx context.Context, docs []recordDoc) ([]cluster.DocID, e
 	ids := make([]cluster.DocID, 0, len(docs))
 	for _, d := range docs {
 		if d.ID == "" {
-			continue
+			continue // see resolveUnnamed
 		}
 		index, ok, err := p.from.Facts().Lookup(ctx, d.Index)
 		refused := new(cluster.StatusError)
