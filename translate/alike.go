@@ -21,6 +21,7 @@ type kinds struct {
 	next    int // is replaced next
 	learned int
 	used    int
+	missed  int
 }
 
 // A kind of items.
@@ -38,18 +39,22 @@ type piece struct {
 	less  bool
 }
 
-// differing are the members of an item's result in which items of a kind differ,
-// and what stands for them in an example: nothing that an answer has.
+// differing are the members of an item's result, and of a hit, in which those of a kind
+// differ, and what stands for them in an example: nothing that an answer has.
 var differing = [...]struct {
 	key, example string
-	isText       bool
+	end          func(b []byte, i int) int // the index behind the value, -1 if it is none of the kind
 }{
-	{`"_id"`, `"the id of an item, which is given"`, true},
-	{`"_seq_no"`, `728394615273849561`, false},
-	{`"_version"`, `519283746573829164`, false},
+	{`"_id"`, `"the id of an item, which is given"`, plainTextEnd},
+	{`"_seq_no"`, `728394615273849561`, digitsEnd},
+	{`"_version"`, `519283746573829164`, digitsEnd},
+	{`"_score"`, `61.72635445362718`, scalarEnd},
+	{`"sort"`, `["what a hit is sorted by, which is given"]`, nestedEnd},
+	{`"_source"`, `{"the source of a hit":"which is given"}`, nestedEnd},
 }
 
 const (
+	itemValues  = 3 // so many of differing are of items
 	version     = 2 // of differing
 	versionLess = `519283746573829163`
 	maxDigits   = 18 // of a number: it has room in 64 bits
@@ -79,7 +84,7 @@ func (k *kind) match(b []byte, i int, at *values) (end int, ok bool) {
 			continue
 		}
 		from := i
-		if i = plainEnd(b, i, differing[p.value].isText); i < 0 {
+		if i = differing[p.value].end(b, i); i < 0 {
 			return 0, false
 		}
 		at[p.value].from, at[p.value].to = from, i
@@ -87,19 +92,44 @@ func (k *kind) match(b []byte, i int, at *values) (end int, ok bool) {
 	return i, true
 }
 
-// plainEnd is the index behind the text without escapes, or the number of digits,
-// that begins at b[i]; -1 if there is none, or b does not have all of it.
-func plainEnd(b []byte, i int, isText bool) int {
-	if !isText {
-		from := i
-		for i < len(b) && b[i] >= '0' && b[i] <= '9' {
-			i++
-		}
-		if i == from || i == len(b) || i-from > maxDigits {
-			return -1
-		}
-		return i
+// digitsEnd is the index behind the digits that begin at b[i].
+func digitsEnd(b []byte, i int) int {
+	from := i
+	for i < len(b) && b[i] >= '0' && b[i] <= '9' {
+		i++
 	}
+	if i == from || i == len(b) || i-from > maxDigits {
+		return -1
+	}
+	return i
+}
+
+// scalarEnd is the index behind the number or word that begins at b[i].
+func scalarEnd(b []byte, i int) int {
+	from := i
+	for i < len(b) && !endsScalar[b[i]] {
+		i++
+	}
+	if i == from || i == len(b) {
+		return -1
+	}
+	return i
+}
+
+// nestedEnd is the index behind the object or array that begins at b[i].
+func nestedEnd(b []byte, i int) int {
+	if i >= len(b) || b[i] != '{' && b[i] != '[' {
+		return -1
+	}
+	end, err := valueEnd(b, i)
+	if err != nil {
+		return -1
+	}
+	return end
+}
+
+// plainTextEnd is the index behind the text without escapes that begins at b[i].
+func plainTextEnd(b []byte, i int) int {
 	if i >= len(b) || b[i] != '"' {
 		return -1
 	}
@@ -135,49 +165,83 @@ func (k *kinds) learn(item, became []byte, translate func(item []byte) ([]byte, 
 	}
 	k.learned++
 	// What becomes of an item may depend on its version in some other way.
-	for _, number := range []int{len(differing), len(differing) - 1} {
+	for _, number := range []int{itemValues, itemValues - 1} {
 		found := kindOf(item, number)
 		if found == nil {
 			return
 		}
-		var example []byte
-		for _, p := range found.is {
-			example = append(example, p.text...)
-			if p.value >= 0 {
-				example = append(example, differing[p.value].example...)
-			}
-		}
-		becomes, err := translate(example)
+		becomes, err := translate(found.example())
 		if err != nil {
 			return
 		}
 		found.becomes = around(becomes)
-		var at values
-		if end, ok := found.match(item, 0, &at); !ok || end != len(item) || !bytes.Equal(found.appendAs(nil, item, &at), became) {
+		if !found.makes(item, became) {
 			continue
 		}
-		if len(k.known) < maxKinds {
-			k.known = append(k.known, found)
-		} else {
-			k.known[k.next%maxKinds] = found
-			k.next++
-		}
+		k.add(found)
 		return
 	}
+}
+
+func (k *kinds) add(found *kind) {
+	if len(k.known) < maxKinds {
+		k.known = append(k.known, found)
+		return
+	}
+	k.known[k.next%maxKinds] = found
+	k.next++
+}
+
+// example is one of the kind.
+func (k *kind) example() (example []byte) {
+	for _, p := range k.is {
+		example = append(example, p.text...)
+		if p.value >= 0 {
+			example = append(example, differing[p.value].example...)
+		}
+	}
+	return example
+}
+
+// makes reports whether the kind makes of an item what it became.
+func (k *kind) makes(item, became []byte) bool {
+	var at values
+	end, ok := k.match(item, 0, &at)
+	return ok && end == len(item) && bytes.Equal(k.appendAs(nil, item, &at), became)
 }
 
 // kindOf cuts an item at the values of the first so many of differing; nil if it
 // has an error or a document, or is not written as Elasticsearch does.
 func kindOf(item []byte, number int) *kind {
-	k := &kind{}
 	// {"index":{"_index":…}}
 	i, err := stringEnd(item, 1)
 	if err != nil || !bytes.HasPrefix(item[i:], []byte(`:{"`)) || !bytes.HasSuffix(item, []byte("}}")) {
 		return nil
 	}
-	var cut [len(differing)]bool
+	return cutAtValues(item, i+1, len(item)-2, number)
+}
+
+// cutAtValues cuts the object that begins at item[i] and ends at item[last].
+func cutAtValues(item []byte, i, last, number int) *kind {
+	var at values
+	k := &kind{is: piecesOf(nil, item, i, last, number, &at)}
+	if k.is == nil {
+		return nil
+	}
+	for _, d := range differing[:number] {
+		if bytes.Contains(item, []byte(d.example)) {
+			return nil
+		}
+	}
+	k.own()
+	return k
+}
+
+// piecesOf appends the pieces of item; their values are at the places that are given
+// back. It returns nil if there are none.
+func piecesOf(pieces []piece, item []byte, i, last, number int, at *values) []piece {
 	from := 0
-	for i++; i < len(item)-2; {
+	for i < last {
 		keyFrom := i + 1 // behind { or ,
 		if item[keyFrom] != '"' {
 			return nil
@@ -186,7 +250,7 @@ func kindOf(item []byte, number int) *kind {
 		if err != nil || item[keyTo] != ':' {
 			return nil
 		}
-		if i, err = valueEnd(item, keyTo+1); err != nil || i > len(item)-2 {
+		if i, err = valueEnd(item, keyTo+1); err != nil || i > last {
 			return nil
 		}
 		key := string(item[keyFrom:keyTo])
@@ -197,16 +261,15 @@ func kindOf(item []byte, number int) *kind {
 			if key != d.key {
 				continue
 			}
-			if cut[n] || plainEnd(item, keyTo+1, d.isText) != i || bytes.Contains(item, []byte(d.example)) {
+			if at[n].to > 0 || d.end(item, keyTo+1) != i {
 				return nil
 			}
-			cut[n] = true
-			k.is = append(k.is, piece{text: bytes.Clone(item[from : keyTo+1]), value: n})
+			at[n].from, at[n].to = keyTo+1, i
+			pieces = append(pieces, piece{text: item[from : keyTo+1], value: n})
 			from = i
 		}
 	}
-	k.is = append(k.is, piece{text: bytes.Clone(item[from:]), value: -1})
-	return k
+	return append(pieces, piece{text: item[from:], value: -1})
 }
 
 // around are the pieces of what an example becomes.

@@ -46,7 +46,7 @@ func (l *likeLine) idOf(line []byte) (id []byte, ok bool) {
 		return nil, false
 	}
 	id = line[len(l.is[0]) : len(line)-len(l.is[1])]
-	return id, plainEnd(id, 0, true) == len(id)
+	return id, plainTextEnd(id, 0) == len(id)
 }
 
 var idKey = []byte(`"_id"`)
@@ -68,7 +68,7 @@ func (l *likeLine) learn(x *Exchange, line, became []byte) {
 		return
 	}
 	at = skipSpace(line, at+1)
-	end := plainEnd(line, at, true)
+	end := plainTextEnd(line, at)
 	if end < 0 {
 		return
 	}

@@ -28,7 +28,7 @@ func (oneType) Index(_ context.Context, name string) (translate.IndexFacts, bool
 	if name == "papers" {
 		return translate.IndexFacts{Name: name, Type: "book"}, true, nil
 	}
-	return translate.IndexFacts{Name: name, Type: "book", Fields: map[string]translate.Field{"a": {Type: "boolean"}}}, true, nil
+	return translate.IndexFacts{Name: name, Type: "book", Fields: map[string]translate.Field{"a": {Type: "boolean"}, "d": {Type: "date"}}}, true, nil
 }
 func (oneType) Expand(_ context.Context, name string) ([]string, error) { return []string{name}, nil }
 func (oneType) Learn(context.Context, string, string) error             { return nil }

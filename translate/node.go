@@ -23,6 +23,8 @@ type Node struct {
 	parsed  bool
 	edits   int // how often it was changed
 	filter  bool
+	watched bool // it is noted whether rules look at what differs from hit to hit
+	looked  bool
 	err     error // of parsing; the walker looks at it
 }
 
@@ -177,13 +179,23 @@ func (n *Node) IsArray() bool { return !n.parsed && len(n.raw) > 0 && n.raw[0] =
 func (n *Node) IsString() bool { return !n.parsed && len(n.raw) > 0 && n.raw[0] == '"' }
 
 // Value is the node as gjson sees it.
-func (n *Node) Value() gjson.Result { return gjson.ParseBytes(n.bytes()) }
+func (n *Node) Value() gjson.Result {
+	if n.watched {
+		n.looksAt("")
+	}
+	return gjson.ParseBytes(n.bytes())
+}
 
 // String is the text of a string node, or the raw text of any other scalar.
 func (n *Node) String() string { return n.Value().String() }
 
 // Raw is the node's JSON.
-func (n *Node) Raw() string { return string(n.bytes()) }
+func (n *Node) Raw() string {
+	if n.watched {
+		n.looksAt("")
+	}
+	return string(n.bytes())
+}
 
 // bytes is the node's JSON; it is shared while nothing has changed. A part of a
 // large object has no bytes of its own.
@@ -217,6 +229,9 @@ func (n *Node) appendTo(dst []byte) []byte {
 
 // Replace puts other JSON in the node's place.
 func (n *Node) Replace(raw string) {
+	if n.watched {
+		n.looksAt("")
+	}
 	n.raw = []byte(raw)
 	n.members = n.members[:0]
 	n.byKey = nil
@@ -264,6 +279,9 @@ func (n *Node) Has(key string) bool { return n.find(key) >= 0 }
 // Get returns a member; it does not exist in what is no object.
 func (n *Node) Get(key string) gjson.Result {
 	if i := n.find(key); i >= 0 {
+		if n.watched {
+			n.looksAt(key)
+		}
 		m := &n.members[i]
 		if m.text == "" {
 			m.text = string(m.value)
@@ -307,6 +325,9 @@ func (n *Node) KeysIn(list []string) (keys []string) {
 // Set gives a member a value, in its place if it is there, else behind all
 // others. raw is JSON. It does nothing to what is no object.
 func (n *Node) Set(key, raw string) {
+	if n.watched {
+		n.looksAt(key)
+	}
 	if i := n.find(key); i >= 0 {
 		if n.members[i].set(raw) {
 			n.edits++
@@ -328,6 +349,9 @@ func (n *Node) SetString(key, s string) { n.Set(key, Quote(s)) }
 // InsertAfter adds a member behind another one, in front of all if there is no
 // such member. A member that is there already is given the value in its place.
 func (n *Node) InsertAfter(after, key, raw string) {
+	if n.watched {
+		n.looksAt(key)
+	}
 	if n.Has(key) || !n.parsed {
 		n.Set(key, raw)
 		return
@@ -383,6 +407,10 @@ func (n *Node) Rename(from, to string) bool {
 	i := n.find(from)
 	if i < 0 {
 		return false
+	}
+	if n.watched {
+		n.looksAt(from) // rules may look at it under its new name
+		n.looksAt(to)
 	}
 	if n.Has(to) {
 		return n.Drop(from)

@@ -180,6 +180,17 @@ func elements(b []byte, f func(value []byte) error) error {
 	}
 }
 
+// IsOneObject reports whether b is an object with nothing behind it but white space. Like
+// all here it counts brackets alone.
+func IsOneObject(b []byte) bool {
+	i := skipSpace(b, 0)
+	if i == len(b) || b[i] != '{' {
+		return false
+	}
+	end, err := valueEnd(b, i)
+	return err == nil && skipSpace(b, end) == len(b)
+}
+
 func atEnd(b []byte, i int) error {
 	if skipSpace(b, i) != len(b) {
 		return errSyntax

@@ -242,7 +242,7 @@ type stream struct {
 	eof bool
 	out []byte // not yet written
 
-	kinds kinds // of items
+	kinds, hits kinds // of items and hits
 }
 
 // run visits the one value of the body, which stands at p.
@@ -315,6 +315,7 @@ func (s *stream) array(p *place) error {
 	defer s.leave()
 	s.pos++
 	s.out = append(s.out, '[')
+	s.hits = kinds{} // those of another search may be treated in another way
 	for first := true; ; first = false {
 		c, err := s.peek()
 		if err != nil {
@@ -335,11 +336,15 @@ func (s *stream) array(p *place) error {
 				return err
 			}
 		}
-		visit := s.any
-		if p.name == BulkAnswerItem {
-			visit = s.item
+		switch p.name {
+		case BulkAnswerItem:
+			err = s.item(p)
+		case Hit:
+			err = s.hit(p)
+		default:
+			err = s.any(p)
 		}
-		if err := visit(p); err != nil {
+		if err != nil {
 			return err
 		}
 	}

@@ -546,6 +546,9 @@ func orElse(s, other string) string {
 
 // matchTypeToClause makes {"match": {f: {"type": "phrase"}}} a match_phrase.
 func matchTypeToClause(_ *Exchange, n *Node) error {
+	if match := n.Get("match"); !match.IsObject() || strings.IndexByte(match.Raw[1:], '{') < 0 {
+		return nil // a text for each field
+	}
 	clause := "match"
 	edit(n, "match", func(match *Node) {
 		for _, field := range match.Keys() {

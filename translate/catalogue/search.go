@@ -144,7 +144,7 @@ func init() {
 			ID: "SRCH-23", Name: "TextBehindTheBodyBecameAnError", Since: V(7, 0),
 			Doc: "Nothing may follow a search's body.",
 			OldClient: Direction{Fidelity: translate.Exact, Request: []Rule{at(translate.RequestHead, func(x *Exchange, _ *Node) error {
-				if (x.Asked.API == "search" || x.Asked.API == "count") && len(x.RequestBody) > 0 {
+				if (x.Asked.API == "search" || x.Asked.API == "count") && !translate.IsOneObject(x.RequestBody) {
 					var first json.RawMessage
 					d := json.NewDecoder(bytes.NewReader(x.RequestBody))
 					if d.Decode(&first) == nil && len(bytes.TrimSpace(x.RequestBody[d.InputOffset():])) > 0 {
@@ -548,26 +548,31 @@ func dropEmptyClauses(keys ...string) func(*Exchange, *Node) error {
 			switch v := n.Get(key); {
 			case isEmptyObject(v):
 				n.Drop(key)
-			case v.IsArray():
+			case v.IsArray() && hasEmptyObject(v):
 				var kept []string
-				dropped := false
 				for _, e := range v.Array() {
-					if isEmptyObject(e) {
-						dropped = true
-					} else {
+					if !isEmptyObject(e) {
 						kept = append(kept, e.Raw)
 					}
 				}
-				if dropped {
-					n.Set(key, "["+strings.Join(kept, ",")+"]")
-				}
+				n.Set(key, "["+strings.Join(kept, ",")+"]")
 			}
 		}
 		return nil
 	}
 }
 
-func isEmptyObject(v gjson.Result) bool { return v.IsObject() && len(v.Map()) == 0 }
+func isEmptyObject(v gjson.Result) bool {
+	return v.IsObject() && !strings.HasPrefix(v.Raw, `{"`) && len(v.Map()) == 0
+}
+
+func hasEmptyObject(list gjson.Result) (has bool) {
+	list.ForEach(func(_, e gjson.Result) bool {
+		has = isEmptyObject(e)
+		return !has
+	})
+	return has
+}
 
 // emptyToMatchAll makes the rule that replaces empty queries by match_all, where
 // there must be one.
