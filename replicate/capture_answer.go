@@ -59,7 +59,10 @@ func readItems(answer []byte, writes []write, room *room) (items []item, ok bool
 			items = append(items, it)
 		}
 	}
-	return items, ok && c.End() && len(items) == len(writes)
+	if !c.End() {
+		return nil, false // a place in it means nothing then
+	}
+	return items, ok && len(items) == len(writes)
 }
 
 // readItem reads an item. It takes no memory for texts that are those of the write, and
