@@ -146,6 +146,8 @@ type observer struct {
 	index cluster.Index
 	there bool
 
+	made map[string]bool // the indices that there is a record of already, as failed writes have made them
+
 	room []record // for effects: one allocation for many
 }
 

@@ -325,7 +325,17 @@ func (o *observer) itemEffect(w *write, it *item) (*record, bool) {
 		return o.effect(w, it)
 	}
 	if it.status < 500 && it.status != http.StatusTooManyRequests {
-		return o.c.madeIndex(o.ctx, w.doc.Index), true
+		if o.made[w.doc.Index] {
+			return nil, true
+		}
+		rec := o.c.madeIndex(o.ctx, w.doc.Index)
+		if rec != nil {
+			if o.made == nil {
+				o.made = map[string]bool{}
+			}
+			o.made[w.doc.Index] = true
+		}
+		return rec, true
 	}
 	return nil, false
 }

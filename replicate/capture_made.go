@@ -15,10 +15,27 @@ func (c *capture) madeIndex(ctx context.Context, name string) *record {
 		facts.ForgetAll() // it may not have been there just before
 		index, ok, err = facts.Lookup(ctx, name)
 	}
-	if err != nil || !ok || index.Name != name || !c.r.made.add(name, index.UUID) {
+	if err != nil || !ok || index.Name != name || c.r.made.knows(name, index.UUID) {
 		return nil
 	}
-	return &record{Kind: kindState, What: whatIndex, Name: name}
+	return &record{Kind: kindState, What: whatIndex, Name: name, made: index.UUID}
+}
+
+// noteMade remembers the indices that failed writes have made, whose records are durable.
+func (m *madeIndices) noteMade(effects []*record) {
+	for _, e := range effects {
+		m.add(e.Name, e.made)
+	}
+}
+
+// ofMade are the effects that came of madeIndex.
+func ofMade(effects []*record) (list []*record) {
+	for _, e := range effects {
+		if e.made != "" {
+			list = append(list, e)
+		}
+	}
+	return list
 }
 
 func asList(rec *record) []*record {
@@ -38,16 +55,17 @@ type madeIndices struct {
 // maxMade bounds the indices that are remembered.
 const maxMade = 10_000
 
-// add reports whether an index is new.
-func (m *madeIndices) add(name, uuid string) bool {
+func (m *madeIndices) knows(name, uuid string) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.uuids[name] == uuid {
-		return false
-	}
+	return m.uuids[name] == uuid
+}
+
+func (m *madeIndices) add(name, uuid string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
 	if m.uuids == nil || len(m.uuids) >= maxMade {
 		m.uuids = map[string]string{}
 	}
 	m.uuids[name] = uuid
-	return true
 }

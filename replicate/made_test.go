@@ -2,7 +2,12 @@ package replicate
 
 import (
 	"context"
+	"strings"
 	"testing"
+
+	"github.com/tidwall/sjson"
+
+	"github.com/esperanto-es/esperanto/internal/esapi"
 )
 
 // A write that fails may have made its index all the same: clusters make it before
@@ -48,5 +53,51 @@ func TestTypeOfANewIndex(t *testing.T) {
 	found, err := newIndices(g.r.applier, source, g.r.cfg.Target).read(ctx, []string{"books"})
 	if err != nil || found["books"].typ != "book" {
 		t.Errorf("the index has the type %q: %v", found["books"].typ, err)
+	}
+}
+
+// What a failed write has made is told even if the bulk that it came in tells too little to
+// be journaled, and it counts as told only when that is durable.
+func TestIndicesMadeByAnUnclearBulk(t *testing.T) {
+	t.Parallel()
+	g := newRig(t, v717, v87)
+	g.oddly(func(r *esapi.Request, status int, answer []byte) (int, []byte) {
+		if r.Path == "/_bulk" {
+			answer, _ = sjson.SetRawBytes(answer, "items.1", []byte(`{"index":{"_index":"other","_id":"1","status":429,"error":{"type":"es_rejected_execution_exception","reason":"busy"}}}`))
+		}
+		return status, answer
+	})
+	g.must("POST", "/_bulk", `{"update":{"_index":"made","_id":"1"}}`+"\n"+`{"doc":{"n":1}}`+"\n"+`{"index":{"_index":"other","_id":"1"}}`+"\n{}\n")
+	index, there, err := g.r.cfg.Source.Facts().Lookup(t.Context(), "made")
+	if err != nil || !there {
+		t.Fatal(there, err)
+	}
+	if g.r.made.knows("made", index.UUID) {
+		t.Error("an index that nothing was journaled of counts as replicated")
+	}
+	has := func() bool {
+		g.drained()
+		g.r.cfg.Target.Facts().ForgetAll()
+		_, there, err := g.r.cfg.Target.Facts().Lookup(t.Context(), "made")
+		return err == nil && there
+	}
+	if !has() {
+		t.Error("the follower does not have the index of a write whose effects were dropped")
+	}
+	g.fails(404, "POST", "/made/_update/1", `{"doc":{"n":1}}`)
+	if !has() || !g.r.made.knows("made", index.UUID) {
+		t.Error("the index does not count as replicated")
+	}
+	g.noDeadLetters()
+}
+
+// Many writes of a bulk that fail in one new index are one change of the state.
+func TestOneRecordForAnIndexOfABulk(t *testing.T) {
+	t.Parallel()
+	g := newRig(t, v717, v87)
+	g.must("POST", "/_bulk", strings.Repeat(`{"update":{"_index":"made","_id":"1"}}`+"\n"+`{"doc":{"n":1}}`+"\n", 20))
+	g.drained()
+	if n := g.r.Counts().StateApplied; n != 1 {
+		t.Errorf("%d changes of the state were applied", n)
 	}
 }

@@ -54,7 +54,8 @@ type record struct {
 	// Source is the document, raw. It stands last in the record, byte for byte.
 	Source []byte `json:"-"`
 
-	at time.Time // when it was journaled, once it was read back
+	made string    // the uuid of an index that a failed write has made
+	at   time.Time // when it was journaled, once it was read back
 }
 
 // A recordDoc says which document an intent is about. Index is the name as

@@ -540,8 +540,36 @@ func (a *applier) resolve(ctx context.Context, intents []*record) error {
 			a.gotOn(len(ids))
 			return nil
 		}))
+		if err == nil {
+			err = a.resolveMade(ctx, p, missing)
+		}
 		if err == nil && len(missing) > 0 {
 			err = a.persist(ctx, func() error { return a.lookAgain(ctx, last[from], missing) })
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// resolveMade brings over indices of documents that the master does not have: a write that
+// failed may have made one, see madeIndex.
+func (a *applier) resolveMade(ctx context.Context, p *pair, missing []cluster.DocID) error {
+	seen := map[string]bool{}
+	for _, id := range missing {
+		if seen[id.Index] {
+			continue
+		}
+		seen[id.Index] = true
+		there := false
+		err := a.persist(ctx, func() (err error) {
+			p.to.Facts().Forget(id.Index)
+			_, there, err = p.to.Facts().Lookup(ctx, id.Index)
+			return err
+		})
+		if err == nil && !there {
+			err = a.applyState(ctx, p.from.Name(), stateRef{whatIndex, id.Index}, nil)
 		}
 		if err != nil {
 			return err

@@ -204,11 +204,13 @@ func (t *ticket) finish(ctx context.Context, effects []*record) {
 		t.forgotten = err
 	}
 	t.r.counters.effects.Add(int64(len(effects)))
+	made := ofMade(effects)
 	landed := newStage(func(err error) {
 		if err != nil {
 			t.abandon(0)
 			return
 		}
+		t.r.made.noteMade(made)
 		t.nothing()
 	})
 	for _, e := range effects {
