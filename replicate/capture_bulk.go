@@ -56,6 +56,8 @@ func (c *capture) bulk(ctx context.Context, req *esapi.Request, e esapi.Endpoint
 	if ok {
 		t.finish(ctx, effects)
 	} else {
+		items, _ := readItems(answer, writes, room)
+		c.noteDeleted(ctx, t, writes, items)
 		c.settle(t, outcomeUnparsed)
 	}
 	return c.reply(ctx, t, res, shown, nil)

@@ -67,6 +67,7 @@ func (c *capture) document(ctx context.Context, req *esapi.Request, e esapi.Endp
 	if o != outcomeAnswered || !told.End() {
 		if o == outcomeAnswered {
 			o = outcomeUnparsed
+			c.noteDeleted(ctx, t, []write{w}, []item{it})
 		}
 		if o == outcomeNothing && err == nil {
 			t.finish(ctx, asList(c.madeIndex(ctx, w.doc.Index)))
@@ -79,6 +80,7 @@ func (c *capture) document(ctx context.Context, req *esapi.Request, e esapi.Endp
 	effect, ok := seen.effect(&w, &it)
 	switch {
 	case !ok:
+		c.noteDeleted(ctx, t, []write{w}, []item{it})
 		t.abandon(0)
 	case effect == nil:
 		t.nothing()

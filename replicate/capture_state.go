@@ -72,8 +72,10 @@ func (c *capture) state(ctx context.Context, req *esapi.Request, e esapi.Endpoin
 		c.settle(t, o)
 		return c.reply(ctx, t, res, answer, err)
 	}
+	seen := things
 	things, err = c.reached(context.WithoutCancel(ctx), things, answer)
 	if err != nil {
+		c.noteUnseen(context.WithoutCancel(ctx), t, seen)
 		c.settle(t, outcomeUnparsed)
 		return c.reply(ctx, t, res, answer, nil)
 	}

@@ -188,6 +188,7 @@ func (t *ticket) waitDurable(ctx context.Context) error {
 // waits only while the journal's buffers are full. Effects that cannot be
 // journaled are read back by the applier.
 func (t *ticket) finish(ctx context.Context, effects []*record) {
+	t.noteGone(ctx, effects)
 	if t.untold { // the applier has that done first
 		t.abandon(0)
 		return
@@ -199,9 +200,6 @@ func (t *ticket) finish(ctx context.Context, effects []*record) {
 	}
 	if t.r.cfg.AcceptDown {
 		t.reached = t.debtsOf(effects)
-	}
-	if err := t.r.asides.noteGone(ctx, effects); err != nil {
-		t.forgotten = err
 	}
 	t.r.counters.effects.Add(int64(len(effects)))
 	made := ofMade(effects)
