@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -85,10 +86,12 @@ type bound struct {
 	context.Context        // the request's
 	round           *round // nil: no interrupt ends it
 
-	mu       sync.Mutex
-	released bool
-	waited   context.Context // nil: nobody has waited
-	forget   func()
+	released atomic.Bool
+	last     error // once it is released
+
+	mu     sync.Mutex
+	waited context.Context // nil: nobody has waited
+	forget func()
 }
 
 // interrupted reports whether an interrupt has ended it.
@@ -96,6 +99,9 @@ func (b *bound) interrupted() bool { return b.round != nil && b.round.ended.Load
 
 // Err implements context.Context.
 func (b *bound) Err() error {
+	if b.released.Load() {
+		return b.last
+	}
 	if b.interrupted() {
 		return context.Canceled
 	}
@@ -116,7 +122,7 @@ func (b *bound) wait() context.Context {
 	}
 	in, cancel := context.WithCancel(b.Context)
 	b.waited = in
-	if b.released {
+	if b.released.Load() {
 		cancel()
 		return in
 	}
@@ -137,7 +143,11 @@ func (b *bound) wait() context.Context {
 func (b *bound) release() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.released = true
+	if b.released.Load() {
+		return
+	}
+	b.last = cmp.Or(b.Err(), context.Canceled) // what is done has an error
+	b.released.Store(true)
 	if b.forget != nil {
 		b.forget()
 	}

@@ -42,3 +42,37 @@ func TestInterrupt(t *testing.T) {
 		t.Errorf("%d %v", status, err)
 	}
 }
+
+// Whoever has waited for a request's context sees it ended, with an error, once the request is.
+func TestReleased(t *testing.T) {
+	for _, ctx := range []context.Context{t.Context(), Probing(t.Context())} {
+		var i interrupts
+		in, err := i.bound(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		child, cancel := context.WithCancel(in)
+		defer cancel()
+		in.release()
+		<-in.Done()
+		<-child.Done()
+		if !errors.Is(in.Err(), context.Canceled) || !errors.Is(child.Err(), context.Canceled) {
+			t.Errorf("it ended with %v, what depends on it with %v", in.Err(), child.Err())
+		}
+	}
+}
+
+// The error of a context stays what it was first.
+func TestReleasedLate(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), 0)
+	defer cancel()
+	var i interrupts
+	in, err := i.bound(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	in.release()
+	if !errors.Is(in.Err(), context.DeadlineExceeded) {
+		t.Errorf("it ended with %v", in.Err())
+	}
+}

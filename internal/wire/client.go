@@ -47,7 +47,7 @@ type Client struct {
 
 	mu     sync.Mutex
 	idle   []*conn // the one that was used last at the end
-	busy   []*conn // those with a request under way
+	busy   []*conn // those with a request under way that was not cut
 	reaper *time.Timer
 	closed bool
 
@@ -80,7 +80,8 @@ func (c *Client) Close() {
 	closeAll(idle)
 }
 
-// Running is how many requests are under way; one ends with its answer's body.
+// Running is how many requests are under way; one ends with its answer's body, or soon
+// after its context.
 func (c *Client) Running() int64 { return c.running.Load() }
 
 // lookEvery is how often it is looked whether the context of a request has ended: to have
@@ -91,7 +92,7 @@ const lookEvery = 50 * time.Millisecond
 func (c *Client) begin(cn *conn, ctx context.Context, interrupt func()) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	cn.ctx, cn.interrupt, cn.at, cn.cut = ctx, interrupt, len(c.busy), false
+	cn.ctx, cn.interrupt, cn.at = ctx, interrupt, len(c.busy)
 	c.busy = append(c.busy, cn)
 	c.came = true
 	if c.watching {
@@ -109,29 +110,45 @@ func (c *Client) begin(cn *conn, ctx context.Context, interrupt func()) {
 func (c *Client) end(cn *conn) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if cn.at < 0 {
+		return false
+	}
 	last := len(c.busy) - 1
 	c.busy[cn.at] = c.busy[last]
 	c.busy[cn.at].at = cn.at
 	c.busy[last] = nil
 	c.busy = c.busy[:last]
-	cn.ctx, cn.interrupt = nil, nil
-	return !cn.cut
+	c.over(cn)
+	return true
 }
 
-// look cuts the connections of requests whose context has ended.
+// over is called when a connection is busy no more. The caller holds mu.
+func (c *Client) over(cn *conn) {
+	cn.ctx, cn.interrupt = nil, nil
+	c.running.Add(-1)
+}
+
+// look cuts the connections of requests whose context has ended. They are over then: the
+// body of an answer may never be closed.
 func (c *Client) look() {
 	var cut []*conn
 	c.mu.Lock()
+	busy := c.busy[:0]
 	for _, cn := range c.busy {
-		if cn.cut || cn.ctx.Err() == nil {
+		if cn.ctx.Err() == nil {
+			cn.at = len(busy)
+			busy = append(busy, cn)
 			continue
 		}
-		cn.cut = true
 		cut = append(cut, cn)
 		if cn.interrupt != nil {
 			cn.interrupt() // while the request cannot end, and its client's connection have another
 		}
+		cn.at = -1
+		c.over(cn)
 	}
+	clear(c.busy[len(busy):])
+	c.busy = busy
 	if c.watching = c.came || len(c.busy) > 0; c.watching {
 		c.watch.Reset(lookEvery)
 	}
@@ -152,15 +169,6 @@ func closeAll(idle []*conn) {
 // one had been idle and either took nothing of it, or ended before its answer
 // began and the request may be repeated.
 func (c *Client) Do(ctx context.Context, r *Request) (*Response, error) {
-	c.running.Add(1)
-	res, err := c.do(ctx, r)
-	if err != nil {
-		c.running.Add(-1)
-	}
-	return res, err
-}
-
-func (c *Client) do(ctx context.Context, r *Request) (*Response, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, endedBy(err, ErrNotSent)
 	}
@@ -182,6 +190,7 @@ func (c *Client) do(ctx context.Context, r *Request) (*Response, error) {
 		!errors.Is(err, ErrNotSent) && !(unanswered && r.Repeatable) {
 		return res, err
 	}
+	c.running.Add(1) // again
 	if cn, err = c.dial(ctx); err != nil {
 		return nil, err
 	}
@@ -189,8 +198,10 @@ func (c *Client) do(ctx context.Context, r *Request) (*Response, error) {
 	return res, err
 }
 
-// take returns a connection that waits, or a new one.
+// take returns a connection that waits, or a new one. The request runs from here on, until
+// its connection is over or cannot be made.
 func (c *Client) take(ctx context.Context) (*conn, error) {
+	c.running.Add(1)
 	for {
 		c.mu.Lock()
 		n := len(c.idle)
@@ -215,6 +226,7 @@ func (c *Client) dial(ctx context.Context) (*conn, error) {
 		err = endedBy(ctx.Err(), err)
 	}
 	if err != nil {
+		c.running.Add(-1)
 		return nil, fmt.Errorf("%w: %w", ErrNotSent, err)
 	}
 	return newConn(c, n), nil
@@ -226,6 +238,10 @@ func (c *Client) give(cn *conn) {
 	if cap(cn.head) > 4<<10 {
 		cn.head = nil
 	}
+	if cap(cn.fields) > 64 {
+		cn.fields = nil
+	}
+	clear(cn.fields[:cap(cn.fields)])       // they hold the text of the head
 	_ = cn.net.SetReadDeadline(time.Time{}) // the connection may set some by itself
 	c.mu.Lock()
 	if c.closed || len(c.idle) >= c.o.MaxIdle {

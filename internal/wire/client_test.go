@@ -370,6 +370,107 @@ func TestUnreadBody(t *testing.T) {
 	do(t, c, get("/")).want(t, 200, big)
 }
 
+// A body may be closed while it is read: the reader's client is gone.
+func TestCloseWhileRead(t *testing.T) {
+	endless := repeated(64 << 10)
+	n := newNode(t, func(s *served) {
+		s.request()
+		s.say("HTTP/1.1 200 OK\r\nContent-Length: 1000000000000\r\n\r\n")
+		for s.say(endless) {
+		}
+	})
+	c := n.client(Options{})
+	r := get("/")
+	r.Host = "node"
+	for range 20 {
+		res, err := c.Do(t.Context(), &r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		begun, ended := make(chan bool), make(chan error)
+		go func() {
+			b := make([]byte, 100)
+			_, err := res.Body.Read(b)
+			for close(begun); err == nil; {
+				_, err = res.Body.Read(b)
+			}
+			ended <- err
+		}()
+		<-begun
+		_ = res.Body.Close()
+		if err := <-ended; !errors.Is(err, errBodyClosed) {
+			t.Errorf("it was read until %v", err)
+		}
+	}
+}
+
+// Of a request that was given up nothing is left, also if nobody closes the body of its answer.
+func TestBodyThatNobodyCloses(t *testing.T) {
+	n := newNode(t, func(s *served) {
+		s.request()
+		s.say("HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\nhello")
+		s.untilGone()
+	})
+	c := n.client(Options{})
+	r := get("/")
+	r.Host = "node"
+	ctx, cancel := context.WithCancel(t.Context())
+	bodies := make([]io.ReadCloser, 5)
+	for i := range bodies {
+		res, err := c.Do(ctx, &r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		bodies[i] = res.Body
+	}
+	if running := c.Running(); running != 5 {
+		t.Errorf("%d are running", running)
+	}
+	cancel()
+	state := func() (busy int, watching bool, running int64) {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		return len(c.busy), c.watching, c.Running()
+	}
+	for limit := time.Now().Add(10 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+		busy, watching, running := state()
+		if busy == 0 && !watching && running == 0 {
+			break
+		}
+		if time.Now().After(limit) {
+			t.Fatalf("%d are busy, %d running, watched: %v", busy, running, watching)
+		}
+	}
+	for _, body := range bodies { // late
+		_ = body.Close()
+	}
+	if busy, _, running := state(); busy != 0 || running != 0 {
+		t.Errorf("%d are busy, %d running", busy, running)
+	}
+}
+
+// A connection that waits does not hold the head of the last answer.
+func TestHeadIsNotKept(t *testing.T) {
+	for name, fields := range map[string]int{"few fields": 3, "many": 500} {
+		t.Run(name, func(t *testing.T) {
+			answer := strings.Replace(okHello, "\r\n", "\r\n"+strings.Repeat("X-Large: "+repeated(1000)+"\r\n", fields), 1)
+			c := newNode(t, always(answer)).client(Options{})
+			do(t, c, get("/")).want(t, 200, "hello")
+			c.mu.Lock()
+			defer c.mu.Unlock()
+			kept := c.idle[0].fields
+			for _, f := range kept[:cap(kept)] {
+				if f != (Field{}) {
+					t.Fatalf("%s of %d bytes is kept", f.Key, len(f.Value))
+				}
+			}
+			if cap(kept) > 100 {
+				t.Errorf("room for %d fields is kept", cap(kept))
+			}
+		})
+	}
+}
+
 // A node that answers before it has the whole request is heard.
 func TestEarlyAnswer(t *testing.T) {
 	n := newNode(t, func(s *served) {

@@ -31,8 +31,7 @@ type conn struct {
 	// Of the request that is under way; the Client's mu guards them.
 	ctx       context.Context
 	interrupt func() // nil: its body is not read from somebody
-	at        int    // in Client.busy
-	cut       bool   // its context has ended
+	at        int    // in Client.busy; -1: it was cut, as its context has ended
 
 	late atomic.Bool // the answer did not begin in time
 }

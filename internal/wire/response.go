@@ -45,7 +45,7 @@ func (cn *conn) response(ctx context.Context, r *Request, h head, sent chan erro
 		b.keep = false
 	}
 	if b.left == 0 && b.chunks == nil {
-		b.finish(io.EOF)
+		_ = b.finish(io.EOF)
 		res.Body = http.NoBody
 		return res
 	}
@@ -62,13 +62,16 @@ type body struct {
 	keep      bool  // the connection may be used again
 	left      int64 // bytes; -1: to the end of the connection
 	chunks    io.Reader
-	err       error // at the end
+	err       error // at the end, for the reader
 	ended     atomic.Bool
 }
 
 func (b *body) Read(p []byte) (n int, err error) {
 	if b.err != nil {
 		return 0, b.err
+	}
+	if b.ended.Load() {
+		return 0, errBodyClosed
 	}
 	if len(p) == 0 {
 		return 0, nil
@@ -93,9 +96,9 @@ func (b *body) Read(p []byte) (n int, err error) {
 		}
 	}
 	if err != nil {
-		err = b.finish(err)
+		b.err = b.finish(err)
 	}
-	return n, err
+	return n, b.err
 }
 
 // maxTrailer bounds what stands behind the last chunk, in bytes. It is read over.
@@ -122,11 +125,10 @@ func (b *body) trailer() error {
 // be used again. It returns the error for the reader.
 func (b *body) finish(err error) error {
 	if !b.ended.CompareAndSwap(false, true) {
-		return err // it was closed while it was read
+		return errBodyClosed // while it was read
 	}
 	whole := errors.Is(err, io.EOF)
 	ended := b.ctx.Err() // before an interruption of the client may end it
-	b.cn.c.running.Add(-1)
 	if b.cn.finish(b.sent, b.interrupt) != nil {
 		whole = false // answered early
 	}
@@ -139,16 +141,13 @@ func (b *body) finish(err error) error {
 	if ended != nil && !errors.Is(err, io.EOF) {
 		err = endedBy(ended, err)
 	}
-	b.err = err
 	return err
 }
 
-// Close ends the use of the connection. What was not read is lost, and the
-// connection with it.
+// Close ends the use of the connection, also while it is read. What was not read is lost,
+// and the connection with it.
 func (b *body) Close() error {
-	if b.err == nil {
-		b.finish(errBodyClosed)
-	}
+	_ = b.finish(errBodyClosed)
 	return nil
 }
 
