@@ -120,6 +120,14 @@ func (c *capture) begin(ctx context.Context, docs []recordDoc, state []asked, ke
 	landed.land(nil)
 	if refused != nil {
 		t.nothing()
+		switch {
+		case ctx.Err() != nil:
+			r.counters.journalRefused.Add(1)
+			return nil, ctx.Err()
+		case errors.Is(refused, journal.ErrBusy): // it is not down, and a resync would be more work still
+			r.counters.journalRefused.Add(1)
+			return nil, r.journalDown(refused)
+		}
 		return c.accept(ctx, all, state, refused)
 	}
 	if r.cfg.IntentFirst {
