@@ -3,6 +3,7 @@ package translate
 import (
 	"cmp"
 	"fmt"
+	"net/http"
 	"slices"
 	"strings"
 
@@ -52,6 +53,45 @@ type Direction struct {
 type Rule struct {
 	At Place
 	Do func(x *Exchange, n *Node) error
+
+	// There are many rules of heads, and most can do nothing to most requests: these are
+	// not asked. On are the APIs, as clients ask them, that a rule is for, "cat.*" all of
+	// cat; nil are all. If is what else must be so.
+	On []string
+	If Condition
+}
+
+// A Condition is what must be so of an exchange for a rule of a head to have something
+// to do.
+type Condition uint8
+
+const (
+	Always     Condition = iota
+	WithParams           // there are parameters
+	OnErrors             // the cluster, or a rule, answers with an error
+	ManyTypes            // indices may have several types
+)
+
+func (x *Exchange) meets(c Condition) bool {
+	switch c {
+	case WithParams:
+		return x.Params.Len() > 0
+	case OnErrors:
+		return x.Status >= http.StatusBadRequest
+	case ManyTypes:
+		return x.Types() != RefuseTypes
+	}
+	return true
+}
+
+// isOn reports whether the rule is for an API.
+func isOn(apis []string, api string) bool {
+	for _, on := range apis {
+		if family, all := strings.CutSuffix(on, "*"); on == api || all && strings.HasPrefix(api, family) {
+			return true
+		}
+	}
+	return apis == nil
 }
 
 // Fidelity says how good a direction is.
@@ -124,6 +164,9 @@ func (c *Change) check() error {
 		for _, r := range slices.Concat(d.Request, d.Response) {
 			if _, ok := grammar[r.At]; !ok {
 				return fmt.Errorf("change %s %s: there is no place %q in the grammar", c.ID, c.Name, r.At)
+			}
+			if (r.On != nil || r.If != Always) && r.At != RequestHead && r.At != RequestEnd && r.At != AnswerHead {
+				return fmt.Errorf("change %s %s: only rules of heads are for some APIs: the one at %q is asked for all", c.ID, c.Name, r.At)
 			}
 		}
 	}

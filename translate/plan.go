@@ -16,6 +16,23 @@ type Plan struct {
 // A ruleSet is one way through the grammar with its rules.
 type ruleSet struct {
 	places map[Place]*place
+	heads  sync.Map // headOf → *place, with the rules that are for an API
+}
+
+type headOf struct {
+	name Place
+	api  string // one that there is, or ""
+}
+
+// head is a place of heads with the rules that can have something to do for an API.
+func (s *ruleSet) head(name Place, api string) *place {
+	if p, ok := s.heads.Load(headOf{name, api}); ok {
+		return p.(*place)
+	}
+	p := *s.places[name]
+	p.rules = slices.DeleteFunc(slices.Clone(p.rules), func(r bound) bool { return !isOn(r.on, api) })
+	s.heads.Store(headOf{name, api}, &p)
+	return &p
 }
 
 // A place is a Place compiled for one plan and way.
@@ -36,6 +53,8 @@ type place struct {
 type bound struct {
 	change *Change
 	do     func(x *Exchange, n *Node) error
+	on     []string
+	when   Condition
 }
 
 // child is the place of a member, nil if nothing has to be done there.
@@ -100,7 +119,7 @@ func btoi(b bool) int {
 
 func bind(m map[Place][]bound, c *Change, rules []Rule) {
 	for _, r := range rules {
-		m[r.At] = append(m[r.At], bound{c, r.Do})
+		m[r.At] = append(m[r.At], bound{c, r.Do, r.On, r.If})
 	}
 }
 

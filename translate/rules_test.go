@@ -13,7 +13,7 @@ func TestRulesSeeEarlierChanges(t *testing.T) {
 	var raw, value string
 	set := func(_ *Exchange, n *Node) error { n.Set("type", `"b"`); return nil }
 	read := func(_ *Exchange, n *Node) error { raw, value = n.Raw(), n.Value().Get("type").Str; return nil }
-	p := &place{rules: []bound{{&Change{}, set}, {&Change{}, read}}}
+	p := &place{rules: []bound{{change: &Change{}, do: set}, {change: &Change{}, do: read}}}
 	w := &walker{x: &Exchange{Params: &esapi.Params{}}}
 	if err := w.run(p, NewNode(`{"type":"a"}`)); err != nil {
 		t.Fatal(err)

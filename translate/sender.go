@@ -227,7 +227,7 @@ func (s *Sender) request(x *Exchange, r *esapi.Request) (*esapi.Request, error) 
 		return r, nil
 	}
 	x.RequestBody, x.stream = r.Body, r.Stream
-	if err := w.head(s.plan.request.places[RequestHead]); err != nil {
+	if err := w.head(s.plan.request.head(RequestHead, x.Asked.API)); err != nil {
 		return nil, asError(err)
 	}
 	sent := &esapi.Request{Header: x.Header}
@@ -244,7 +244,7 @@ func (s *Sender) request(x *Exchange, r *esapi.Request) (*esapi.Request, error) 
 		}
 	}
 	x.RequestBody = sent.Body
-	if err := w.head(s.plan.request.places[RequestEnd]); err != nil {
+	if err := w.head(s.plan.request.head(RequestEnd, x.Asked.API)); err != nil {
 		return nil, asError(err)
 	}
 	sent.Body = x.RequestBody
@@ -452,7 +452,7 @@ func (s *Sender) answer(x *Exchange, asked *esapi.Request, a *esapi.Response) (*
 	x.Status, x.AnswerHeader, x.answer = a.Status, a.Header, a
 	w := newWalker(x)
 	defer w.end()
-	if err := w.head(s.plan.answer.places[AnswerHead]); err != nil {
+	if err := w.head(s.plan.answer.head(AnswerHead, x.Asked.API)); err != nil {
 		_ = a.Body.Close()
 		return nil, asError(err)
 	}

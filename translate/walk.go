@@ -108,7 +108,11 @@ func (w *walker) head(p *place) error {
 // run runs the rules of p on n.
 func (w *walker) run(p *place, n *Node) error {
 	edits, marks := n.edits, w.x.marks()
-	for _, r := range p.rules {
+	for i := range p.rules {
+		r := &p.rules[i]
+		if r.when != Always && !w.x.meets(r.when) {
+			continue
+		}
 		var was []byte
 		if w.x.trace != nil {
 			was = bytes.Clone(n.bytes())

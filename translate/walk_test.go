@@ -22,7 +22,7 @@ func touchAll() *ruleSet {
 	rules := map[Place][]bound{}
 	c := &Change{ID: "X-01", Name: "EverythingIsVisited", Doc: "for tests"}
 	for p := range grammar {
-		rules[p] = []bound{{c, func(_ *Exchange, n *Node) error {
+		rules[p] = []bound{{change: c, do: func(_ *Exchange, n *Node) error {
 			n.Has("some key")
 			return nil
 		}}}
@@ -247,7 +247,7 @@ func FuzzWalk(f *testing.F) {
 
 func TestFilterContext(t *testing.T) {
 	var filtered []string
-	rules := map[Place][]bound{Clause("term"): {{&Change{}, func(_ *Exchange, n *Node) error {
+	rules := map[Place][]bound{Clause("term"): {{change: &Change{}, do: func(_ *Exchange, n *Node) error {
 		if n.InFilter() {
 			filtered = append(filtered, n.Keys()[0])
 		}

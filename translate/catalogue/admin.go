@@ -118,7 +118,7 @@ func init() {
 		&Change{
 			ID: "CLU-18", Name: "VotingExclusionsTakeParameters", Since: V(7, 8), Removed: V(8, 0),
 			Doc: "The nodes of _cluster/voting_config_exclusions are the parameters node_names or node_ids; they stood in the path.",
-			OldClient: Direction{Fidelity: translate.Lossy, Loses: "filters for nodes other than by name", Request: []Rule{at(translate.RequestHead, func(x *Exchange, _ *Node) error {
+			OldClient: Direction{Fidelity: translate.Lossy, Loses: "filters for nodes other than by name", Request: []Rule{onAPIs(translate.RequestHead, []string{"cluster.post_voting_config_exclusions"}, func(x *Exchange, _ *Node) error {
 				if x.Asked.API == "cluster.post_voting_config_exclusions" && x.Endpoint.NodeID != "" {
 					x.Params.Set("node_names", x.Endpoint.NodeID)
 					x.Endpoint.NodeID = ""
@@ -126,7 +126,7 @@ func init() {
 				}
 				return nil
 			})}},
-			NewClient: Direction{Fidelity: translate.Exact, Request: []Rule{at(translate.RequestHead, func(x *Exchange, _ *Node) error {
+			NewClient: Direction{Fidelity: translate.Exact, Request: []Rule{onAPIs(translate.RequestHead, []string{"cluster.post_voting_config_exclusions"}, func(x *Exchange, _ *Node) error {
 				if x.Asked.API != "cluster.post_voting_config_exclusions" {
 					return nil
 				}
@@ -167,7 +167,7 @@ func init() {
 			ID: "IDX-21", Name: "ResolveIndexAppeared", Since: V(7, 9),
 			Doc:       "_resolve/index tells the indices and aliases that an expression stands for.",
 			OldClient: nothing,
-			NewClient: Direction{Fidelity: translate.Lossy, Loses: "hidden and system indices are not told from others", Request: []Rule{at(translate.RequestHead, func(x *Exchange, _ *Node) error {
+			NewClient: Direction{Fidelity: translate.Lossy, Loses: "hidden and system indices are not told from others", Request: []Rule{onAPIs(translate.RequestHead, []string{"indices.resolve_index"}, func(x *Exchange, _ *Node) error {
 				if x.Asked.API == "indices.resolve_index" {
 					x.Endpoint.API, x.Endpoint.Path = "", "/"
 					x.Via(func(ctx context.Context, _ *esapi.Request, next esapi.Sender) (*esapi.Response, error) {
@@ -194,7 +194,7 @@ func init() {
 		&Change{
 			ID: "IDX-21", Name: "MissingNamesAreNotResolved", Since: V(8, 0),
 			Doc: "_resolve/index answers 404 to a name that does not exist; 7.x leaves it out.",
-			OldClient: Direction{Fidelity: translate.Lossy, Loses: "the other names, if there are some", Response: []Rule{at(translate.AnswerHead, func(x *Exchange, _ *Node) error {
+			OldClient: Direction{Fidelity: translate.Lossy, Loses: "the other names, if there are some", Response: []Rule{onAPIs(translate.AnswerHead, []string{"indices.resolve_index"}, func(x *Exchange, _ *Node) error {
 				if x.Asked.API == "indices.resolve_index" && x.Status == http.StatusNotFound {
 					x.Status = http.StatusOK
 					x.Replacement = []byte(`{"indices":[],"aliases":[],"data_streams":[]}`)

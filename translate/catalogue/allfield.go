@@ -19,13 +19,13 @@ func init() {
 			ID: "QRY-10", Name: "AllAsDefaultFieldWasRemoved", Since: V(6, 0),
 			Doc: "Without a field, query_string and simple_query_string search all fields; they searched the field _all.",
 			OldClient: Direction{Fidelity: translate.Lossy, Loses: "scores, and single words of keyword fields", Request: []Rule{
-				at(translate.RequestHead, queryOfAllFields),
+				withParams(translate.RequestHead, queryOfAllFields),
 				at(translate.SearchBody, queryOfURLToBody),
 				at(translate.Clause("query_string"), queryStringOfAllFields),
 				at(translate.Clause("query_string"), searchAllFields),
 				at(translate.Clause("simple_query_string"), searchAllFields),
 				at(translate.Clause("multi_match"), searchAllFields),
-				at(translate.RequestHead, func(x *Exchange, _ *Node) error {
+				withParams(translate.RequestHead, func(x *Exchange, _ *Node) error {
 					if x.Params.Get("df") == "_all" {
 						x.Params.Drop("df")
 					}

@@ -159,7 +159,7 @@ func init() {
 		&Change{
 			ID: "ANA-13", Name: "AnalyzeLostItsParameters", Since: V(6, 0),
 			Doc:       "_analyze takes text, analyzer, tokenizer, filters and field in its body alone, not in the URL, and no plain text as body.",
-			OldClient: Direction{Fidelity: translate.Exact, Request: []Rule{at(translate.RequestEnd, analyzeInBody)}},
+			OldClient: Direction{Fidelity: translate.Exact, Request: []Rule{onAPIs(translate.RequestEnd, []string{"indices.analyze"}, analyzeInBody)}},
 			NewClient: nothing,
 		},
 	)

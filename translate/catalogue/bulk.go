@@ -72,7 +72,7 @@ func init() {
 			Doc: `An action line with "_type" is refused; 7.x still took it.`,
 			OldClient: Direction{Fidelity: translate.Exact, Request: []Rule{
 				drop(translate.BulkMeta, "_type"),
-				at(translate.RequestHead, func(x *Exchange, _ *Node) error {
+				onAPIs(translate.RequestHead, []string{"bulk"}, func(x *Exchange, _ *Node) error {
 					if x.Asked.API == "bulk" {
 						x.ViaPerhaps(withoutTypesOfBrokenLines)
 					}

@@ -45,7 +45,7 @@ func init() {
 			ID: "BYQ-02", Name: "SizeBecameMaxDocs", Since: V(7, 3), Removed: V(8, 0),
 			Doc: "How many documents are changed at most is max_docs, in the URL or the body; it was size in the URL.",
 			OldClient: Direction{Fidelity: translate.Exact, Request: []Rule{
-				at(translate.RequestHead, func(x *Exchange, _ *Node) error {
+				onAPIs(translate.RequestHead, byQueryAPIs, func(x *Exchange, _ *Node) error {
 					if onAPI(x, byQueryAPIs) && x.Params.Has("size") {
 						if x.Params.Get("size") == "-1" { // all (BYQ-14)
 							x.Params.Drop("size")
@@ -124,7 +124,7 @@ func init() {
 			ID: "BYQ-07", Name: "SlicesCanBeAuto", Since: V(6, 1),
 			Doc:       "slices=auto lets the cluster choose how many slices work in parallel.",
 			OldClient: nothing,
-			NewClient: Direction{Fidelity: translate.Lossy, Loses: "the work is done in one slice", Request: []Rule{at(translate.RequestHead, func(x *Exchange, _ *Node) error {
+			NewClient: Direction{Fidelity: translate.Lossy, Loses: "the work is done in one slice", Request: []Rule{withParams(translate.RequestHead, func(x *Exchange, _ *Node) error {
 				if x.Params.Get("slices") == "auto" {
 					x.Params.Set("slices", "1")
 				}
@@ -145,7 +145,7 @@ func init() {
 		&Change{
 			ID: "BYQ-15", Name: "UnlimitedRequestsPerSecondWasRemoved", Since: V(6, 0),
 			Doc: "requests_per_second=unlimited is written -1.",
-			OldClient: Direction{Fidelity: translate.Exact, Request: []Rule{at(translate.RequestHead, func(x *Exchange, _ *Node) error {
+			OldClient: Direction{Fidelity: translate.Exact, Request: []Rule{withParams(translate.RequestHead, func(x *Exchange, _ *Node) error {
 				if x.Params.Get("requests_per_second") == "unlimited" {
 					x.Params.Set("requests_per_second", "-1")
 				}

@@ -31,7 +31,7 @@ func init() {
 			ID: "CAT-02", Name: "CatTemplatesShowsPatterns", Since: V(6, 0),
 			Doc: "_cat/templates has the column index_patterns with lists in brackets; it was template with one pattern.",
 			OldClient: Direction{Fidelity: translate.Exact,
-				Request: []Rule{at(translate.RequestHead, catRename("cat.templates", "template", "index_patterns", "name,template,order,version"))},
+				Request: []Rule{onCat(translate.RequestHead, catRename("cat.templates", "template", "index_patterns", "name,template,order,version"))},
 				Response: []Rule{
 					catText("cat.templates", func(text string) string {
 						text = strings.Replace(text, "index_patterns", "template      ", 1)
@@ -51,7 +51,7 @@ func init() {
 					}),
 				}},
 			NewClient: Direction{Fidelity: translate.Exact,
-				Request: []Rule{at(translate.RequestHead, catRename("cat.templates", "index_patterns", "template", ""))},
+				Request: []Rule{onCat(translate.RequestHead, catRename("cat.templates", "index_patterns", "template", ""))},
 				Response: []Rule{
 					catText("cat.templates", func(text string) string {
 						lines := strings.Split(text, "\n")
@@ -113,11 +113,11 @@ func init() {
 		&Change{
 			ID: "CAT-04", Name: "CatBulkThreadPoolBecameWrite", Since: V(6, 3),
 			Doc: "The thread pool for writes is called write in _cat/thread_pool; it was bulk.",
-			OldClient: Direction{Fidelity: translate.Exact, Request: []Rule{at(translate.RequestHead, catPool("bulk", "write"))}, Response: []Rule{
+			OldClient: Direction{Fidelity: translate.Exact, Request: []Rule{onCat(translate.RequestHead, catPool("bulk", "write"))}, Response: []Rule{
 				catText("cat.thread_pool", func(text string) string { return poolWrite.ReplaceAllString(text, "${1}bulk ${2}") }),
 				catRow("cat.thread_pool", poolRow("write", "bulk")),
 			}},
-			NewClient: Direction{Fidelity: translate.Exact, Request: []Rule{at(translate.RequestHead, catPool("write", "bulk"))}, Response: []Rule{
+			NewClient: Direction{Fidelity: translate.Exact, Request: []Rule{onCat(translate.RequestHead, catPool("write", "bulk"))}, Response: []Rule{
 				catText("cat.thread_pool", func(text string) string { return poolBulk.ReplaceAllString(text, "${1}write${2}") }),
 				catRow("cat.thread_pool", poolRow("bulk", "write")),
 			}},
@@ -126,11 +126,11 @@ func init() {
 			ID: "CAT-04", Name: "ThreadPoolColumnsWereRenamed", Since: V(7, 0),
 			Doc: "The columns size and min of _cat/thread_pool are called pool_size and core.",
 			OldClient: Direction{Fidelity: translate.Lossy, Loses: "the headers have the new names", Request: []Rule{
-				at(translate.RequestHead, catRename("cat.thread_pool", "size", "pool_size", "")),
-				at(translate.RequestHead, catRename("cat.thread_pool", "min", "core", ""))}},
+				onCat(translate.RequestHead, catRename("cat.thread_pool", "size", "pool_size", "")),
+				onCat(translate.RequestHead, catRename("cat.thread_pool", "min", "core", ""))}},
 			NewClient: Direction{Fidelity: translate.Lossy, Loses: "the headers have the old names", Request: []Rule{
-				at(translate.RequestHead, catRename("cat.thread_pool", "pool_size", "size", "")),
-				at(translate.RequestHead, catRename("cat.thread_pool", "core", "min", ""))}},
+				onCat(translate.RequestHead, catRename("cat.thread_pool", "pool_size", "size", "")),
+				onCat(translate.RequestHead, catRename("cat.thread_pool", "core", "min", ""))}},
 		},
 	)
 }
@@ -141,7 +141,7 @@ func catColumns(name string, since Version, api, before, column string) *Change 
 	return &Change{
 		ID: "CAT-01", Name: "CatColumn" + name + "Appeared", Since: since,
 		Doc: "/" + strings.Replace(strings.Replace(api, "cat.", "_cat/", 1), ".", "/", 1) + " shows " + column + " by default.",
-		OldClient: Direction{Fidelity: translate.Exact, Request: []Rule{at(translate.RequestHead, func(x *Exchange, _ *Node) error {
+		OldClient: Direction{Fidelity: translate.Exact, Request: []Rule{onCat(translate.RequestHead, func(x *Exchange, _ *Node) error {
 			if x.Asked.API == api && !x.Params.Has("h") && !x.Params.Has("help") {
 				x.Params.Set("h", before)
 			}
@@ -230,7 +230,7 @@ func catRename(api, from, to, without string) func(*Exchange, *Node) error {
 
 // catText makes a rule for an answer that is a table in text.
 func catText(api string, change func(string) string) Rule {
-	return at(translate.AnswerHead, func(x *Exchange, _ *Node) error {
+	return onCat(translate.AnswerHead, func(x *Exchange, _ *Node) error {
 		if x.Asked.API != api || x.Status != 200 || x.Params.Has("help") || !strings.HasPrefix(x.AnswerHeader.Get("Content-Type"), "text/plain") {
 			return nil
 		}

@@ -41,6 +41,33 @@ func V(major, minor int) Version { return translate.V(major, minor) }
 // at makes a rule.
 func at(p Place, do func(x *Exchange, n *Node) error) Rule { return Rule{At: p, Do: do} }
 
+// onAPIs is at for a rule of a head that does nothing for other APIs than these; nil are
+// all.
+func onAPIs(p Place, apis []string, do func(x *Exchange, n *Node) error) Rule {
+	return Rule{At: p, Do: do, On: apis}
+}
+
+// onCat is onAPIs for all of cat.
+func onCat(p Place, do func(x *Exchange, n *Node) error) Rule {
+	return onAPIs(p, []string{"cat.*"}, do)
+}
+
+// withParams is at for a rule of a head that does nothing to a request without
+// parameters.
+func withParams(p Place, do func(x *Exchange, n *Node) error) Rule {
+	return Rule{At: p, Do: do, If: translate.WithParams}
+}
+
+// onErrors is at for a rule of AnswerHead that does nothing to an answer that is no error.
+func onErrors(do func(x *Exchange, n *Node) error) Rule {
+	return Rule{At: translate.AnswerHead, Do: do, If: translate.OnErrors}
+}
+
+// withTypes is at for a rule of a head that does nothing where an index has one type.
+func withTypes(p Place, do func(x *Exchange, n *Node) error) Rule {
+	return Rule{At: p, Do: do, If: translate.ManyTypes}
+}
+
 // each makes the same rule for several places.
 func each(do func(x *Exchange, n *Node) error, places ...Place) []Rule {
 	var rules []Rule
@@ -71,26 +98,21 @@ func drop(p Place, keys ...string) Rule {
 // dropParams makes a rule that removes URL parameters, on the given APIs or on
 // all.
 func dropParams(apis []string, names ...string) Rule {
-	return at(translate.RequestHead, func(x *Exchange, _ *Node) error {
-		if !onAPI(x, apis) {
-			return nil
-		}
+	return Rule{At: translate.RequestHead, On: apis, If: translate.WithParams, Do: func(x *Exchange, _ *Node) error {
 		for _, p := range names {
 			x.Params.Drop(p)
 		}
 		return nil
-	})
+	}}
 }
 
 // renameParam makes a rule that gives a URL parameter another name, on the given
 // APIs or on all.
 func renameParam(apis []string, from, to string) Rule {
-	return at(translate.RequestHead, func(x *Exchange, _ *Node) error {
-		if onAPI(x, apis) {
-			x.Params.Rename(from, to)
-		}
+	return Rule{At: translate.RequestHead, On: apis, If: translate.WithParams, Do: func(x *Exchange, _ *Node) error {
+		x.Params.Rename(from, to)
 		return nil
-	})
+	}}
 }
 
 func onAPI(x *Exchange, apis []string) bool {

@@ -72,7 +72,7 @@ func init() {
 
 // helpLines makes a rule for the lines of a help, each about one column.
 func helpLines(change func(api, column, line string) string) Rule {
-	return at(translate.AnswerHead, func(x *Exchange, _ *Node) error {
+	return onCat(translate.AnswerHead, func(x *Exchange, _ *Node) error {
 		text := string(x.Replacement)
 		if !strings.HasPrefix(x.Asked.API, "cat.") || !x.Params.Has("help") || x.Status != 200 {
 			return nil

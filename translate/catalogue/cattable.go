@@ -20,13 +20,13 @@ func init() {
 	translate.Register(&Change{
 		ID: "CAT-08", Name: "CatSnapshotsReachesOverRepositories", Since: V(7, 14),
 		Doc: "/_cat/snapshots without a repository shows those of all, and the column repository by default; before, it needs a repository.",
-		OldClient: Direction{Fidelity: translate.Exact, Request: []Rule{at(translate.RequestHead, func(x *Exchange, _ *Node) error {
+		OldClient: Direction{Fidelity: translate.Exact, Request: []Rule{onAPIs(translate.RequestHead, []string{"cat.snapshots"}, func(x *Exchange, _ *Node) error {
 			if x.Asked.API == "cat.snapshots" && x.Asked.Name == "" && !x.Params.Has("help") {
 				return esapi.ValidationFailed("repository is missing")
 			}
 			return nil
 		})}},
-		NewClient: Direction{Fidelity: translate.Lossy, Loses: "s= sorts texts, one repository after the other otherwise", Request: []Rule{at(translate.RequestHead, func(x *Exchange, _ *Node) error {
+		NewClient: Direction{Fidelity: translate.Lossy, Loses: "s= sorts texts, one repository after the other otherwise", Request: []Rule{onAPIs(translate.RequestHead, []string{"cat.snapshots"}, func(x *Exchange, _ *Node) error {
 			if x.Asked.API != "cat.snapshots" || x.Params.Has("help") {
 				return nil
 			}

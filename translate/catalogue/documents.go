@@ -122,7 +122,7 @@ func init() {
 		&Change{
 			ID: "DOC-20", Name: "DeletesNoLongerCreateTheIndex", Since: V(6, 0),
 			Doc: "A delete in an index that does not exist answers index_not_found_exception; it created the index and answered not_found.",
-			OldClient: Direction{Fidelity: translate.Lossy, Loses: "the index is not created", Response: []Rule{at(translate.AnswerHead, func(x *Exchange, _ *Node) error {
+			OldClient: Direction{Fidelity: translate.Lossy, Loses: "the index is not created", Response: []Rule{onAPIs(translate.AnswerHead, []string{"delete"}, func(x *Exchange, _ *Node) error {
 				if x.Asked.API != "delete" || x.Status != http.StatusNotFound {
 					return nil
 				}
@@ -162,13 +162,13 @@ func init() {
 		&Change{
 			ID: "DOC-22", Name: "MissingSourceGotABody", Since: V(6, 0),
 			Doc: "GET of the _source of a missing document answers 404 with an error; it had no body.",
-			OldClient: Direction{Fidelity: translate.Exact, Response: []Rule{at(translate.AnswerHead, func(x *Exchange, _ *Node) error {
+			OldClient: Direction{Fidelity: translate.Exact, Response: []Rule{onAPIs(translate.AnswerHead, []string{"get_source"}, func(x *Exchange, _ *Node) error {
 				if x.Asked.API == "get_source" && x.Status == 404 {
 					x.Replacement = []byte{}
 				}
 				return nil
 			})}},
-			NewClient: Direction{Fidelity: translate.Exact, Response: []Rule{at(translate.AnswerHead, func(x *Exchange, _ *Node) error {
+			NewClient: Direction{Fidelity: translate.Exact, Response: []Rule{onAPIs(translate.AnswerHead, []string{"get_source"}, func(x *Exchange, _ *Node) error {
 				if x.Asked.API == "get_source" && x.Status == 404 && x.AnswerHeader.Get("Content-Length") == "0" {
 					doc := "[" + x.Asked.Index + "]/[" + x.Asked.ID + "]"
 					if x.Client.Before(V(8, 0)) {

@@ -53,9 +53,9 @@ func init() {
 			ID: "ERR-07", Name: "ClosedIndexBecameABadRequest", Since: V(6, 0),
 			Doc: "A search of a closed index answers 400; it was 403.",
 			OldClient: Direction{Fidelity: translate.Exact, Response: []Rule{at(translate.WriteResult, closedItem(http.StatusForbidden)),
-				at(translate.AnswerHead, closedStatus(http.StatusBadRequest, http.StatusForbidden))}},
+				onErrors(closedStatus(http.StatusBadRequest, http.StatusForbidden))}},
 			NewClient: Direction{Fidelity: translate.Exact, Response: []Rule{at(translate.WriteResult, closedItem(http.StatusBadRequest)),
-				at(translate.AnswerHead, closedStatus(http.StatusForbidden, http.StatusBadRequest))}},
+				onErrors(closedStatus(http.StatusForbidden, http.StatusBadRequest))}},
 		},
 		&Change{
 			ID: "ERR-16", Name: "MissingIndicesAreNamed", Since: V(7, 0),

@@ -30,7 +30,7 @@ func init() {
 				at(translate.Error, olderBrokenJSON),
 			}},
 			NewClient: Direction{Fidelity: translate.Exact, Response: []Rule{
-				at(translate.AnswerHead, func(x *Exchange, _ *Node) error {
+				onErrors(func(x *Exchange, _ *Node) error {
 					if e, ok := brokenJSON(x); ok && breaksOff(e) && e.Get("type").String() != "x_content_parse_exception" {
 						x.Status = http.StatusInternalServerError
 					}
@@ -43,7 +43,7 @@ func init() {
 			ID: "ERR-14", Name: "BrokenMsearchLinesAreNotWrapped", Since: V(6, 0),
 			Doc: "The error for a line of an msearch that is no JSON is the JSON parser's, with status 500; it was a parse_exception with status 400.",
 			OldClient: Direction{Fidelity: translate.Exact, Response: []Rule{
-				at(translate.AnswerHead, func(x *Exchange, _ *Node) error {
+				onErrors(func(x *Exchange, _ *Node) error {
 					if _, ok := brokenJSON(x); ok && x.Asked.API == "msearch" {
 						x.Status = http.StatusBadRequest
 					}
@@ -61,7 +61,7 @@ func init() {
 				}),
 			}},
 			NewClient: Direction{Fidelity: translate.Exact, Response: []Rule{
-				at(translate.AnswerHead, func(x *Exchange, _ *Node) error {
+				onErrors(func(x *Exchange, _ *Node) error {
 					if _, ok := brokenJSON(x); ok && x.Asked.API == "msearch" {
 						x.Status = http.StatusInternalServerError
 					}
@@ -177,7 +177,7 @@ func breaksOff(e gjson.Result) bool {
 
 // brokenStatus changes the status of errors about broken JSON.
 func brokenStatus(from, to int) Rule {
-	return at(translate.AnswerHead, func(x *Exchange, _ *Node) error {
+	return onErrors(func(x *Exchange, _ *Node) error {
 		if _, ok := brokenJSON(x); ok && x.Status == from {
 			x.Status = to
 		}
@@ -256,7 +256,7 @@ var windowReason = regexp.MustCompile(`^(?:Result window is too large|Batch size
 // windowErrors changes status and type of the errors about limits of a search.
 func windowErrors(fromStatus, toStatus int, from, to string) []Rule {
 	return []Rule{
-		at(translate.AnswerHead, func(x *Exchange, _ *Node) error {
+		onErrors(func(x *Exchange, _ *Node) error {
 			if x.Status == fromStatus && x.Noted(negativeSizeNote) == nil && windowReason.MatchString(gjson.GetBytes(x.AnswerBody(), "error.root_cause.0.reason").String()) {
 				x.Status = toStatus
 			}

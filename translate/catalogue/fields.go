@@ -52,7 +52,7 @@ func init() {
 				}, translate.MappingBody)},
 			// A join field is there on 5.6, too, in an index that says that it has a
 			// single type.
-			NewClient: Direction{Fidelity: translate.Exact, Request: []Rule{at(translate.RequestHead, func(x *Exchange, _ *Node) error {
+			NewClient: Direction{Fidelity: translate.Exact, Request: []Rule{onAPIs(translate.RequestHead, []string{"indices.create"}, func(x *Exchange, _ *Node) error {
 				if x.Asked.API == "indices.create" && strings.Contains(gjson.GetBytes(x.RequestBody, "mappings").Raw, `"join"`) {
 					return setInBody(x, "single_type", "true")
 				}

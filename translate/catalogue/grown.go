@@ -55,8 +55,8 @@ func init() {
 		&Change{
 			ID: "ERR-14", Name: "BodiesThatBreakOffAreBadRequests", Since: V(8, 15),
 			Doc:       "The error for a body that breaks off is 400 with the reason \"Unexpected end of file\"; it was 500 with the JSON parser's.",
-			OldClient: Direction{Fidelity: translate.Exact, Response: []Rule{at(translate.AnswerHead, endOfFileStatus(http.StatusBadRequest, http.StatusInternalServerError)), at(translate.Error, parsersEnd)}},
-			NewClient: Direction{Fidelity: translate.Exact, Response: []Rule{at(translate.AnswerHead, endOfFileStatus(http.StatusInternalServerError, http.StatusBadRequest)), at(translate.Error, plainEnd)}},
+			OldClient: Direction{Fidelity: translate.Exact, Response: []Rule{onErrors(endOfFileStatus(http.StatusBadRequest, http.StatusInternalServerError)), at(translate.Error, parsersEnd)}},
+			NewClient: Direction{Fidelity: translate.Exact, Response: []Rule{onErrors(endOfFileStatus(http.StatusInternalServerError, http.StatusBadRequest)), at(translate.Error, plainEnd)}},
 		},
 	)
 }
@@ -78,7 +78,7 @@ const noTarget = "rollover target ["
 
 // missingTarget changes the answer to a rollover of what does not exist.
 func missingTarget(from, to int) []Rule {
-	return []Rule{at(translate.AnswerHead, func(x *Exchange, _ *Node) error {
+	return []Rule{onAPIs(translate.AnswerHead, []string{"indices.rollover"}, func(x *Exchange, _ *Node) error {
 		if x.Asked.API != "indices.rollover" || x.Status != from {
 			return nil
 		}

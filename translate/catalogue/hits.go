@@ -32,7 +32,7 @@ func init() {
 				}),
 			}},
 			NewClient: Direction{Fidelity: translate.Exact, Request: []Rule{
-				at(translate.RequestHead, func(x *Exchange, _ *Node) error {
+				withParams(translate.RequestHead, func(x *Exchange, _ *Node) error {
 					if x.Params.Has("track_total_hits") {
 						limit := x.Params.Get("track_total_hits")
 						totalsOf(x).limit = limit
@@ -191,7 +191,7 @@ var noteSearchesThatCollect = []Rule{
 		}
 		return nil
 	}),
-	at(translate.RequestHead, func(x *Exchange, _ *Node) error {
+	withParams(translate.RequestHead, func(x *Exchange, _ *Node) error {
 		if x.Params.Get("size") == "0" {
 			scoresOf(x).sizeZero = true
 		}

@@ -66,18 +66,18 @@ func init() {
 		&Change{
 			ID: "HTTP-12", Name: "BodyInTheURLBecameABody", Crossing: true,
 			Doc:       "A body in the parameter source is sent as a body: from 6.0 on it would need source_content_type, too.",
-			OldClient: Direction{Fidelity: translate.Exact, Request: []Rule{at(translate.RequestHead, sourceToBody)}},
+			OldClient: Direction{Fidelity: translate.Exact, Request: []Rule{withParams(translate.RequestHead, sourceToBody)}},
 		},
 		&Change{
 			ID: "HTTP-15", Name: "BooleanParametersBecameStrict", Since: V(6, 0),
 			Doc:       "A boolean parameter is true or false; 1, on and yes are refused.",
-			OldClient: Direction{Fidelity: translate.Exact, Request: []Rule{at(translate.RequestHead, strictBooleans)}},
+			OldClient: Direction{Fidelity: translate.Exact, Request: []Rule{withParams(translate.RequestHead, strictBooleans)}},
 			NewClient: nothing,
 		},
 		&Change{
 			ID: "HTTP-17", Name: "UnknownRoutesAnswerJSON", Since: V(6, 0),
 			Doc:       `An unknown path answers {"error": "no handler found …"}, a wrong method 405; 5.x answers both with 400 and a text.`,
-			OldClient: Direction{Fidelity: translate.Exact, Response: []Rule{at(translate.AnswerHead, noHandlerText)}},
+			OldClient: Direction{Fidelity: translate.Exact, Response: []Rule{onErrors(noHandlerText)}},
 			NewClient: Direction{Fidelity: translate.Exact, Response: []Rule{at(translate.AnswerHead, noHandlerJSON)}},
 		},
 		&Change{
@@ -112,7 +112,7 @@ func init() {
 			ID: "PAR-06", Name: "DeletesCanIgnoreMissingIndices", Since: V(6, 0),
 			Doc:       "The deletion of an index takes ignore_unavailable.",
 			OldClient: nothing,
-			NewClient: Direction{Fidelity: translate.Exact, Response: []Rule{at(translate.AnswerHead, func(x *Exchange, _ *Node) error {
+			NewClient: Direction{Fidelity: translate.Exact, Response: []Rule{onAPIs(translate.AnswerHead, []string{"indices.delete"}, func(x *Exchange, _ *Node) error {
 				if x.Asked.API == "indices.delete" && x.Status == http.StatusNotFound && x.AskedParams.Bool("ignore_unavailable") {
 					x.Status = http.StatusOK
 					x.Replacement = []byte(`{"acknowledged":true}`)

@@ -22,13 +22,13 @@ func init() {
 		&Change{
 			ID: "IDX-13", Name: "AliasesCannotBeDeletedAsIndices", Since: V(6, 0),
 			Doc:       "DELETE of an alias is refused; 5.x deletes the indices behind it.",
-			OldClient: Direction{Fidelity: translate.Exact, Request: []Rule{at(translate.RequestHead, deleteBehindAliases)}},
+			OldClient: Direction{Fidelity: translate.Exact, Request: []Rule{onAPIs(translate.RequestHead, []string{"indices.delete"}, deleteBehindAliases)}},
 			NewClient: Direction{Fidelity: translate.Exact, Request: []Rule{at(translate.RequestHead, guardAliases)}},
 		},
 		&Change{
 			ID: "IDX-14", Name: "DestructivePatternsAreRefused", Since: V(8, 0),
 			Doc:       "DELETE /logs-* and the like are refused unless action.destructive_requires_name is false.",
-			OldClient: Direction{Fidelity: translate.Exact, Request: []Rule{at(translate.RequestHead, expandDestructive)}},
+			OldClient: Direction{Fidelity: translate.Exact, Request: []Rule{onAPIs(translate.RequestHead, []string{"indices.delete", "indices.close", "indices.open", "indices.add_block"}, expandDestructive)}},
 			NewClient: nothing,
 		},
 		&Change{
@@ -36,7 +36,7 @@ func init() {
 			Doc:       "PUT /books/_block/write blocks writes; before, it was the setting index.blocks.write.",
 			OldClient: nothing,
 			NewClient: Direction{Fidelity: translate.Exact,
-				Request: []Rule{at(translate.RequestHead, func(x *Exchange, _ *Node) error {
+				Request: []Rule{onAPIs(translate.RequestHead, []string{"indices.add_block"}, func(x *Exchange, _ *Node) error {
 					if x.Asked.API != "indices.add_block" {
 						return nil
 					}
@@ -102,7 +102,7 @@ func init() {
 			ID: "OPS-01", Name: "OpenWaitsForShards", Since: V(7, 0),
 			Doc:       "_open answers once the index can be searched (wait_for_active_shards is 1); before it was 0.",
 			OldClient: nothing,
-			NewClient: Direction{Fidelity: translate.Lossy, Loses: "5.x cannot wait", Request: []Rule{at(translate.RequestHead, func(x *Exchange, _ *Node) error {
+			NewClient: Direction{Fidelity: translate.Lossy, Loses: "5.x cannot wait", Request: []Rule{onAPIs(translate.RequestHead, []string{"indices.open"}, func(x *Exchange, _ *Node) error {
 				if x.Asked.API == "indices.open" && x.Cluster.AtLeast(V(6, 0)) && !x.Params.Has("wait_for_active_shards") {
 					x.Params.Set("wait_for_active_shards", "1")
 				}
@@ -113,7 +113,7 @@ func init() {
 			ID: "OPS-03", Name: "ForceMergeDoesOneThing", Since: V(8, 0),
 			Doc: "_forcemerge takes max_num_segments or only_expunge_deletes, not both.",
 			OldClient: Direction{Fidelity: translate.Lossy, Loses: "max_num_segments when both are given, as before", Request: []Rule{
-				at(translate.RequestHead, func(x *Exchange, _ *Node) error {
+				onAPIs(translate.RequestHead, []string{"indices.forcemerge"}, func(x *Exchange, _ *Node) error {
 					if x.Asked.API == "indices.forcemerge" && x.Params.Bool("only_expunge_deletes") && x.Params.Has("max_num_segments") {
 						x.Params.Drop("max_num_segments")
 					}
@@ -124,7 +124,7 @@ func init() {
 		&Change{
 			ID: "OPS-04", Name: "ForcedFlushesWait", Since: V(7, 0),
 			Doc: "_flush with force=true and wait_if_ongoing=false is refused.",
-			OldClient: Direction{Fidelity: translate.Exact, Request: []Rule{at(translate.RequestHead, func(x *Exchange, _ *Node) error {
+			OldClient: Direction{Fidelity: translate.Exact, Request: []Rule{onAPIs(translate.RequestHead, []string{"indices.flush"}, func(x *Exchange, _ *Node) error {
 				if x.Asked.API == "indices.flush" && x.Params.Bool("force") && x.Params.Has("wait_if_ongoing") && !x.Params.Bool("wait_if_ongoing") {
 					x.Params.Drop("wait_if_ongoing")
 				}
@@ -136,7 +136,7 @@ func init() {
 			ID: "OPS-05", Name: "SyncedFlushWasRemoved", Since: V(8, 0),
 			Doc: "_flush/synced is gone; a plain _flush does what is needed.",
 			OldClient: Direction{Fidelity: translate.Lossy, Loses: "the numbers for each index in the answer", Request: []Rule{
-				at(translate.RequestHead, func(x *Exchange, _ *Node) error {
+				onAPIs(translate.RequestHead, []string{"indices.flush_synced"}, func(x *Exchange, _ *Node) error {
 					if x.Asked.API == "indices.flush_synced" {
 						x.Endpoint.API = "indices.flush"
 						x.Edited()
@@ -166,7 +166,7 @@ func init() {
 		&Change{
 			ID: "OPS-08", Name: "RolloverOfNothingIsNotFound", Since: V(7, 0),
 			Doc: "The rollover of an alias that does not exist answers 404; it was 400.",
-			OldClient: Direction{Fidelity: translate.Exact, Response: []Rule{at(translate.AnswerHead, func(x *Exchange, _ *Node) error {
+			OldClient: Direction{Fidelity: translate.Exact, Response: []Rule{onAPIs(translate.AnswerHead, []string{"indices.rollover"}, func(x *Exchange, _ *Node) error {
 				if x.Asked.API == "indices.rollover" && x.Status == http.StatusNotFound {
 					x.Status = http.StatusBadRequest
 					x.Replacement = []byte(errorBody(400, "illegal_argument_exception", "source alias does not exist"))
@@ -174,7 +174,7 @@ func init() {
 				}
 				return nil
 			})}},
-			NewClient: Direction{Fidelity: translate.Exact, Response: []Rule{at(translate.AnswerHead, func(x *Exchange, _ *Node) error {
+			NewClient: Direction{Fidelity: translate.Exact, Response: []Rule{onAPIs(translate.AnswerHead, []string{"indices.rollover"}, func(x *Exchange, _ *Node) error {
 				if x.Asked.API == "indices.rollover" && x.Status == http.StatusBadRequest && bytes.Contains(x.AnswerBody(), []byte("source alias does not exist")) {
 					x.Status = http.StatusNotFound
 					x.Replacement = []byte(missingIndex(x.Asked.Alias))
@@ -216,7 +216,7 @@ func init() {
 		&Change{
 			ID: "OTH-05", Name: "SearchShardsLostTheType", Since: V(6, 0),
 			Doc: "The path /books/book/_search_shards is gone; the type had no effect.",
-			OldClient: Direction{Fidelity: translate.Exact, Request: []Rule{at(translate.RequestHead, func(x *Exchange, _ *Node) error {
+			OldClient: Direction{Fidelity: translate.Exact, Request: []Rule{onAPIs(translate.RequestHead, []string{"search_shards"}, func(x *Exchange, _ *Node) error {
 				if x.Asked.API == "search_shards" && x.Endpoint.Type != "" {
 					x.Endpoint.Type = ""
 					x.Edited()
@@ -269,7 +269,7 @@ func init() {
 			ID: "OPS-13", Name: "FreezeWasRemoved", Since: V(8, 0),
 			Doc: "_freeze is gone: indices need no freezing to take little memory.",
 			OldClient: Direction{Fidelity: translate.Lossy, Loses: "the index is not frozen", Request: []Rule{
-				at(translate.RequestHead, func(x *Exchange, _ *Node) error {
+				onAPIs(translate.RequestHead, []string{"indices.freeze"}, func(x *Exchange, _ *Node) error {
 					if x.Asked.API == "indices.freeze" {
 						answerInstead(x, http.StatusOK, `{"acknowledged":true,"shards_acknowledged":true}`)
 						x.Endpoint.API, x.Endpoint.Path = "", "/"

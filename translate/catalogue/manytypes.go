@@ -30,8 +30,8 @@ func init() {
 			OldClient: Direction{Fidelity: translate.Exact,
 				Request: []Rule{
 					at(translate.RequestHead, shareDocument),
-					at(translate.RequestHead, shareTypedRequest),
-					at(translate.RequestHead, askForParent),
+					withTypes(translate.RequestHead, shareTypedRequest),
+					withTypes(translate.RequestHead, askForParent),
 					at(translate.MgetBody, shareIDs),
 					at(translate.MgetItem, shareMgetItem),
 					at(translate.MgetItem, itemsOn6(countMgetItem)),
@@ -59,7 +59,7 @@ func init() {
 			Doc: "An index has one mapping. With the setting types merge it has the fields of all types of a 5.x application; such an index is not reindexed.",
 			OldClient: Direction{Fidelity: translate.Lossy, Loses: "without types merge, a second type; with it, which fields are whose: each type shows those of all",
 				Request: []Rule{
-					at(translate.RequestHead, sharePutMapping),
+					onAPIs(translate.RequestHead, []string{"indices.put_mapping"}, sharePutMapping),
 					at(translate.Mappings, shareMappings),
 					at(translate.ReindexBody, refuseSharedReindex),
 				},

@@ -25,10 +25,10 @@ func init() {
 			Doc: "With the setting types split each further type of an index of a 5.x application has an index of its own, index-type, with the settings and aliases of the first.",
 			OldClient: Direction{Fidelity: translate.Exact,
 				Request: []Rule{
-					at(translate.RequestHead, onSplit(spreadRequest)),
-					at(translate.RequestHead, onSplit(splitPutMapping)),
-					at(translate.RequestHead, onSplit(joinAnswer)),
-					at(translate.RequestHead, onSplit(sortInBody)),
+					withTypes(translate.RequestHead, onSplit(spreadRequest)),
+					withTypes(translate.RequestHead, onSplit(splitPutMapping)),
+					withTypes(translate.RequestHead, onSplit(joinAnswer)),
+					withTypes(translate.RequestHead, onSplit(sortInBody)),
 					at(translate.Mappings, onSplit(splitMappings)),
 					at(translate.MsearchHeader, onSplit(spreadSearchLine)),
 					at(translate.AliasAction, onSplit(spreadAliasAction)),
@@ -54,7 +54,7 @@ func init() {
 			Doc: "With the setting types split, what needs the documents of all types in one index is refused; types merge can do it.",
 			OldClient: Direction{Fidelity: translate.Refused, Loses: "with types split, parents and children, templates with several types, aliases that filter by a type, aggregations on _index, _rollover and _shrink",
 				Request: []Rule{
-					at(translate.RequestHead, onSplit(refuseOneIndex)),
+					withTypes(translate.RequestHead, onSplit(refuseOneIndex)),
 					at(translate.Mappings, onSplit(refuseParents)),
 					at(translate.Query, onSplit(refuseRelations)),
 					at(translate.Query, onSplit(refuseTypeFilters)),

@@ -59,7 +59,7 @@ func init() {
 		&Change{
 			ID: "IDX-07", Name: "PutMappingLostItsType", Since: V(7, 0),
 			Doc:       "A mapping is put to /books/_mapping; the path /books/_mapping/book is gone.",
-			OldClient: Direction{Fidelity: translate.Exact, Request: []Rule{at(translate.RequestHead, putTypelessMapping)}},
+			OldClient: Direction{Fidelity: translate.Exact, Request: []Rule{onAPIs(translate.RequestHead, []string{"indices.put_mapping"}, putTypelessMapping)}},
 			NewClient: Direction{Fidelity: translate.Exact, Request: []Rule{at(translate.RequestHead, putTypedMapping)}},
 		},
 		&Change{
@@ -79,8 +79,8 @@ func init() {
 			ID: "IDX-09", Name: "TypedGetMappingWasRemoved", Since: V(7, 0),
 			Doc: "GET /books/_mapping/book shows one type; there is only /books/_mapping.",
 			OldClient: Direction{Fidelity: translate.Exact, Response: []Rule{
-				at(translate.AnswerHead, typeMissing), at(translate.IndicesAnswer, onlyAskedType),
-				at(translate.AnswerHead, fieldTypeMissing), at(translate.FieldMappings, onlyIndicesWithFields),
+				onAPIs(translate.AnswerHead, []string{"indices.get_mapping"}, typeMissing), at(translate.IndicesAnswer, onlyAskedType),
+				onAPIs(translate.AnswerHead, []string{"indices.get_field_mapping"}, fieldTypeMissing), at(translate.FieldMappings, onlyIndicesWithFields),
 			}},
 			NewClient: nothing,
 		},
@@ -97,8 +97,8 @@ func init() {
 			ID: "TYPE-11", Name: "TypeExistenceWasRemoved", Since: V(7, 0),
 			Doc: "HEAD /books/_mapping/book asks whether a type exists.",
 			OldClient: Direction{Fidelity: translate.Exact,
-				Request:  []Rule{at(translate.RequestHead, askMappingForType)},
-				Response: []Rule{at(translate.AnswerHead, typeExists)}},
+				Request:  []Rule{onAPIs(translate.RequestHead, []string{"indices.exists_type"}, askMappingForType)},
+				Response: []Rule{onAPIs(translate.AnswerHead, []string{"indices.exists_type"}, typeExists)}},
 			NewClient: nothing,
 		},
 		&Change{
@@ -166,7 +166,7 @@ func init() {
 			Doc:       "GET /books?features=settings shows parts of an index, and the others empty.",
 			OldClient: nothing,
 			NewClient: Direction{Fidelity: translate.Exact,
-				Request: []Rule{at(translate.RequestHead, func(x *Exchange, _ *Node) error {
+				Request: []Rule{onAPIs(translate.RequestHead, []string{"indices.get"}, func(x *Exchange, _ *Node) error {
 					if x.Asked.API == "indices.get" && x.Params.Has("features") {
 						x.Note(featuresNote, strings.Split(x.Params.Get("features"), ","))
 						x.Params.Drop("features")

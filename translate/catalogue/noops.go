@@ -25,7 +25,7 @@ const (
 // numberNoops are the rules that let the updates of a client have the sequence
 // numbers of documents that they leave as they are.
 var numberNoops = []Rule{
-	at(translate.RequestHead, func(x *Exchange, _ *Node) error {
+	onAPIs(translate.RequestHead, []string{"update"}, func(x *Exchange, _ *Node) error {
 		if x.Asked.API == "update" {
 			viaNoops(x)
 		}

@@ -148,10 +148,10 @@ func paramChanges() []*Change {
 		c := &Change{ID: "PAR-01", Name: "ParametersOf" + underscored(v) + "Changed", Since: v,
 			Doc: "URL parameters: " + strings.Join(said, ", ") + ".", OldClient: nothing, NewClient: nothing}
 		if removed != nil {
-			c.OldClient = Direction{Fidelity: translate.Exact, Request: []Rule{at(translate.RequestEnd, dropUnknown(removed))}}
+			c.OldClient = Direction{Fidelity: translate.Exact, Request: []Rule{withParams(translate.RequestEnd, dropUnknown(removed))}}
 		}
 		if appeared != nil {
-			c.NewClient = Direction{Fidelity: translate.Exact, Request: []Rule{at(translate.RequestEnd, dropUnknown(appeared))}}
+			c.NewClient = Direction{Fidelity: translate.Exact, Request: []Rule{withParams(translate.RequestEnd, dropUnknown(appeared))}}
 			var refused []string
 			for _, p := range appeared {
 				if p.refused && !slices.Contains(refused, p.name) {

@@ -23,7 +23,7 @@ func init() {
 			ID: "OTH-01", Name: "FieldStatsWasRemoved", Since: V(6, 0),
 			Doc: "_field_stats is gone: the aggregations min, max and value_count tell the same.",
 			OldClient: Direction{Fidelity: translate.Lossy, Loses: "the least and greatest word of texts, and their frequencies; index_constraints are refused", Request: []Rule{
-				at(translate.RequestHead, func(x *Exchange, _ *Node) error {
+				onAPIs(translate.RequestHead, []string{"field_stats"}, func(x *Exchange, _ *Node) error {
 					if x.Asked.API == "field_stats" {
 						x.Endpoint.API, x.Endpoint.Path = "", "/"
 						x.Via(func(ctx context.Context, r *esapi.Request, next esapi.Sender) (*esapi.Response, error) {
@@ -53,7 +53,7 @@ func init() {
 			Doc:       "_terms_enum lists the terms of a field that begin with a text.",
 			OldClient: nothing,
 			NewClient: Direction{Fidelity: translate.Lossy, Loses: "it is an aggregation there, which takes longer; index_filter, which leaves out shards, is left out; search_after looks at the first 10,000 terms", Request: []Rule{
-				at(translate.RequestHead, func(x *Exchange, _ *Node) error {
+				onAPIs(translate.RequestHead, []string{"terms_enum"}, func(x *Exchange, _ *Node) error {
 					if x.Asked.API == "terms_enum" {
 						x.Endpoint.API, x.Endpoint.Path = "", "/"
 						x.Via(func(ctx context.Context, r *esapi.Request, next esapi.Sender) (*esapi.Response, error) {

@@ -36,7 +36,7 @@ func init() {
 			Doc: "The languages groovy, javascript, python and native are gone; painless, expression and mustache remain.",
 			OldClient: Direction{Fidelity: translate.Refused, Loses: "scripts in other languages cannot be translated", Request: []Rule{
 				at(translate.Script, func(x *Exchange, n *Node) error { return refuseLanguage(x, n.Get("lang").String()) }),
-				at(translate.RequestHead, func(x *Exchange, _ *Node) error {
+				onAPIs(translate.RequestHead, []string{"put_script"}, func(x *Exchange, _ *Node) error {
 					if x.Asked.API == "put_script" {
 						return refuseLanguage(x, x.Asked.Lang)
 					}
@@ -49,7 +49,7 @@ func init() {
 			ID: "SCRIPT-03", Name: "StoredScriptsLostTheirLanguageInThePath", Since: V(6, 0),
 			Doc: `A stored script has its language in the body, {"script": {"lang": "painless", "source": …}}, not in the path.`,
 			OldClient: Direction{Fidelity: translate.Exact, Loses: "scripts of one name in two languages, which are one",
-				Request: []Rule{at(translate.RequestHead, storedScriptPath)}},
+				Request: []Rule{onAPIs(translate.RequestHead, []string{"put_script", "get_script", "delete_script"}, storedScriptPath)}},
 			NewClient: nothing,
 		},
 		&Change{
@@ -102,7 +102,7 @@ func init() {
 			Doc:       "A script can be stored for a context, PUT /_scripts/name/score, and is compiled for it.",
 			OldClient: nothing,
 			NewClient: Direction{Fidelity: translate.Lossy, Loses: "errors of the script show up when it is used", Request: []Rule{
-				at(translate.RequestHead, func(x *Exchange, _ *Node) error {
+				onAPIs(translate.RequestHead, []string{"put_script"}, func(x *Exchange, _ *Node) error {
 					if x.Asked.API == "put_script" {
 						if x.Endpoint.Context != "" {
 							x.Endpoint.Context = ""

@@ -28,7 +28,7 @@ func init() {
 			ID: "SCR-04", Name: "FromOfScrollsBecameAnError", Since: V(6, 0),
 			Doc: "A search that opens a scroll takes no from; it was ignored.",
 			OldClient: Direction{Fidelity: translate.Exact, Request: []Rule{
-				at(translate.RequestHead, func(x *Exchange, _ *Node) error {
+				withParams(translate.RequestHead, func(x *Exchange, _ *Node) error {
 					if x.Params.Has("scroll") {
 						x.Params.Drop("from")
 					}
@@ -48,7 +48,7 @@ func init() {
 			Doc: "A search that opens a scroll must ask for hits; with size 0 its pages were empty.",
 			OldClient: Direction{Fidelity: translate.Exact, Request: []Rule{
 				at(translate.RequestHead, knowEmptyScroll),
-				at(translate.RequestHead, func(x *Exchange, _ *Node) error {
+				withParams(translate.RequestHead, func(x *Exchange, _ *Node) error {
 					if x.Params.Get("size") == "0" && x.Params.Has("scroll") && isSearch(x) {
 						x.Params.Set("size", "1")
 						openEmptyScroll(x)

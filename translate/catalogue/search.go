@@ -39,7 +39,7 @@ func init() {
 			ID: "SRCH-08", Name: "PartialResultsCanBeRefused", Since: V(6, 3),
 			Doc:       "With allow_partial_search_results=false a search fails if one of its shards does.",
 			OldClient: nothing,
-			NewClient: Direction{Fidelity: translate.Exact, Request: []Rule{at(translate.RequestHead, func(x *Exchange, _ *Node) error {
+			NewClient: Direction{Fidelity: translate.Exact, Request: []Rule{onAPIs(translate.RequestHead, []string{"search"}, func(x *Exchange, _ *Node) error {
 				if x.Asked.API == "search" && x.Params.Get("allow_partial_search_results") == "false" {
 					x.Params.Drop("allow_partial_search_results")
 					x.Via(refusePartialResults)
@@ -108,13 +108,13 @@ func init() {
 		&Change{
 			ID: "SRCH-20", Name: "RequestCacheOfScrollsBecameAnError", Since: V(7, 0),
 			Doc: "request_cache cannot be given together with scroll; it was without effect.",
-			OldClient: Direction{Fidelity: translate.Exact, Request: []Rule{at(translate.RequestHead, func(x *Exchange, _ *Node) error {
+			OldClient: Direction{Fidelity: translate.Exact, Request: []Rule{withParams(translate.RequestHead, func(x *Exchange, _ *Node) error {
 				if x.Params.Has("scroll") {
 					x.Params.Drop("request_cache")
 				}
 				return nil
 			})}},
-			NewClient: Direction{Fidelity: translate.Exact, Request: []Rule{at(translate.RequestHead, func(x *Exchange, _ *Node) error {
+			NewClient: Direction{Fidelity: translate.Exact, Request: []Rule{onAPIs(translate.RequestHead, []string{"search"}, func(x *Exchange, _ *Node) error {
 				if x.Asked.API == "search" && x.Params.Has("scroll") && x.Params.Bool("request_cache") && gjson.GetBytes(x.RequestBody, "size").Raw != "0" {
 					return esapi.ValidationFailed("[request_cache] cannot be used in a scroll context")
 				}
@@ -389,7 +389,7 @@ func init() {
 		&Change{
 			ID: "OTH-02", Name: "FieldsOfFieldCapsMovedToTheURL", Since: V(7, 0),
 			Doc: "The fields of _field_caps are given in the URL; they could stand in the body.",
-			OldClient: Direction{Fidelity: translate.Exact, Request: []Rule{at(translate.RequestHead, func(x *Exchange, _ *Node) error {
+			OldClient: Direction{Fidelity: translate.Exact, Request: []Rule{onAPIs(translate.RequestHead, []string{"field_caps"}, func(x *Exchange, _ *Node) error {
 				if x.Asked.API != "field_caps" || x.Params.Has("fields") {
 					return nil
 				}
@@ -441,7 +441,7 @@ var noteTerminateAfter = []Rule{
 		}
 		return nil
 	}),
-	at(translate.RequestHead, func(x *Exchange, _ *Node) error {
+	withParams(translate.RequestHead, func(x *Exchange, _ *Node) error {
 		if x.Params.Has("terminate_after") && x.Asked.API == "search" {
 			x.Note(terminateAfterNote, true)
 		}

@@ -154,7 +154,7 @@ func init() {
 			ID: "SET-10", Name: "UpdatesOfSettingsCanReopen", Since: V(8, 12),
 			Doc:       "PUT _settings?reopen=true changes settings for which the index has to be closed.",
 			OldClient: nothing,
-			NewClient: Direction{Fidelity: translate.Refused, Loses: "reopen=true", Request: []Rule{at(translate.RequestHead, func(x *Exchange, _ *Node) error {
+			NewClient: Direction{Fidelity: translate.Refused, Loses: "reopen=true", Request: []Rule{onAPIs(translate.RequestHead, []string{"indices.put_settings"}, func(x *Exchange, _ *Node) error {
 				if x.Asked.API == "indices.put_settings" && x.Params.Has("reopen") {
 					if x.Params.Bool("reopen") {
 						return x.Refuse("reopen=true at an update of settings (close the index, update, open it)")

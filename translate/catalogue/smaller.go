@@ -183,7 +183,7 @@ func pipelineAggregations() []Place {
 func tooManyBuckets(from, to int) []Rule {
 	const kind = "too_many_buckets_exception"
 	return []Rule{
-		at(translate.AnswerHead, func(x *Exchange, _ *Node) error {
+		onErrors(func(x *Exchange, _ *Node) error {
 			if x.Status == from && bytes.Contains(x.AnswerBody(), []byte(kind)) {
 				x.Status = to
 			}

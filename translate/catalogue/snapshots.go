@@ -20,7 +20,7 @@ func init() {
 		&Change{
 			ID: "SNAP-05", Name: "URLRepositoriesAreVerified", Since: V(6, 0),
 			Doc: "A repository of the type url is verified when it is made; 5.x made it unseen.",
-			OldClient: Direction{Fidelity: translate.Exact, Request: []Rule{at(translate.RequestHead, func(x *Exchange, _ *Node) error {
+			OldClient: Direction{Fidelity: translate.Exact, Request: []Rule{onAPIs(translate.RequestHead, []string{"snapshot.create_repository"}, func(x *Exchange, _ *Node) error {
 				if x.Asked.API == "snapshot.create_repository" && !x.Params.Has("verify") && gjson.GetBytes(x.RequestBody, "type").String() == "url" {
 					x.Params.Set("verify", "false")
 				}
@@ -52,7 +52,7 @@ func init() {
 			ID: "SNAP-01", Name: "ListsOfSnapshotsReachOverRepositories", Since: V(7, 14),
 			Doc: "A list of snapshots counts them in total and remaining, and takes several repositories; one that is missing stands under failures, before it answered 404.",
 			OldClient: Direction{Fidelity: translate.Exact, Response: []Rule{
-				at(translate.AnswerHead, missingRepository),
+				onAPIs(translate.AnswerHead, []string{"snapshot.get"}, missingRepository),
 				at(translate.Snapshots, func(_ *Exchange, n *Node) error {
 					n.Drop("total")
 					n.Drop("remaining")
@@ -60,7 +60,7 @@ func init() {
 				}),
 			}},
 			NewClient: Direction{Fidelity: translate.Exact,
-				Request: []Rule{at(translate.RequestHead, func(x *Exchange, _ *Node) error {
+				Request: []Rule{onAPIs(translate.RequestHead, []string{"snapshot.get"}, func(x *Exchange, _ *Node) error {
 					if x.Asked.API == "snapshot.get" {
 						x.Via(func(ctx context.Context, r *esapi.Request, next esapi.Sender) (*esapi.Response, error) {
 							return snapshotsOf(ctx, x, r, next)
@@ -146,13 +146,13 @@ func init() {
 		&Change{
 			ID: "SNAP-06", Name: "SnapshotsAreDeletedByList", Since: V(7, 8),
 			Doc: "DELETE takes lists and patterns of snapshots; before, each name was that of one snapshot.",
-			OldClient: Direction{Fidelity: translate.Exact, Request: []Rule{at(translate.RequestHead, func(x *Exchange, _ *Node) error {
+			OldClient: Direction{Fidelity: translate.Exact, Request: []Rule{onAPIs(translate.RequestHead, []string{"snapshot.delete"}, func(x *Exchange, _ *Node) error {
 				if x.Asked.API == "snapshot.delete" && isList(x.Asked.Snapshot) {
 					return &esapi.Error{Status: http.StatusNotFound, Type: "snapshot_missing_exception", Reason: "[" + x.Asked.Name + ":" + x.Asked.Snapshot + "] is missing"}
 				}
 				return nil
 			})}},
-			NewClient: Direction{Fidelity: translate.Lossy, Loses: "they are deleted one after the other", Request: []Rule{at(translate.RequestHead, func(x *Exchange, _ *Node) error {
+			NewClient: Direction{Fidelity: translate.Lossy, Loses: "they are deleted one after the other", Request: []Rule{onAPIs(translate.RequestHead, []string{"snapshot.delete"}, func(x *Exchange, _ *Node) error {
 				if x.Asked.API == "snapshot.delete" && isList(x.Asked.Snapshot) {
 					x.Via(func(ctx context.Context, r *esapi.Request, next esapi.Sender) (*esapi.Response, error) {
 						return deleteSnapshots(ctx, x, r, next)

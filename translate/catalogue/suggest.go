@@ -17,7 +17,7 @@ func init() {
 		&Change{
 			ID: "SUG-01", Name: "SuggestEndpointWasRemoved", Since: V(6, 0),
 			Doc:       "POST /books/_suggest is gone; a search with suggest answers the same under that key.",
-			OldClient: Direction{Fidelity: translate.Exact, Request: []Rule{at(translate.RequestHead, suggestBySearch)}},
+			OldClient: Direction{Fidelity: translate.Exact, Request: []Rule{onAPIs(translate.RequestHead, []string{"suggest"}, suggestBySearch)}},
 			NewClient: nothing,
 		},
 		&Change{

@@ -22,13 +22,13 @@ func init() {
 		&Change{
 			ID: "OPS-10", Name: "StatisticsOfTypesWereRemoved", Since: V(7, 0),
 			Doc:       "_stats?types=book, which counts what was indexed of each type, is gone.",
-			OldClient: Direction{Fidelity: translate.Lossy, Loses: lost, Request: []Rule{at(translate.RequestHead, countTypes)}},
+			OldClient: Direction{Fidelity: translate.Lossy, Loses: lost, Request: []Rule{onAPIs(translate.RequestHead, []string{"indices.stats"}, countTypes)}},
 			NewClient: nothing,
 		},
 		&Change{
 			ID: "OPS-10", Name: "StatisticsOfTypesWereRemovedFrom8", Since: V(8, 0),
 			Doc:       "_stats?types=book, which 7.x still took, is gone.",
-			OldClient: Direction{Fidelity: translate.Lossy, Loses: lost, Request: []Rule{at(translate.RequestHead, from7(countTypes))}},
+			OldClient: Direction{Fidelity: translate.Lossy, Loses: lost, Request: []Rule{onAPIs(translate.RequestHead, []string{"indices.stats"}, from7(countTypes))}},
 			NewClient: nothing,
 		},
 	)

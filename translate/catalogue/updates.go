@@ -25,7 +25,7 @@ func init() {
 			Doc: `An update cannot answer fields of the document (fields=a,b) anymore; it answers parts of the source (_source=a,b).`,
 			OldClient: Direction{Fidelity: translate.Lossy, Loses: "fields that are stored and not in the source",
 				Request: []Rule{
-					at(translate.RequestHead, func(x *Exchange, _ *Node) error {
+					onAPIs(translate.RequestHead, []string{"update"}, func(x *Exchange, _ *Node) error {
 						if x.Asked.API != "update" || !x.Params.Has("fields") {
 							return nil
 						}
@@ -81,7 +81,7 @@ func init() {
 			Doc:       "An index can have a default pipeline, and pipeline=_none leaves it out.",
 			OldClient: nothing,
 			NewClient: Direction{Fidelity: translate.Exact, Request: []Rule{
-				at(translate.RequestHead, func(x *Exchange, _ *Node) error {
+				withParams(translate.RequestHead, func(x *Exchange, _ *Node) error {
 					if x.Params.Get("pipeline") == "_none" {
 						x.Params.Drop("pipeline")
 					}

@@ -23,7 +23,7 @@ func init() {
 			ID: "VER-01", Name: "ForcedVersionsWereRemoved", Since: V(6, 0),
 			Doc: "version_type=force, which writes whatever version a document has, is gone.",
 			OldClient: Direction{Fidelity: translate.Lossy, Loses: "a forced version that is lower than the document's is a conflict (external_gte)", Request: []Rule{
-				at(translate.RequestHead, func(x *Exchange, _ *Node) error {
+				withParams(translate.RequestHead, func(x *Exchange, _ *Node) error {
 					if x.Params.Get("version_type") == "force" && slices.Contains(conditionalAPIs, x.Asked.API) {
 						x.Params.Set("version_type", "external_gte")
 					}
@@ -42,7 +42,7 @@ func init() {
 			ID: "VER-01", Name: "ForcedVersionsOfReadsWereRemoved", Since: V(6, 0),
 			Doc: "version_type=force, which reads whatever version a document has, is gone.",
 			OldClient: Direction{Fidelity: translate.Exact, Request: []Rule{
-				at(translate.RequestHead, func(x *Exchange, _ *Node) error {
+				withParams(translate.RequestHead, func(x *Exchange, _ *Node) error {
 					if x.Params.Get("version_type") == "force" && !slices.Contains(conditionalAPIs, x.Asked.API) {
 						x.Params.Drop("version")
 						x.Params.Drop("version_type")

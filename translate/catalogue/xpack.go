@@ -113,7 +113,7 @@ func init() {
 			Doc: "Whether an expression of machine learning may match nothing is allow_no_match; it was allow_no_jobs and allow_no_datafeeds.",
 			OldClient: Direction{Fidelity: translate.Exact, Request: []Rule{
 				renameParam(mlAPIs, "allow_no_jobs", "allow_no_match"), renameParam(mlAPIs, "allow_no_datafeeds", "allow_no_match")}},
-			NewClient: Direction{Fidelity: translate.Exact, Request: []Rule{at(translate.RequestHead, func(x *Exchange, _ *Node) error {
+			NewClient: Direction{Fidelity: translate.Exact, Request: []Rule{onAPIs(translate.RequestHead, mlAPIs, func(x *Exchange, _ *Node) error {
 				if onAPI(x, mlAPIs) {
 					to := "allow_no_jobs"
 					if strings.Contains(x.Asked.API, "datafeed") {
