@@ -30,6 +30,7 @@ func Run(t *testing.T, empty func(t *testing.T) Opener) {
 		{"a record stands in the partition of its key", partitions},
 		{"done is never called from Append", doneElsewhere},
 		{"acknowledged records are there after reopening", durable},
+		{"records that are appended together are kept together", together},
 		{"Close waits for pending appends", closeWaits},
 		{"a closed journal says so", closedRefuses},
 		{"Consume goes on from the committed offset", commitAndRedelivery},
