@@ -37,43 +37,69 @@ func (e *Embedded) Append(r Record, done func(Position, error)) error {
 	return e.append(f, done, f)
 }
 
-// AppendAll implements Batcher: one write takes all records to the page cache, and those of
+// togetherBytes is about how long an entry of several records is: pebble makes its blocks
+// anew for longer ones.
+const togetherBytes = 64 << 10
+
+// AppendAll implements Batcher: one write takes all records to the page cache, and many of
 // a partition are one entry in pebble.
 func (e *Embedded) AppendAll(records []Record, done func(error)) error {
-	sizes := make([]int, e.Partitions())
+	where := make([]int32, len(records))
+	parts := make([]struct{ open, records int }, e.Partitions()) // open is the length of the frame that gets the next record
 	size := 0
-	for _, r := range records {
+	for i, r := range records {
 		if err := e.sizeRefusal(r); err != nil {
 			return err
 		}
-		of := &sizes[e.Partition(r.Key)]
-		size -= *of
-		*of = roomForAll(*of, r)
-		size += *of
+		where[i] = e.Partition(r.Key)
+		p := &parts[where[i]]
+		p.records++
+		size -= p.open
+		p.open = roomForAll(p.open, r)
+		size += p.open
+		if p.open > togetherBytes {
+			p.open = 0
+		}
 	}
 	all := e.spare.take(size)
-	var frames []frame
 	rest := all
-	for i, n := range sizes {
-		if n == 0 {
-			continue
+	var frames []frame
+	for i := range parts {
+		if parts[i].records > 0 {
+			frames, rest = framesOf(frames, rest, int32(i), records, where)
 		}
-		f := frame(rest[:n:n]).startAll()
-		rest = rest[n:]
-		for _, r := range records {
-			if e.Partition(r.Key) == int32(i) {
-				f = f.add(r)
-			}
-		}
-		f.sum()
-		f.assign(int32(i))
-		frames = append(frames, f)
 	}
 	err := e.append(all, func(_ Position, err error) { done(err) }, frames...)
 	if err != nil {
 		e.spare.put(all)
 	}
 	return err
+}
+
+// framesOf encodes the records of one partition, one frame behind the other.
+func framesOf(to []frame, memory []byte, partition int32, records []Record, where []int32) (frames []frame, rest []byte) {
+	var f frame
+	end := func() {
+		f.sum()
+		f.assign(partition)
+		to = append(to, f[:len(f):len(f)])
+		memory, f = memory[len(f):], nil
+	}
+	for i, r := range records {
+		if where[i] != partition {
+			continue
+		}
+		if f == nil {
+			f = frame(memory).startAll()
+		}
+		if f = f.add(r); len(f) > togetherBytes {
+			end()
+		}
+	}
+	if f != nil {
+		end()
+	}
+	return to, memory
 }
 
 // A spare keeps memory that large frames were in for the next ones.
