@@ -67,27 +67,33 @@ func (s *Sender) Send(ctx context.Context, r *esapi.Request) (*esapi.Response, e
 	return s.send(ctx, s.exchange(ctx, r), r)
 }
 
-func (s *Sender) send(ctx context.Context, x *Exchange, r *esapi.Request) (*esapi.Response, error) {
+func (s *Sender) send(ctx context.Context, x *Exchange, r *esapi.Request) (out *esapi.Response, err error) {
 	sent, err := s.request(x, r)
 	if err != nil {
 		s.tell(x, len(x.fired), err)
 		return nil, err
 	}
 	forget := s.forgets(ctx, x)
-	below := &refusals{next: asClient{s.next, r.Header}}
-	answer, err := chain(x.steps, below).Send(ctx, sent)
+	below := &outcomes{next: asClient{s.next, r.Header}}
+	var answer *esapi.Response
+	defer func() {
+		if out == nil { // also after a panic
+			closeBody(answer)
+			closeBody(below.last.Load())
+		}
+	}()
+	answer, err = chain(x.steps, below).Send(ctx, sent)
 	forget() // even without an answer: the change may have been made
 	asked := len(x.fired)
 	if err != nil {
-		if below.seen.Load() {
+		if below.refused.Load() {
 			s.tell(x, asked, nil) // it is not the translation that refuses
 		} else {
 			s.tell(x, asked, err)
 		}
 		return nil, err
 	}
-	out, err := s.answer(x, r, answer)
-	if err != nil {
+	if out, err = s.answer(x, r, answer); err != nil {
 		s.tell(x, asked, err)
 		return nil, err
 	}
@@ -165,19 +171,29 @@ func (c asClient) Send(ctx context.Context, r *esapi.Request) (*esapi.Response, 
 	return c.next.Send(ctx, r)
 }
 
-// refusals is a Sender that notes whether what is behind it refuses a request.
-type refusals struct {
-	next esapi.Sender
-	seen atomic.Bool
+// outcomes is a Sender that notes what comes of requests.
+type outcomes struct {
+	next    esapi.Sender
+	refused atomic.Bool // by what is behind it
+	last    atomic.Pointer[esapi.Response]
 }
 
 // Send implements esapi.Sender.
-func (b *refusals) Send(ctx context.Context, r *esapi.Request) (*esapi.Response, error) {
-	a, err := b.next.Send(ctx, r)
+func (o *outcomes) Send(ctx context.Context, r *esapi.Request) (*esapi.Response, error) {
+	a, err := o.next.Send(ctx, r)
 	if refusal(err) != "" {
-		b.seen.Store(true)
+		o.refused.Store(true)
+	}
+	if a != nil {
+		o.last.Store(a)
 	}
 	return a, err
+}
+
+func closeBody(a *esapi.Response) {
+	if a != nil && a.Body != nil {
+		_ = a.Body.Close()
+	}
 }
 
 // forgets returns what has to be done after a request so that Facts show its
@@ -447,13 +463,12 @@ func cutLine(b []byte) (line, rest []byte) {
 	return b, nil
 }
 
-// answer translates a.
+// answer translates a. If it fails, the caller closes the body.
 func (s *Sender) answer(x *Exchange, asked *esapi.Request, a *esapi.Response) (*esapi.Response, error) {
 	x.Status, x.AnswerHeader, x.answer = a.Status, a.Header, a
 	w := newWalker(x)
 	defer w.end()
 	if err := w.head(s.plan.answer.head(AnswerHead, x.Asked.API)); err != nil {
-		_ = a.Body.Close()
 		return nil, asError(err)
 	}
 	out := &esapi.Response{Status: x.Status, Header: x.AnswerHeader, Body: a.Body}
