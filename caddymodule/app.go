@@ -158,8 +158,10 @@ func (a *App) attach(h *Handler) error {
 		Done:    counted(h.Name),
 		Fired:   changed(h.Name),
 		Watch:   r.readiness,
+		Forwarded: setForwarded,
 		Alone: func(c *cluster.Cluster) bool {
-			return h.Clusters[c.Name()].Gather == "off"
+			// By the long way a request is that of a client: header_up may name it.
+			return h.Clusters[c.Name()].Gather == "off" || h.ups[c.Name()].way.Load().nodes == nil || h.MaxBody < minGathering
 		},
 		Gathered: gathered(h.Name),
 		Logger:   h.log,

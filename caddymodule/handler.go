@@ -342,6 +342,10 @@ func (h *Handler) check() error {
 	return h.checkReadiness()
 }
 
+// minGathering is the smallest MaxBody with which writes are gathered, in bytes: what
+// goes together is held to it, too.
+const minGathering = 2 << 20
+
 // minFailover is the shortest time after which a master may be taken for down.
 const minFailover = caddy.Duration(time.Second)
 

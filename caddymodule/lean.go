@@ -161,6 +161,17 @@ func forwarded(fields []wire.Field, r *http.Request) []wire.Field {
 		wire.Field{Key: "X-Forwarded-Host", Value: host})
 }
 
+// setForwarded is forwarded for a request that is made anew.
+func setForwarded(h http.Header, r *http.Request) {
+	for _, f := range forwarded(nil, r) {
+		if f.Value == "" {
+			delete(h, f.Key)
+		} else {
+			h[f.Key] = []string{f.Value}
+		}
+	}
+}
+
 func last(values []string, otherwise string) string {
 	if n := len(values); n > 0 && values[n-1] != "" {
 		return values[n-1]

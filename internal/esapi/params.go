@@ -47,7 +47,7 @@ func unescape(s string) string {
 // Len is the number of parameters.
 func (p *Params) Len() int { return len(p.list) }
 
-// Keys returns the names in order, each once.
+// Keys returns the names in the order in which they came last, each once.
 func (p *Params) Keys() []string {
 	var keys []string
 	for i, q := range p.list {
@@ -58,8 +58,9 @@ func (p *Params) Keys() []string {
 	return keys
 }
 
+// find finds the last one of a name: that is the one which Elasticsearch takes.
 func (p *Params) find(key string) int {
-	for i := range p.list {
+	for i := len(p.list) - 1; i >= 0; i-- {
 		if p.list[i].key == key {
 			return i
 		}

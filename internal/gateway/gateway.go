@@ -61,6 +61,8 @@ type Config struct {
 	// that does not answer. If zero, 2 s.
 	VersionWait time.Duration
 
+	// Forwarded sets the headers that tell a cluster whose request it is, if not nil.
+	Forwarded func(h http.Header, r *http.Request)
 	// Alone says to which clusters writes of single documents are always sent alone; nil:
 	// to none. To others those that come at the same time go together.
 	Alone func(c *cluster.Cluster) bool

@@ -133,3 +133,36 @@ func TestHotAllocations(t *testing.T) {
 		}
 	}
 }
+
+// Whose request it is a cluster learns also of a request that is made anew.
+func TestForwarded(t *testing.T) {
+	var got http.Header
+	c := cluster.New("c", senderFunc(func(_ context.Context, r *esapi.Request) (*esapi.Response, error) {
+		if r.Method == "PUT" {
+			got = r.Header
+		}
+		return (&hotCluster{[]byte(hotRequests[0].answer)}).Send(t.Context(), r)
+	}), cluster.Options{Version: esapi.V(8, 7)})
+	t.Cleanup(c.Close)
+	g := New(Config{
+		Source: c, Logger: slog.New(slog.DiscardHandler),
+		Forwarded: func(h http.Header, r *http.Request) { h.Set("X-Forwarded-For", "10.0.0.1 of "+r.Host) },
+	})
+	t.Cleanup(g.Close)
+	r, err := http.NewRequest("PUT", "http://gateway/books/_doc/1", strings.NewReader("{}"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Header.Set("X-Forwarded-For", "192.0.2.7, so I say")
+	r.Header.Set("Content-Type", "application/json")
+	g.ServeHTTP(&hotWriter{header: http.Header{}}, r)
+	if by := got.Get("X-Forwarded-For"); by != "10.0.0.1 of gateway" {
+		t.Errorf("%q", by)
+	}
+}
+
+type senderFunc func(ctx context.Context, r *esapi.Request) (*esapi.Response, error)
+
+func (f senderFunc) Send(ctx context.Context, r *esapi.Request) (*esapi.Response, error) {
+	return f(ctx, r)
+}

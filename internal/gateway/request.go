@@ -30,6 +30,9 @@ func (g *Gateway) request(w http.ResponseWriter, r *http.Request) (*esapi.Reques
 		Params: esapi.ParseParams(r.URL.RawQuery),
 		Header: passedOn(r.Header),
 	}
+	if g.Forwarded != nil {
+		g.Forwarded(req.Header, r)
+	}
 	if r.Body == nil || r.ContentLength == 0 {
 		return req, nil
 	}

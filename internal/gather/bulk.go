@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -11,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 	"sync/atomic"
+	"time"
 
 	"github.com/tidwall/gjson"
 
@@ -24,6 +26,7 @@ const maxAnswer = 16 << 20
 // A bulk is writes that go together. The first one sends them.
 type bulk struct {
 	calls   []*call
+	began   time.Time
 	counted bool // others wait for it to be answered
 
 	left   atomic.Int32 // clients that are still there
@@ -32,6 +35,9 @@ type bulk struct {
 
 // leave says that a call's client is gone. The bulk is given up with its last one.
 func (c *call) leave() {
+	if c.bulk == nil {
+		return // it goes alone, and sees itself that its client is gone
+	}
 	if c.gone.CompareAndSwap(false, true) && c.bulk.left.Add(-1) == 0 {
 		if cancel := c.bulk.cancel.Load(); cancel != nil {
 			(*cancel)()
@@ -41,9 +47,7 @@ func (c *call) leave() {
 
 // send sends a bulk and gives each write its answer.
 func (g *Gatherer) send(k kind, b *bulk) {
-	if b.counted {
-		defer g.leave(k)
-	}
+	defer g.land(k, b)
 	g.gathered(len(b.calls))
 	first := b.calls[0]
 	ctx, cancel := context.WithCancel(context.WithoutCancel(first.ctx))
@@ -57,16 +61,22 @@ func (g *Gatherer) send(k kind, b *bulk) {
 	answered := false
 	defer func() { // also if sending panics: the others wait
 		if !answered {
-			b.fail(&esapi.Error{Status: http.StatusInternalServerError, Type: "exception", Reason: "the write was sent with others, and its answer was not understood; it may have been applied"})
+			b.fail(inDoubt("not understood"))
 		}
 	}()
 	res, answer, err := exchange(ctx, first.next, b.request(k))
 	switch {
+	case tooLarge(err):
+		b.each(func(c *call) { c.alone = true }) // the gateway's own bound is for one request
 	case err != nil:
 		b.fail(err)
-	case res.Status >= 400 && res.Status < 500 && res.Status != http.StatusTooManyRequests || stumbled(k.Version, answer):
-		b.each(func(c *call) { c.alone = true }) // a write alone is refused in other words
-	case res.Status >= 400:
+	case refused(k.Version, res.Status, answer):
+		b.each(func(c *call) { // a write alone is refused in other words
+			if c.alone = !inParts(k.Version, res.Status) || c.write.repeatable(); !c.alone {
+				c.err = inDoubt("refused as a whole")
+			}
+		})
+	case res.Status < 200 || res.Status >= 300:
 		b.each(func(c *call) { c.res = response(res.Status, res.Header, answer) })
 	default:
 		if !b.split(k, res.Header, answer) {
@@ -79,8 +89,37 @@ func (g *Gatherer) send(k kind, b *bulk) {
 	answered = true
 }
 
-// stumbled reports whether an Elasticsearch before 8.x has failed a bulk for a document without an id that needs
-// a routing. Nothing was carried out then.
+func tooLarge(err error) bool {
+	var own *esapi.Error
+	return errors.As(err, &own) && own.Status == http.StatusRequestEntityTooLarge
+}
+
+// refused reports whether a bulk was refused as a whole, so that nothing of it was
+// carried out. A 408 is not Elasticsearch's: a proxy has not waited long enough.
+func refused(v esapi.Version, status int, answer []byte) bool {
+	switch status {
+	case http.StatusTooManyRequests, http.StatusRequestTimeout:
+		return false
+	}
+	return status >= 400 && status < 500 || stumbled(v, answer)
+}
+
+// inParts reports whether a bulk that is answered with this status may have been carried
+// out in part: from 8.15 on the lines are read and carried out by and by.
+func inParts(v esapi.Version, status int) bool {
+	return status == http.StatusBadRequest && v.AtLeast(esapi.V(8, 15))
+}
+
+// repeatable reports whether a write that was carried out may be sent once more.
+func (w *write) repeatable() bool { return w.id != "" && (w.op == opIndex || w.op == opDelete) }
+
+func inDoubt(answer string) error {
+	return &esapi.Error{Status: http.StatusInternalServerError, Type: "exception",
+		Reason: "the write was sent with others, and their answer was " + answer + "; it may have been applied"}
+}
+
+// stumbled reports whether an Elasticsearch before 8.x has failed a bulk for a document
+// without an id that needs a routing. Nothing was carried out then.
 func stumbled(v esapi.Version, answer []byte) bool {
 	return v.Before(esapi.V(8, 0)) && bytes.HasPrefix(answer, []byte(`{"error":{"root_cause":[{"type":"null_pointer_exception","reason":"id must not be null"}`))
 }
@@ -175,8 +214,8 @@ func (b *bulk) split(k kind, header http.Header, answer []byte) bool {
 		}
 		c := b.calls[n]
 		fits = false
-		wrapped.ForEach(func(_, item gjson.Result) bool {
-			fits = b.take(k, c, item, header)
+		wrapped.ForEach(func(op, item gjson.Result) bool {
+			fits = op.Str == c.write.op && b.take(k, c, item, header)
 			return false
 		})
 		n++
@@ -213,7 +252,10 @@ func (b *bulk) take(k kind, c *call, item gjson.Result, header http.Header) bool
 		return false
 	}
 	if i.failed.Exists() {
-		if code < 500 && code != http.StatusTooManyRequests {
+		// Of an id that was made here, 409 can only say that the cluster has tried twice and
+		// the document is there.
+		made := c.write.id == "" && code == http.StatusConflict
+		if code < 500 && code != http.StatusTooManyRequests && !made {
 			c.alone = true
 		} else {
 			c.res = response(code, header, failure(i.failed, code))
@@ -242,8 +284,11 @@ func (b *bulk) has(id string) bool {
 // response is an answer with the headers of the bulk's.
 func response(status int, header http.Header, body []byte) *esapi.Response {
 	h := make(http.Header, len(header)+1)
+	all := make([]string, 0, len(header)+1) // its own: whoever is in front may change them
 	for name, values := range header {
-		h[name] = slices.Clip(values) // shared by the answers
+		n := len(all)
+		all = append(all, values...)
+		h[name] = all[n:len(all):len(all)]
 	}
 	h["Content-Length"] = []string{strconv.Itoa(len(body))}
 	return &esapi.Response{Status: status, Header: h, Body: io.NopCloser(bytes.NewReader(body))}

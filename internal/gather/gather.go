@@ -42,12 +42,23 @@ const (
 	// maxWait is how long a write waits for those under way. They may be held up by a
 	// shard that it is not meant for.
 	maxWait = 200 * time.Millisecond
+
+	// maxUpdates is how many updates go in a bulk: who replicates asks for the documents as
+	// they are afterwards.
+	maxUpdates = 32
+
+	// A bulk is answered with the last of its writes. An index of which one took longer
+	// than tooLong, as one does whose shard is not there, has its writes sent alone for
+	// the time of apart.
+	tooLong = 5 * time.Second
+	apart   = 30 * time.Second
 )
 
 // A Gatherer gathers writes. It is safe for concurrent use.
 type Gatherer struct {
 	mu    sync.Mutex
 	kinds map[kind]*queue
+	slow  map[place]time.Time // until when writes to an index are sent alone
 
 	gathered func(writes int) // is told of each bulk
 	maxWait  time.Duration
@@ -58,7 +69,7 @@ func New(gathered func(writes int)) *Gatherer {
 	if gathered == nil {
 		gathered = func(int) {}
 	}
-	return &Gatherer{kinds: map[kind]*queue{}, gathered: gathered, maxWait: maxWait}
+	return &Gatherer{kinds: map[kind]*queue{}, slow: map[place]time.Time{}, gathered: gathered, maxWait: maxWait}
 }
 
 // A Target is what writes go to.
@@ -86,30 +97,35 @@ func (s *sender) Send(ctx context.Context, r *esapi.Request) (*esapi.Response, e
 	if !ok || len(translate.Lessons(ctx)) > 0 { // what it teaches is told by its context
 		return s.next.Send(ctx, r)
 	}
-	k := kind{s.to, w.index, headersOf(r.Header), len(r.Body) > 0 && len(r.Header["Content-Type"]) == 0}
-	c := &call{ctx: ctx, next: s.next, request: r, write: w}
+	k := kind{place{s.to, w.index}, headersOf(r.Header), len(r.Body) > 0 && len(r.Header["Content-Type"]) == 0}
+	c := &call{ctx: ctx, next: s.next, request: r, write: w, entered: time.Now()}
 	switch s.g.enter(k, c) {
 	case alone:
 		return s.next.Send(ctx, r)
 	case first:
-		defer s.g.leave(k)
+		defer s.g.leave(k, c.entered)
 		return s.next.Send(ctx, r)
 	}
 	return s.g.wait(k, c)
 }
 
+// A place is where writes go.
+type place struct {
+	Target
+	index string
+}
+
 // A kind of writes that may go in one bulk.
 type kind struct {
-	Target
-	index   string
+	place
 	headers string
 	untyped bool // they have bodies, but do not say of what type: 5.x warns of it
 }
 
 // A queue is the writes of a kind.
 type queue struct {
-	flights int     // under way that others wait for
-	waiting []*call // in the order they came
+	flights []time.Time // when those began that others wait for
+	waiting []*call     // in the order they came
 }
 
 // A call is a write that waits.
@@ -118,14 +134,15 @@ type call struct {
 	next    esapi.Sender
 	request *esapi.Request
 	write   write
+	entered time.Time
 
 	aliasRouting string // that the alias brings along
 
 	bulk  *bulk         // that it goes in
-	ready chan struct{} // closed when it is to go on: as the one that sends the bulk, or with an answer
+	ready chan struct{} // closed when it is to go on: as the one that sends the bulk, with an answer, or alone
 	gone  atomic.Bool   // its client
 
-	alone bool // it is to be sent once more, alone
+	alone bool // it is to be sent alone, maybe once more
 	res   *esapi.Response
 	err   error
 }
@@ -141,34 +158,61 @@ const (
 
 // enter says how a write goes on.
 func (g *Gatherer) enter(k kind, c *call) turn {
-	g.mu.Lock()
-	q := g.kinds[k]
-	if q == nil {
-		q = &queue{}
-		g.kinds[k] = q
-	}
-	if q.flights < maxFlights {
-		q.flights++
-		g.mu.Unlock()
+	if g.fly(k, c) {
 		return first
 	}
-	g.mu.Unlock()
 	if !fits(&c.write, c.request.Body) || !c.learn(k) { // looked at without the lock: it reads the body
 		return alone
 	}
 	c.ready = make(chan struct{})
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if q = g.kinds[k]; q == nil || q.flights < maxFlights {
-		if q == nil {
-			q = &queue{}
-			g.kinds[k] = q
+	if q := g.kinds[k]; q != nil && len(q.flights) == maxFlights {
+		if g.isSlow(k.place, c.entered) {
+			return alone
 		}
-		q.flights++
-		return first
+		q.waiting = append(q.waiting, c)
+		return queued
 	}
-	q.waiting = append(q.waiting, c)
-	return queued
+	g.add(k, c.entered)
+	return first
+}
+
+// fly counts a write as under way, unless there are enough.
+func (g *Gatherer) fly(k kind, c *call) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if q := g.kinds[k]; q != nil && len(q.flights) == maxFlights {
+		return false
+	}
+	g.add(k, c.entered)
+	return true
+}
+
+// add counts what others wait for.
+func (g *Gatherer) add(k kind, began time.Time) {
+	q := g.kinds[k]
+	if q == nil {
+		q = &queue{}
+		g.kinds[k] = q
+	}
+	q.flights = append(q.flights, began)
+}
+
+// isSlow reports whether the writes to an index are sent alone.
+func (g *Gatherer) isSlow(p place, now time.Time) bool {
+	until, ok := g.slow[p]
+	return ok && now.Before(until)
+}
+
+// noteSlow has the writes to an index sent alone for a while.
+func (g *Gatherer) noteSlow(p place, now time.Time) {
+	for other, until := range g.slow {
+		if now.After(until) {
+			delete(g.slow, other)
+		}
+	}
+	g.slow[p] = now.Add(apart)
 }
 
 // learn looks up what a write's answer depends on beside the request, and reports whether
@@ -192,27 +236,60 @@ var atOnce = func() context.Context {
 }()
 
 // leave ends a write or bulk that others wait for: the next ones go.
-func (g *Gatherer) leave(k kind) {
+func (g *Gatherer) leave(k kind, began time.Time) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	q := g.kinds[k]
-	q.flights--
+	i := slices.Index(q.flights, began)
+	q.flights = slices.Delete(q.flights, i, i+1)
+	now := time.Now()
+	if now.Sub(began) > tooLong {
+		g.noteSlow(k.place, now)
+	}
+	if len(q.waiting) > 0 && g.isSlow(k.place, now) {
+		q.disperse()
+	}
 	if len(q.waiting) > 0 {
-		q.flights++
-		q.start(true)
-	} else if q.flights == 0 {
+		q.flights = append(q.flights, now)
+		q.start(now, true)
+	} else if len(q.flights) == 0 {
 		delete(g.kinds, k)
 	}
 }
 
+// land ends a bulk.
+func (g *Gatherer) land(k kind, b *bulk) {
+	if b.counted {
+		g.leave(k, b.began)
+		return
+	}
+	if now := time.Now(); now.Sub(b.began) > tooLong {
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		g.noteSlow(k.place, now)
+	}
+}
+
+// disperse has all that wait go alone.
+func (q *queue) disperse() {
+	for _, c := range q.waiting {
+		c.alone = true
+		close(c.ready)
+	}
+	q.waiting = nil
+}
+
 // start has those who are next go: the first of them sends them.
-func (q *queue) start(counted bool) {
-	n, bytes := 0, 0
-	for n < len(q.waiting) && n < maxWrites && bytes <= maxBytes {
+func (q *queue) start(now time.Time, counted bool) {
+	n, bytes, updates := 0, 0, 0
+	for n < len(q.waiting) && n < maxWrites && bytes <= maxBytes && updates < maxUpdates {
+		if q.waiting[n].write.op == opUpdate {
+			updates++
+		}
 		bytes += len(q.waiting[n].request.Body)
 		n++
 	}
-	b := &bulk{calls: q.waiting[:n:n], counted: counted}
+	b := &bulk{calls: q.waiting[:n:n], began: now, counted: counted}
 	b.left.Store(int32(n))
 	if q.waiting = q.waiting[n:]; len(q.waiting) == 0 {
 		q.waiting = nil
@@ -244,8 +321,18 @@ func (g *Gatherer) withdraw(k kind, c *call) bool {
 func (g *Gatherer) overdue(k kind, c *call) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	for q := g.kinds[k]; q != nil && slices.Contains(q.waiting, c); {
-		q.start(false)
+	q, now := g.kinds[k], time.Now()
+	if q == nil || !slices.Contains(q.waiting, c) {
+		return
+	}
+	if now.Sub(slices.MinFunc(q.flights, time.Time.Compare)) > tooLong {
+		g.noteSlow(k.place, now)
+	}
+	if g.isSlow(k.place, now) {
+		q.disperse()
+	}
+	for slices.Contains(q.waiting, c) {
+		q.start(now, false)
 	}
 }
 
@@ -269,11 +356,9 @@ func (g *Gatherer) wait(k kind, c *call) (*esapi.Response, error) {
 			c.leave()
 		}
 	}
-	if c.bulk.calls[0] == c {
+	if c.bulk != nil && c.bulk.calls[0] == c {
 		if len(c.bulk.calls) == 1 {
-			if c.bulk.counted {
-				defer g.leave(k)
-			}
+			defer g.land(k, c.bulk)
 			return c.next.Send(c.ctx, c.request)
 		}
 		g.send(k, c.bulk)

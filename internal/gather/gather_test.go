@@ -786,7 +786,7 @@ func FuzzAnswer(f *testing.F) {
 			b.calls = append(b.calls, c)
 		}
 		b.left.Store(2)
-		New(nil).send(kind{Target: Target{Version: esapi.V(6, 0)}, index: "books"}, b)
+		New(nil).send(kind{place: place{Target{Version: esapi.V(6, 0)}, "books"}}, b)
 		select {
 		case <-b.calls[1].ready:
 		default:
@@ -843,7 +843,7 @@ func FuzzSingle(f *testing.F) {
 			return
 		}
 		c := &call{request: r, write: w}
-		sent := (&bulk{calls: []*call{c, c}}).request(kind{Target: Target{Version: version}, index: w.index})
+		sent := (&bulk{calls: []*call{c, c}}).request(kind{place: place{Target{Version: version}, w.index}})
 		if got := esapi.ParseEndpoint(sent.Method, sent.Path, version); got.API != "bulk" || got.Index != e.Index || got.Type != "" {
 			t.Fatalf("%s %s is %+v", sent.Method, sent.Path, got)
 		}
@@ -870,6 +870,144 @@ func FuzzSingle(f *testing.F) {
 		}
 		if each == 2 && string(lines[1]) != strings.TrimRight(string(body), " \t\r\n") {
 			t.Fatalf("%q for %q", lines[1], body)
+		}
+	})
+}
+
+// Whoever is in front of a client may replace the values of its answer's headers.
+func TestValuesOfHeadersAreNotShared(t *testing.T) {
+	run(t, func(r *rig) {
+		a, b := r.plugs()
+		r.index("1")
+		r.index("2")
+		a.done()
+		res := esapi.NewResponse(200, []byte(`{"items":[{"index":`+item("1", `,"status":200`)+`},{"index":`+item("2", `,"status":200`)+`}]}`))
+		res.Header["Warning"] = []string{"w"}
+		r.next().answer(res, nil)
+		b.done()
+		got := r.all()
+		got["1"].res.Header["Warning"][0] = "replaced"
+		if w := got["2"].res.Header["Warning"][0]; w != "w" {
+			t.Errorf("another client sees %q", w)
+		}
+	})
+}
+
+// The gateway's bound for a request is not one for what it makes of several.
+func TestBulkIsTooLargeForTheGateway(t *testing.T) {
+	run(t, func(r *rig) {
+		a, b := r.plugs()
+		r.index("1")
+		r.index("2")
+		a.done()
+		r.next().answer(nil, &esapi.Error{Status: http.StatusRequestEntityTooLarge, Type: "content_too_long_exception"})
+		r.next().done()
+		r.next().done()
+		b.done()
+		for id, got := range r.all() {
+			if got.err != nil || got.res.Status >= 300 {
+				t.Errorf("%s: %+v", id, got)
+			}
+		}
+	})
+}
+
+// A proxy that has not waited long enough for the cluster says nothing of what became of
+// the bulk.
+func TestTimeoutOfAProxy(t *testing.T) {
+	run(t, func(r *rig) {
+		a, b := r.plugs()
+		r.index("1")
+		r.index("2")
+		a.done()
+		r.next().answer(esapi.NewResponse(http.StatusRequestTimeout, []byte("timeout")), nil)
+		b.done()
+		got := r.all()
+		if got["1"].res.Status != http.StatusRequestTimeout || got["2"].res.Status != http.StatusRequestTimeout {
+			t.Errorf("%+v", got)
+		}
+	})
+}
+
+// Elasticsearch takes the last one of parameters with one name.
+func TestRepeatedParameter(t *testing.T) {
+	if _, ok := single(esapi.NewRequest("PUT", "/books/_doc/1?routing=first&routing=last", []byte(`{}`)), esapi.V(8, 7)); ok {
+		t.Error("it may be gathered")
+	}
+}
+
+// From 7.0 on who names a type in a path is warned of that.
+func TestPathsWithTypes(t *testing.T) {
+	for path, want := range map[string]bool{
+		"PUT /books/_doc/1": true, "POST /books/_doc": true, "POST /books/_update/1": true, "PUT /books/_create/1": true, "DELETE /books/_doc/1": true,
+		"POST /books/_doc/1/_update": false, "PUT /books/_doc/1/_create": false, "PUT /books/book/1": false,
+	} {
+		method, path, _ := strings.Cut(path, " ")
+		var body []byte
+		if method != "DELETE" {
+			body = []byte(`{"doc":{}}`)
+		}
+		if _, ok := single(esapi.NewRequest(method, path, body), esapi.V(7, 17)); ok != want {
+			t.Errorf("%s %s: %v", method, path, ok)
+		}
+	}
+}
+
+// A write whose shard is not there takes a minute. It does not hold up for so long those
+// that would go with it.
+func TestMissingShard(t *testing.T) {
+	run(t, func(r *rig) {
+		a, b := r.plugs() // for the shard that is not there
+		time.Sleep(tooLong)
+		r.index("1")
+		r.index("2")
+		time.Sleep(maxWait + time.Millisecond)
+		for range 2 {
+			if f := r.next(); f.Method == "POST" && strings.HasSuffix(f.Path, "_bulk") {
+				t.Errorf("they go together: %v", f.ids())
+			} else {
+				f.done()
+			}
+		}
+		if got := r.all(); got["1"] == nil || got["2"] == nil {
+			t.Errorf("%v", got)
+		}
+		a.done()
+		r.index("3") // at once, as the first of two
+		r.index("4") // alone, as the index is slow
+		r.next().done()
+		r.next().done()
+		b.done()
+		time.Sleep(apart + time.Second)
+		if _, ok, err := r.to.Cluster.Facts().Lookup(r.t.Context(), "books"); !ok || err != nil {
+			t.Fatal(err) // what was known is too old
+		}
+		c, d := r.plugs()
+		r.index("5")
+		r.index("6")
+		c.done()
+		if f := r.next(); !strings.HasSuffix(f.Path, "_bulk") {
+			t.Errorf("%s %s after a while", f.Method, f.Path)
+		} else {
+			f.carryOut()
+		}
+		d.done()
+		r.all()
+	})
+}
+
+// That a document is there whose id was made for it says that it was carried out: sent
+// again it would be there twice.
+func TestConflictOfAnIDThatWasMade(t *testing.T) {
+	run(t, func(r *rig) {
+		a, b := r.plugs()
+		r.start(r.t.Context(), r.to, "made", esapi.NewRequest("POST", "/books/_doc", []byte(`{"n":1}`)))
+		r.index("2")
+		a.done()
+		r.next().answer(esapi.NewResponse(200, []byte(`{"items":[{"create":{"_index":"books","_id":"MADE","status":409,"error":{"type":"version_conflict_engine_exception","reason":"[MADE]: version conflict, document already exists (current version [1])"}}},{"index":`+item("2", `,"status":201`)+`}]}`)), nil)
+		b.done()
+		if got := r.all(); got["made"].res.Status != http.StatusConflict {
+			t.Errorf("%+v", got["made"])
 		}
 	})
 }

@@ -692,7 +692,7 @@ func TestLearn(t *testing.T) {
 					index += "-a"
 				}
 				w := &call{}
-				k := kind{Target: Target{Cluster: of, Version: v}, index: index}
+				k := kind{place: place{Target{Cluster: of, Version: v}, index}}
 				if w.learn(k) {
 					t.Errorf("%s takes part before it is known", test.name)
 				}

@@ -56,7 +56,7 @@ func single(r *esapi.Request, v esapi.Version) (w write, ok bool) {
 		return w, false
 	}
 	w = write{op: e.API, index: e.Index, mappingType: e.Type, id: e.ID}
-	if v.AtLeast(esapi.V(7, 0)) && e.Type != "" && e.Type != "_doc" {
+	if v.AtLeast(esapi.V(7, 0)) && e.Type != "" {
 		return w, false // a warning says that types go away
 	}
 	if !isName(e.Index) || !plain(e.Type) || !plain(e.ID) || len(e.ID) > maxID {
@@ -83,7 +83,7 @@ func Takes(e esapi.Endpoint, query string, h http.Header, length int64) bool {
 	default:
 		return false
 	}
-	if length < 0 || length > maxBody || h.Get("Content-Encoding") != "" {
+	if length < 0 || length > maxBody || h.Get("Content-Encoding") != "" || strings.Contains(query, ";") { // which separates, too
 		return false
 	}
 	p := esapi.ParseParams(query)
@@ -93,7 +93,11 @@ func Takes(e esapi.Endpoint, query string, h http.Header, length int64) bool {
 
 // params reads the parameters, and reports whether a bulk can say them.
 func (w *write) params(p *esapi.Params) bool {
-	for _, name := range p.Keys() {
+	names := p.Keys()
+	if len(names) != p.Len() {
+		return false
+	}
+	for _, name := range names {
 		value := p.Get(name)
 		switch name {
 		case "op_type":
@@ -165,7 +169,27 @@ func fits(w *write, body []byte) bool {
 	if len(body) == 0 || body[0] != '{' || bytes.IndexByte(body, '\n') >= 0 || bytes.IndexByte(body, '\r') >= 0 {
 		return false
 	}
-	return esapi.ValidJSON(body) && (w.op != opUpdate || isUpdate(body))
+	return esapi.ValidJSON(body) && utf8.Valid(body) && (w.op != opUpdate || isUpdate(body))
+}
+
+// hasOnce reports whether each key of an object, at any depth, is there once.
+func hasOnce(v gjson.Result) bool {
+	once := true
+	switch {
+	case v.IsArray():
+		v.ForEach(func(_, e gjson.Result) bool {
+			once = hasOnce(e)
+			return once
+		})
+	case v.IsObject():
+		seen := map[string]bool{}
+		v.ForEach(func(key, e gjson.Result) bool {
+			once = !seen[key.Str] && hasOnce(e)
+			seen[key.Str] = true
+			return once
+		})
+	}
+	return once
 }
 
 // isUpdate reports whether a body has what is known of updates: for one that is not
@@ -177,9 +201,9 @@ func isUpdate(body []byte) bool {
 	gjson.ParseBytes(body).ForEach(func(key, value gjson.Result) bool {
 		switch _, twice := seen[key.Str]; key.Str {
 		case "doc", "upsert":
-			good = value.IsObject() && !twice
+			good = value.IsObject() && !twice && hasOnce(value)
 		case "script":
-			good = (value.IsObject() || value.Type == gjson.String) && !twice
+			good = (value.IsObject() || value.Type == gjson.String) && !twice && hasOnce(value)
 		case "doc_as_upsert", "detect_noop", "scripted_upsert":
 			good = value.IsBool() && !twice
 		default:
@@ -209,7 +233,7 @@ func headersOf(h http.Header) string {
 		if alike[name] {
 			continue
 		}
-		if len(values) == 1 && (name == "Content-Type" && isPlainJSON(values[0]) || name == "Accept" && (values[0] == "*/*" || isPlainJSON(values[0]))) {
+		if len(values) == 1 && (name == "Content-Type" && isPlainJSON(values[0]) || name == "Accept" && (values[0] == "*/*" || values[0] == "application/json")) {
 			continue
 		}
 		names = append(names, name)
