@@ -7,6 +7,7 @@ import (
 	"hash/maphash"
 	"math"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/esperanto-es/esperanto/replicate/journal"
@@ -23,8 +24,16 @@ import (
 // next one, here or in another process, which does not, each index has a row in the table
 // "deletions". It is durable before the offset goes beyond the deletion.
 //
+// A document that began anew (its deletion was forgotten at the master, and it was written again) has
+// lower versions than before, at the follower too once it was forced there. Then no effect of it is
+// believed for a while, whatever its version, and no deletion either.
+//
 // All times are those of the journal, in ms, so that it comes out the same when entries come again.
 type doubts struct {
+	mu     sync.Mutex // documents are also forced beside the worker
+	loaded bool
+	latest int64 // of the entry that was read last
+
 	table  journal.Table
 	rest   string // the key of the row for indices that have none of their own
 	window int64
@@ -39,18 +48,24 @@ type doubts struct {
 type doubt struct {
 	Index int64 `json:"index,omitempty"` // the index itself
 	Docs  int64 `json:"docs,omitempty"`  // maybe documents
+	Anew  int64 `json:"anew,omitempty"`  // maybe documents that began anew
 
-	unknown int64 // maybe documents that are not remembered one by one
+	// Maybe documents that are not remembered one by one.
+	unknown, unknownAnew int64
 }
 
-// A tomb is a deletion of a document.
+// A tomb is a deletion of a document, up to a version. If that is not known it is anyVersion.
 type tomb struct{ version, at int64 }
+
+// anyVersion is not lower than the versions of a document before it began anew.
+const anyVersion = math.MaxInt64
 
 // A tombIn says in which index it is.
 type tombIn struct {
-	doc uint64
-	at  int64
-	row *doubt
+	doc  uint64
+	at   int64
+	row  *doubt
+	anew bool
 }
 
 const (
@@ -70,6 +85,8 @@ func newDoubts(table journal.Table, partition int32, window time.Duration) *doub
 // load reads what those have left that worked on the partition before, maybe in another process. of
 // tells whether an index is of it.
 func (d *doubts) load(ctx context.Context, shared bool, of func(index string) bool) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
 	if shared { // what is read behind a deletion of this process holds all that another one has put before
 		if err := d.table.Delete(ctx, d.rest+"/read"); err != nil {
 			return err
@@ -84,46 +101,69 @@ func (d *doubts) load(ctx context.Context, shared bool, of func(index string) bo
 		if err := json.Unmarshal(value, row); err != nil {
 			broken = fmt.Errorf("what is known of deletions in %s cannot be read: %w", key, err)
 		}
-		row.unknown = row.Docs
+		row.unknown, row.unknownAnew = row.Docs, row.Anew
 		d.rows[key] = row
 		return true
 	})
 	if err == nil {
 		err = broken
 	}
+	d.loaded = err == nil
 	return err
 }
 
 // doubtful reports whether an effect may be older than a deletion.
 func (d *doubts) doubtful(rec *record, at time.Time) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
 	now := at.UnixMilli()
+	d.latest = now
 	for _, key := range []string{rec.Index, d.rest} {
 		row := d.rows[key]
 		if row == nil {
 			continue
 		}
-		if row.Index > 0 && now <= row.Index+d.window || !rec.Deleted && row.unknown > 0 && now <= row.unknown+d.window {
+		since := max(row.Index, row.unknownAnew)
+		if !rec.Deleted {
+			since = max(since, row.unknown)
+		}
+		if since > 0 && now <= since+d.window {
 			return true
 		}
 	}
-	if rec.Deleted || len(d.docs) == 0 {
-		return false
-	}
-	t, ok := d.docs[d.hash(rec)]
-	return ok && rec.Version <= t.version && now <= t.at+d.window
+	return d.buried(rec.Index, rec.ID, rec.Version, now)
 }
 
-func (d *doubts) hash(rec *record) uint64 {
+// buried reports whether a document was deleted under that version or a higher one, or whether it
+// is not known under which.
+func (d *doubts) buried(index, id string, version, now int64) bool {
+	if len(d.docs) == 0 {
+		return false
+	}
+	t, ok := d.docs[d.hash(index, id)]
+	return ok && version <= t.version && now <= t.at+d.window
+}
+
+// beganAnew reports whether a document was forced since its change was found to be without doubt.
+func (d *doubts) beganAnew(c *change) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.buried(c.Index, c.ID, anyVersion, c.at.UnixMilli())
+}
+
+func (d *doubts) hash(index, id string) uint64 {
 	var h maphash.Hash
 	h.SetSeed(d.seed)
-	h.WriteString(rec.Index)
+	h.WriteString(index)
 	h.WriteByte(0)
-	h.WriteString(rec.ID)
+	h.WriteString(id)
 	return h.Sum64()
 }
 
 // indexDeleted notes that an index was deleted.
 func (d *doubts) indexDeleted(ctx context.Context, index string, at time.Time) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
 	_, err := d.keep(ctx, index, func(row *doubt) *int64 { return &row.Index }, at.UnixMilli(), 0)
 	return err
 }
@@ -132,7 +172,7 @@ func (d *doubts) indexDeleted(ctx context.Context, index string, at time.Time) e
 // version effects of it may be older. See lookAgain.
 func goneBy(rec *record) (version int64, gone bool) {
 	if rec.Read && rec.Version == 0 {
-		return math.MaxInt64, true
+		return anyVersion, true
 	}
 	return rec.Version, rec.Deleted
 }
@@ -140,28 +180,54 @@ func goneBy(rec *record) (version int64, gone bool) {
 // docDeleted notes that a document was deleted. The row of its index is put ahead of the
 // time, so that this has to be done now and then only.
 func (d *doubts) docDeleted(ctx context.Context, rec *record, version int64, at time.Time) error {
-	now := at.UnixMilli()
-	row, err := d.keep(ctx, rec.Index, func(row *doubt) *int64 { return &row.Docs }, now, d.window/2)
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.latest = at.UnixMilli()
+	return d.bury(ctx, rec.Index, rec.ID, tomb{version, at.UnixMilli()}, false)
+}
+
+// docAnew notes that a document began anew. It may be older than the entries that were read, or
+// younger.
+func (d *doubts) docAnew(ctx context.Context, index, id string, now time.Time) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if !d.loaded {
+		return fmt.Errorf("what was deleted in index %s is being read", index)
+	}
+	return d.bury(ctx, index, id, tomb{anyVersion, max(d.latest, now.UnixMilli())}, true)
+}
+
+func (d *doubts) bury(ctx context.Context, index, id string, t tomb, anew bool) error {
+	what := func(row *doubt) *int64 { return &row.Docs }
+	if anew {
+		what = func(row *doubt) *int64 { return &row.Anew }
+	}
+	row, err := d.keep(ctx, index, what, t.at, d.window/2)
 	if err != nil {
 		return err
 	}
-	for len(d.order) > 0 && (d.order[0].at+d.window < now || len(d.order) >= maxTombs) {
-		d.drop(now)
+	for len(d.order) > 0 && (d.order[0].at+d.window < d.latest || len(d.order) >= maxTombs) {
+		d.drop()
 	}
-	doc := d.hash(rec)
-	d.docs[doc] = tomb{version: max(d.docs[doc].version, version), at: now}
-	d.order = append(d.order, tombIn{doc, now, row})
+	doc := d.hash(index, id)
+	before := d.docs[doc]
+	d.docs[doc] = tomb{max(before.version, t.version), max(before.at, t.at)}
+	d.order = append(d.order, tombIn{doc, d.docs[doc].at, row, anew})
 	return nil
 }
 
 // drop forgets the oldest deletion of a document.
-func (d *doubts) drop(now int64) {
+func (d *doubts) drop() {
 	first := d.order[0]
 	d.order = d.order[1:]
 	if d.docs[first.doc].at == first.at {
 		delete(d.docs, first.doc)
 	}
-	if first.at+d.window >= now {
+	switch {
+	case first.at+d.window < d.latest:
+	case first.anew:
+		first.row.unknownAnew = max(first.row.unknownAnew, first.at)
+	default:
 		first.row.unknown = max(first.row.unknown, first.at)
 	}
 }
@@ -199,6 +265,8 @@ func (d *doubts) keep(ctx context.Context, index string, what func(*doubt) *int6
 
 // sweep drops rows whose time is over, now and then. What fails is done the next time.
 func (d *doubts) sweep(ctx context.Context, at time.Time) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
 	now := at.UnixMilli()
 	if now < d.swept+d.window {
 		return
@@ -206,7 +274,7 @@ func (d *doubts) sweep(ctx context.Context, at time.Time) {
 	d.swept = now
 	left := maxSwept
 	for key, row := range d.rows {
-		if max(row.Index, row.Docs)+d.window >= now {
+		if max(row.Index, row.Docs, row.Anew)+d.window >= now {
 			continue
 		}
 		if left--; left < 0 || d.table.Delete(ctx, key) != nil {

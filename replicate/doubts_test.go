@@ -14,9 +14,13 @@ import (
 // late journals an effect of the master behind all that is there.
 func late(t *testing.T, j journal.Journal, index, id string, version int64) {
 	t.Helper()
-	rec := &record{Kind: kindEffect, From: "a", Epoch: 1, Index: index, ID: id, Version: version, Source: []byte(`{"n":7}`)}
+	journalLate(t, j, &record{Kind: kindEffect, From: "a", Epoch: 1, Index: index, ID: id, Version: version, Source: []byte(`{"n":7}`)})
+}
+
+func journalLate(t *testing.T, j journal.Journal, rec *record) {
+	t.Helper()
 	durable := make(chan error, 1)
-	if err := j.Append(journal.Record{Key: index, Value: rec.encode()}, func(_ journal.Position, err error) { durable <- err }); err != nil {
+	if err := j.Append(journal.Record{Key: rec.key(), Value: rec.encode()}, func(_ journal.Position, err error) { durable <- err }); err != nil {
 		t.Fatal(err)
 	}
 	if err := <-durable; err != nil {
@@ -25,6 +29,12 @@ func late(t *testing.T, j journal.Journal, index, id string, version int64) {
 }
 
 func (g *rig) late(index, id string, version int64) { late(g.t, g.journal, index, id, version) }
+
+// lateDeletion is late of a deletion.
+func (g *rig) lateDeletion(index, id string, version int64) {
+	g.t.Helper()
+	journalLate(g.t, g.journal, &record{Kind: kindEffect, From: "a", Epoch: 1, Index: index, ID: id, Version: version, Deleted: true})
+}
 
 // forget has the follower forget deletions in an index, as another gateway does that forces a
 // document.
@@ -126,6 +136,56 @@ func TestDeletionsThatTheFollowerHasForgotten(t *testing.T) {
 			g.equal()
 			g.noDeadLetters()
 		})
+	}
+}
+
+// An effect of a document from before it began anew does not change it, be it a deletion or not, and
+// whether the deletion was journaled before or not.
+func TestEffectsOfBeforeADocumentBeganAnew(t *testing.T) {
+	for name, c := range map[string]struct {
+		before func(g *rig)
+		late   func(g *rig)
+	}{
+		"the deletion": {
+			func(g *rig) { g.beside(g.a, "DELETE", "/books/_doc/1", "") },
+			func(g *rig) { g.lateDeletion("books", "1", 6) },
+		},
+		"a write, and the deletion later": {
+			func(g *rig) { g.beside(g.a, "DELETE", "/books/_doc/1", "") },
+			func(g *rig) { g.late("books", "1", 5); g.lateDeletion("books", "1", 6) },
+		},
+		"an older deletion": {
+			func(g *rig) {
+				g.must("DELETE", "/books/_doc/1", "")
+				g.must("PUT", "/books/_doc/1", `{"n":1}`)
+				g.must("DELETE", "/books/_doc/1", "")
+			},
+			func(g *rig) { g.lateDeletion("books", "1", 6) },
+		},
+	} {
+		for _, restart := range []bool{false, true} {
+			t.Run(fmt.Sprint(name, ", restart ", restart), func(t *testing.T) {
+				t.Parallel()
+				g := newRig(t, v717, v87)
+				for range 5 {
+					g.must("PUT", "/books/_doc/1", `{"n":1}`)
+				}
+				c.before(g)
+				g.drained()
+				g.a.Clock(func() time.Time { return time.Now().Add(2 * time.Minute) })
+				g.must("PUT", "/books/_doc/1", `{"n":2}`)
+				g.equal()
+				if g.r.Counts().Forced == 0 {
+					t.Error("nothing was forced")
+				}
+				if restart {
+					g.restart()
+				}
+				c.late(g)
+				g.equal()
+				g.noDeadLetters()
+			})
+		}
 	}
 }
 
@@ -257,7 +317,9 @@ func TestManyDeletions(t *testing.T) {
 		{doc("books", last, 4), window + 10*time.Second, false},
 		{doc("books", "new", 1), window + time.Second, false},
 		{doc("orders", last, 1), 10 * time.Second, false},
-		{&record{Kind: kindEffect, Index: "books", ID: last, Version: 4, Deleted: true}, 10 * time.Second, false},
+		{&record{Kind: kindEffect, Index: "books", ID: last, Version: 4, Deleted: true}, 10 * time.Second, true},
+		{&record{Kind: kindEffect, Index: "books", ID: last, Version: 6, Deleted: true}, 10 * time.Second, false},
+		{&record{Kind: kindEffect, Index: "books", ID: "0", Version: 4, Deleted: true}, 10 * time.Second, false}, // many deletions go on fast
 	} {
 		if got := d.doubtful(c.rec, now.Add(c.after)); got != c.want {
 			t.Errorf("%+v after %s: %v", c.rec, c.after, got)

@@ -228,6 +228,9 @@ func (p *pair) forceIn(ctx context.Context, index string, ids []cluster.DocID) e
 				return err
 			}
 			defer release()
+			if err = p.a.beganAnew(ctx, ids); err != nil {
+				return err
+			}
 			if restore, err = p.shortenMemory(ctx, index); err == nil {
 				restore = p.surely(restore)
 			}

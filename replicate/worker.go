@@ -242,7 +242,18 @@ func (w *worker) apply(from string, number uint64, changes []change) error {
 		return func(ctx context.Context) error {
 			return w.a.inBulks(ctx, &changes, func(part []change) ([]change, error) {
 				p, late := w.a.course(from, number)
-				return apply(ctx, p, late, part)
+				var sure []change
+				for i := range part {
+					part[i].read = part[i].read || w.doubts.beganAnew(&part[i])
+					if !part[i].read {
+						sure = append(sure, part[i])
+					}
+				}
+				left, err := apply(ctx, p, late, part)
+				if err == nil {
+					err = w.readForced(ctx, p, sure)
+				}
+				return left, err
 			})
 		}
 	}
@@ -254,6 +265,37 @@ func (w *worker) apply(from string, number uint64, changes []change) error {
 	}), with(func(ctx context.Context, p *pair, late bool, part []change) ([]change, error) {
 		return p.alone(ctx, part, late)
 	}))
+}
+
+// readForced reads documents back that were forced while older changes of them were under way.
+func (w *worker) readForced(ctx context.Context, p *pair, applied []change) error {
+	var ids []cluster.DocID
+	for i := range applied {
+		if w.doubts.beganAnew(&applied[i]) {
+			ids = append(ids, applied[i].DocID)
+		}
+	}
+	if len(ids) == 0 || w.a.r.gate.failing() {
+		return nil
+	}
+	return p.equalise(ctx, ids)
+}
+
+// beganAnew notes that documents are forced at the follower: what is under way of them may be of before.
+// Where another process works on a partition, that one does not know it.
+func (a *applier) beganAnew(ctx context.Context, ids []cluster.DocID) error {
+	for _, id := range ids {
+		a.mu.Lock()
+		w := a.workers[a.r.cfg.Journal.Partition(id.Index)]
+		a.mu.Unlock()
+		if w == nil {
+			continue
+		}
+		if err := w.doubts.docAnew(ctx, id.Index, id.ID, a.r.cfg.Now()); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // close marks an intent as resolved.
