@@ -52,14 +52,15 @@ type Exchange struct {
 	ctx        context.Context
 	stream     io.Reader
 	answer     *esapi.Response
-	notes      map[string]any
+	notes      notes
 	steps      []Step
 	quiet      int // of the steps
 	fired      []*Change
 	mayLose    []*Change // lossy ones that a large answer may need: it has not been translated yet
 	trace      func(c *Change, p Place, was, becomes []byte)
-	alone      bool              // the item that is being visited
-	types      map[string]string // of TypeOf, by index
+	alone      bool                         // the item that is being visited
+	typed      struct{ index, name string } // of TypeOf, the first
+	types      map[string]string            // the others, by index
 	askedTypes map[string]string
 	edits      int
 
@@ -130,14 +131,48 @@ func (x *Exchange) AnswerBody() []byte {
 
 // Note remembers a value on the request's side for the answer's.
 func (x *Exchange) Note(key string, v any) {
-	if x.notes == nil {
-		x.notes = map[string]any{}
-	}
-	x.notes[key] = v
+	x.notes.set(key, v)
 }
 
 // Noted returns what Note remembered, or nil.
-func (x *Exchange) Noted(key string) any { return x.notes[key] }
+func (x *Exchange) Noted(key string) any { return x.notes.get(key) }
+
+// notes are mostly few: a map would cost more than it saves.
+type notes struct {
+	n   int
+	few [6]struct {
+		key string
+		v   any
+	}
+	others map[string]any
+}
+
+func (n *notes) set(key string, v any) {
+	for i := range n.few[:n.n] {
+		if n.few[i].key == key {
+			n.few[i].v = v
+			return
+		}
+	}
+	if n.n < len(n.few) {
+		n.few[n.n].key, n.few[n.n].v = key, v
+		n.n++
+		return
+	}
+	if n.others == nil {
+		n.others = map[string]any{}
+	}
+	n.others[key] = v
+}
+
+func (n *notes) get(key string) any {
+	for i := range n.few[:n.n] {
+		if n.few[i].key == key {
+			return n.few[i].v
+		}
+	}
+	return n.others[key]
+}
 
 // Refuse makes the error for a request that cannot go through; feature names
 // what the cluster does not have.
@@ -152,6 +187,9 @@ const defaultType = "_doc"
 // TypeOf is the mapping type that the client is to see for an index: the one
 // known for it, else the one it asked with, else "_doc".
 func (x *Exchange) TypeOf(index string) string {
+	if x.typed.name != "" && x.typed.index == index {
+		return x.typed.name
+	}
 	if t, ok := x.types[index]; ok {
 		return t
 	}
@@ -170,6 +208,10 @@ func (x *Exchange) TypeOf(index string) string {
 	}
 	if t == "" {
 		t = defaultType
+	}
+	if x.typed.name == "" {
+		x.typed.index, x.typed.name = index, t
+		return t
 	}
 	if x.types == nil {
 		x.types = map[string]string{}
