@@ -43,6 +43,7 @@ type asideRow struct {
 	Until   int64  `json:"until,omitempty"` // unix ms; no later is the write under way
 
 	Base *asideBase `json:"base,omitempty"`
+	Tomb int64      `json:"tomb,omitempty"` // the version of its deletion, which the former master has remembered
 
 	key string
 }

@@ -60,6 +60,7 @@ var big = `{"text":"` + strings.Repeat("x", 500) + `"}`
 func TestFailover(t *testing.T) {
 	t.Parallel()
 	g := newFailing(t)
+	g.a.ForgetsAtOnce() // once a document is forced there
 	g.must("PUT", "/books/_doc/big", `{"n":1}`)
 	g.must("PUT", "/books/_doc/late", `{"n":1}`)
 	g.must("PUT", "/books/_doc/gone", `{"n":1}`)

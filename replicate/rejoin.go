@@ -98,6 +98,9 @@ func (s *asides) settle(ctx context.Context, state epoch.State) error {
 	if err := s.noteAllAnew(ctx, state.Rejoin); err != nil {
 		return err
 	}
+	if err := s.noteTombs(ctx, state); err != nil {
+		return err
+	}
 	for last := false; ; {
 		// An index that was made in place of one that was to be deleted is deleted only when
 		// its documents have been looked at.
@@ -169,6 +172,37 @@ func (s *asides) noteAllAnew(ctx context.Context, former string) error {
 	return nil
 }
 
+// noteTombs keeps which deletions the former master remembers, before a document is made equal
+// there by force: then it forgets them (pair.force).
+func (s *asides) noteTombs(ctx context.Context, state epoch.State) error {
+	rows, err := s.list(ctx, 0, func(row *asideRow) bool {
+		return row.From == state.Rejoin && row.What == "" && row.Tomb == 0 && row.Base != nil && row.Base.Found
+	})
+	if err != nil {
+		return err
+	}
+	for chunk := range slices.Chunk(rows, readChunk) {
+		list, err := s.judge(ctx, s.r.clusterNamed(state.Rejoin), s.r.clusterNamed(state.Master), chunk)
+		if err != nil {
+			return err
+		}
+		var noted []asideRow
+		for _, v := range list {
+			if !v.former || v.tomb == 0 {
+				continue
+			}
+			for _, row := range v.rows {
+				row.Tomb = v.tomb
+				noted = append(noted, *row)
+			}
+		}
+		if err := s.put(ctx, noted); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // readBack reads rows back from the master as ever: the failover was given up, or they are
 // late. Whatever cluster they are of, the master's documents are what holds.
 func (s *asides) readBack(ctx context.Context, rows []asideRow) error {
@@ -230,6 +264,9 @@ func (s *asides) rejoin(ctx context.Context, state epoch.State, rows []asideRow)
 		return err
 	}
 	if len(parts) > 0 {
+		if err := s.noteTombs(ctx, state); err != nil {
+			return err
+		}
 		var err error
 		if docs, err = s.again(ctx, docs); err != nil { // an index may have been opened
 			return err
@@ -261,16 +298,17 @@ func (s *asides) mayRejoin(state epoch.State) error {
 
 // A verdict says which cluster's document counts.
 type verdict struct {
-	row    *asideRow
+	rows   []*asideRow
 	id     cluster.DocID
-	former bool // that of the former master
+	former bool  // that of the former master
+	tomb   int64 // the version of its deletion there
 }
 
 // judge compares documents of both clusters.
 func (s *asides) judge(ctx context.Context, former, master *cluster.Cluster, rows []asideRow) (list []verdict, err error) {
-	indices := map[string]string{} // uuid at the new master, by name
-	var uuids []string             // at the former one, of each in the list
-	seen := map[cluster.DocID]bool{}
+	indices := map[string]string{}  // uuid at the new master, by name
+	var uuids []string              // at the former one, of each in the list
+	seen := map[cluster.DocID]int{} // where in the list
 	var deleted []int
 	for i := range rows {
 		id, index, err := placeOf(ctx, former, &rows[i])
@@ -282,11 +320,12 @@ func (s *asides) judge(ctx context.Context, former, master *cluster.Cluster, row
 				return nil, err
 			}
 		}
-		if seen[id] {
+		if at, is := seen[id]; is {
+			list[at].rows = append(list[at].rows, &rows[i])
 			continue
 		}
-		seen[id] = true
-		list = append(list, verdict{row: &rows[i], id: id, former: index.UUID != ""})
+		seen[id] = len(list)
+		list = append(list, verdict{rows: []*asideRow{&rows[i]}, id: id, former: index.UUID != ""})
 		uuids = append(uuids, index.UUID)
 	}
 	ids := make([]cluster.DocID, len(list))
@@ -321,7 +360,7 @@ func (s *asides) judge(ctx context.Context, former, master *cluster.Cluster, row
 		if err != nil {
 			return nil, err
 		}
-		untouched := v.row.untouched(m, v.id.Index, indices[v.id.Index]) || word && !m.Found // it may be on its way to a lower version
+		untouched := v.rows[0].untouched(m, v.id.Index, indices[v.id.Index]) || word && !m.Found // it may be on its way to a lower version
 		if !v.former || gone || f.Unreadable+m.Unreadable != "" || !untouched {
 			v.former = false
 			continue
@@ -338,7 +377,7 @@ func (s *asides) judge(ctx context.Context, former, master *cluster.Cluster, row
 }
 
 // judgeDeleted looks at documents that the former master does not have any more. If it
-// remembers a deletion of a higher version, that counts.
+// remembers a deletion of a higher version, or did before it was made to forget, that counts.
 func judgeDeleted(ctx context.Context, former *cluster.Cluster, masters []cluster.Doc, list []verdict, deleted []int) error {
 	ids := make([]cluster.DocID, len(deleted))
 	for i, at := range deleted {
@@ -352,10 +391,15 @@ func judgeDeleted(ctx context.Context, former *cluster.Cluster, masters []cluste
 		return err
 	}
 	for i, at := range deleted {
-		if untold := remembered[i].Untold; untold != "" {
+		v := &list[at]
+		for _, row := range v.rows {
+			v.tomb = max(v.tomb, row.Tomb)
+		}
+		if untold := remembered[i].Untold; untold != "" && v.tomb == 0 {
 			return errors.New(untold)
 		}
-		list[at].former = remembered[i].Version > masters[at].Version
+		v.tomb = max(v.tomb, remembered[i].Version)
+		v.former = v.tomb > masters[at].Version
 	}
 	return nil
 }
