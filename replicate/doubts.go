@@ -3,6 +3,7 @@ package replicate
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"hash/maphash"
 	"math"
@@ -164,7 +165,24 @@ func (d *doubts) hash(index, id string) uint64 {
 func (d *doubts) indexDeleted(ctx context.Context, index string, at time.Time) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	_, err := d.keep(ctx, index, func(row *doubt) *int64 { return &row.Index }, at.UnixMilli(), 0)
+	return d.buryIndex(ctx, index, at.UnixMilli())
+}
+
+// indexGone is indexDeleted by one that does not read the partition, see docAnew.
+func (d *doubts) indexGone(ctx context.Context, index string, now time.Time) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if !d.loaded {
+		return errUnread
+	}
+	return d.buryIndex(ctx, index, max(d.latest, now.UnixMilli()))
+}
+
+// errUnread passes.
+var errUnread = errors.New("what is known of deletions has not been read yet")
+
+func (d *doubts) buryIndex(ctx context.Context, index string, at int64) error {
+	_, err := d.keep(ctx, index, func(row *doubt) *int64 { return &row.Index }, at, 0)
 	return err
 }
 
@@ -192,7 +210,7 @@ func (d *doubts) docAnew(ctx context.Context, index, id string, now time.Time) e
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if !d.loaded {
-		return fmt.Errorf("what was deleted in index %s is being read", index)
+		return errUnread
 	}
 	return d.bury(ctx, index, id, tomb{anyVersion, max(d.latest, now.UnixMilli())}, true)
 }

@@ -3,6 +3,8 @@ package replicate
 import (
 	"errors"
 	"fmt"
+	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -239,6 +241,90 @@ func TestReadBackBeforeOlderEffects(t *testing.T) {
 	g.drained() // what is to be looked at once more is in the journal
 	g.equal()
 	g.noDeadLetters()
+}
+
+// A fullJournal takes no documents that are to be looked at once more: the first few, with an error.
+type fullJournal struct {
+	journal.Journal
+	err  error
+	left atomic.Int32
+}
+
+func (j *fullJournal) Append(r journal.Record, done func(journal.Position, error)) error {
+	if strings.Contains(string(r.Value), `"read":true`) && j.left.Add(-1) >= 0 {
+		return fmt.Errorf("%w: it is a test", j.err)
+	}
+	return j.Journal.Append(r, done)
+}
+
+// The same if the journal has no room at that moment, or has none until something is applied.
+func TestReadBackBeforeOlderEffectsWithAFullJournal(t *testing.T) {
+	for name, err := range map[string]error{"for a moment": journal.ErrBusy, "on disk": journal.ErrFull} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			g := newRig(t, v717, v87)
+			var j *fullJournal
+			g.beforeOpen = func(c *Config) { j = &fullJournal{Journal: c.Journal, err: err}; c.Journal = j }
+			g.restart()
+			g.must("PUT", "/books", `{}`)
+			for range 5 {
+				g.must("PUT", "/books/_doc/1", `{"n":1}`)
+			}
+			g.equal()
+			j.left.Store(2)
+			g.a.Faults(only("DELETE", "/books/_doc/1", estest.Fault{After: errors.New("no answer")}))
+			if _, _, err := g.send("DELETE", "/books/_doc/1", ""); err == nil {
+				t.Error("there was an answer")
+			}
+			g.a.Faults(nil)
+			g.drained()
+			if j.left.Load() > 1 {
+				t.Error("nothing was to be looked at once more")
+			}
+			g.forget("books")
+			g.late("books", "1", 5)
+			g.equal()
+			g.noDeadLetters()
+		})
+	}
+}
+
+// An index of which nobody knows whether it was deleted: what comes late of it does not get into the
+// next one of that name, whether that was there already when it was looked for or not.
+func TestIndexDeletedWithoutAnAnswer(t *testing.T) {
+	for _, before := range []bool{false, true} {
+		t.Run(fmt.Sprint("made before ", before), func(t *testing.T) {
+			t.Parallel()
+			g := newRig(t, v717, v87, func(c *Config) {
+				if before {
+					c.Grace = time.Second
+				}
+			})
+			for range 5 {
+				g.must("PUT", "/books/_doc/1", `{"n":1}`)
+			}
+			g.equal()
+			g.a.Faults(only("DELETE", "/books", estest.Fault{After: errors.New("no answer")}))
+			if _, _, err := g.send("DELETE", "/books", ""); err == nil {
+				t.Error("there was an answer")
+			}
+			g.a.Faults(nil)
+			if !before {
+				g.drained()
+			}
+			g.must("PUT", "/books/_doc/2", `{"n":1}`)
+			g.drained() // what is to be doubted is in the journal
+			g.drained()
+			waitFor(t, func() bool { return g.r.Status(t.Context()).ResyncWaiting == 0 })
+			g.equal()
+			g.late("books", "1", 5)
+			g.equal()
+			g.restart()
+			g.late("books", "1", 6)
+			g.equal()
+			g.noDeadLetters()
+		})
+	}
 }
 
 // More deletions than are remembered one by one are remembered as one: then effects are read

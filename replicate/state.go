@@ -618,11 +618,12 @@ func (a *applier) resolveState(ctx context.Context, p *pair, ref asked, key stri
 	if ref.What == whatResync {
 		return a.resyncWanted(ctx, p.from.Name(), key, ref.Name)
 	}
-	another, deleted := false, false
+	another, deleted, doubt := false, false, false
 	if ref.UUID != "" {
 		err := a.persist(ctx, func() error {
 			uuid, err := uuidOf(ctx, p.from, ref.Name)
 			another = uuid != "" && uuid != ref.UUID
+			doubt = err == nil && uuid != ref.UUID && !at.IsZero() // behind a rejoin all is read back
 			deleted = another || err == nil && uuid != ref.UUID && p.bothWays()
 			return err
 		})
@@ -630,8 +631,16 @@ func (a *applier) resolveState(ctx context.Context, p *pair, ref asked, key stri
 			return err
 		}
 	}
-	if err := a.applyState(ctx, p.from.Name(), ref.stateRef, deletedAt(at, deleted)); err != nil || !another {
+	if err := a.applyState(ctx, p.from.Name(), ref.stateRef, deletedAt(at, deleted)); err != nil {
 		return err
+	}
+	if doubt {
+		if err := a.persist(ctx, func() error { return a.doubtIndex(ctx, p.from.Name(), ref.Name) }); err != nil {
+			return err
+		}
+	}
+	if !another {
+		return nil
 	}
 	// It was deleted and made again, and documents of the new one may have been
 	// deleted with the old one.

@@ -182,6 +182,9 @@ func (w *worker) handle(e *journal.Entry) error {
 			err = w.a.inTurn(w.ctx, func(ctx context.Context) error { return w.a.resyncWanted(ctx, rec.From, rec.ID, rec.Name) },
 				func(ctx context.Context) error { return w.a.stateAlone(ctx, rec) })
 		}
+		if err == nil { // maybe it was deleted, see doubtIndex
+			err = w.persist(func() error { return w.doubts.indexDeleted(w.ctx, rec.Name, e.Time) })
+		}
 	}
 	w.next = e.Offset + 1
 	w.noteOpen()
@@ -285,15 +288,23 @@ func (w *worker) readForced(ctx context.Context, p *pair, applied []change) erro
 // Where another process works on a partition, that one does not know it.
 func (a *applier) beganAnew(ctx context.Context, ids []cluster.DocID) error {
 	for _, id := range ids {
-		a.mu.Lock()
-		w := a.workers[a.r.cfg.Journal.Partition(id.Index)]
-		a.mu.Unlock()
-		if w == nil {
+		d := a.doubtsOf(id.Index)
+		if d == nil {
 			continue
 		}
-		if err := w.doubts.docAnew(ctx, id.Index, id.ID, a.r.cfg.Now()); err != nil {
+		if err := d.docAnew(ctx, id.Index, id.ID, a.r.cfg.Now()); err != nil {
 			return err
 		}
+	}
+	return nil
+}
+
+// doubtsOf are those of the partition of an index, nil if another process works on it.
+func (a *applier) doubtsOf(index string) *doubts {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if w := a.workers[a.r.cfg.Journal.Partition(index)]; w != nil {
+		return w.doubts
 	}
 	return nil
 }
