@@ -13,7 +13,7 @@ import (
 // fail answers r with an error in Elasticsearch's shape.
 func (g *Gateway) fail(w *answer, r *http.Request, dialect esapi.Version, err error) {
 	if r.Context().Err() != nil {
-		w.status = statusClientGone // nobody reads an answer
+		w.WriteHeader(statusClientGone) // as reverse_proxy does: without it the client, if it reads on, is told 200
 		return
 	}
 	e := answerTo(err)

@@ -43,7 +43,7 @@ func (g *Gateway) request(w http.ResponseWriter, r *http.Request) (*esapi.Reques
 		if length >= 0 && length <= inMemory {
 			req.Body = make([]byte, length)
 			if _, err := io.ReadFull(r.Body, req.Body); err != nil {
-				return nil, badRequest("the body cannot be read: " + err.Error())
+				return nil, unread(r, err)
 			}
 			req.Header.Del("Content-Encoding")
 			return req, nil
@@ -74,7 +74,7 @@ func (g *Gateway) request(w http.ResponseWriter, r *http.Request) (*esapi.Reques
 	case stream.exceeded:
 		return nil, tooLarge(g.MaxBody)
 	case err != nil:
-		return nil, badRequest("the body cannot be read: " + err.Error())
+		return nil, unread(r, err)
 	}
 	req.Stream, req.Length = io.MultiReader(bytes.NewReader(head.Bytes()[:n]), stream), -1
 	return req, nil
@@ -99,10 +99,26 @@ func (g *Gateway) heldRequest(w http.ResponseWriter, r *http.Request, h *hold) (
 		return nil, own // it is too large, or there are too many
 	}
 	if err != nil {
-		return nil, badRequest("the body cannot be read: " + err.Error())
+		return nil, unread(r, err)
 	}
 	req.Body, req.Stream, req.Length = body, nil, int64(len(body))
 	return req, nil
+}
+
+// goneWait is how long after a body has failed its client may turn out to have left: the end
+// of a connection can be told to the body first.
+const goneWait = 20 * time.Millisecond
+
+// unread is why a body cannot be read.
+func unread(r *http.Request, err error) error {
+	wait := time.NewTimer(goneWait)
+	defer wait.Stop()
+	select {
+	case <-r.Context().Done():
+		return r.Context().Err()
+	case <-wait.C:
+		return badRequest("the body cannot be read: " + err.Error())
+	}
 }
 
 // limited reads a body and fails with an answer when it is too large.
