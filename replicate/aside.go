@@ -26,6 +26,8 @@ type asides struct {
 	mu    sync.Mutex
 	epoch uint64          // that ids is of
 	ids   map[string]bool // of documents that have a row
+
+	words map[wordOn]bool // see loadWords; only of the goroutine that looks at rows
 }
 
 // An asideRow says what has to be looked at.
@@ -62,7 +64,8 @@ const (
 	asidePrefix = "row/"
 	guessPrefix = "guess/"
 	gonePrefix  = "gone/" // what was deleted at the new master since: documents that have a row, and indices
-	wordPrefix  = "word/" // what the former master has the last word on: documents, and all of an index
+	wordPrefix  = "word/" // documents that the former master has the last word on, and
+	anewPrefix  = "anew/" // indices of which it has that on all
 )
 
 // makeKey makes the key of a new row. Rows of different attempts at a failover have different
@@ -130,32 +133,67 @@ func goneKey(index, id string) string {
 	return gonePrefix + url.PathEscape(index) + "/" + url.PathEscape(id)
 }
 
-func wordKey(index, id string) string {
-	return wordPrefix + url.PathEscape(index) + "/" + url.PathEscape(id)
-}
+func anewKey(index string) string { return anewPrefix + url.PathEscape(index) }
+
+// wordKey is of the row of a document, and goes with it.
+func (row *asideRow) wordKey() string { return wordPrefix + strings.TrimPrefix(row.key, asidePrefix) }
 
 // noteWord keeps that effects may be of an index that was deleted, or of documents that were,
 // before they are applied: their versions tell nothing, and what the former master has counts
-// unless somebody has written it since.
-func (s *asides) noteWord(ctx context.Context, docs []cluster.Doc) error {
-	return each(docs, func(d *cluster.Doc) error { return s.table.Put(ctx, wordKey(d.Index, d.ID), []byte("{}")) })
+// unless somebody has written it since. The documents have rows.
+func (s *asides) noteWord(ctx context.Context, rows []asideRow) error {
+	return each(rows, func(row *asideRow) error {
+		raw, err := json.Marshal(row)
+		if err != nil {
+			return err
+		}
+		return s.table.Put(ctx, row.wordKey(), raw)
+	})
 }
+
+// loadWords reads which documents noteWord has kept, of those that have their row still. There are
+// no new ones while the former master is made equal.
+func (s *asides) loadWords(ctx context.Context) error {
+	if err := catchUp(ctx, s.table); err != nil {
+		return err
+	}
+	rows, words := map[string]bool{}, map[string]asideRow{}
+	err := s.table.Scan(ctx, func(key string, value []byte) bool {
+		if name, is := strings.CutPrefix(key, asidePrefix); is {
+			rows[name] = true
+		}
+		var row asideRow
+		if name, is := strings.CutPrefix(key, wordPrefix); is && json.Unmarshal(value, &row) == nil {
+			words[name] = row
+		}
+		return true
+	})
+	s.words = map[wordOn]bool{}
+	for name, row := range words {
+		if rows[name] {
+			s.words[wordOn{row.Index, row.ID}] = true
+		}
+	}
+	return err
+}
+
+// A wordOn is a document that the former master has the last word on.
+type wordOn struct{ index, id string }
 
 // hasWord reports whether noteWord, or noteAnew, has kept that of a document. uuid is that of the
 // former master's index.
 func (s *asides) hasWord(ctx context.Context, index, uuid, id string) (bool, error) {
-	one, err := s.table.Get(ctx, wordKey(index, id))
-	if err != nil || one != nil {
-		return one != nil, err
+	if s.words[wordOn{index, id}] {
+		return true, nil
 	}
-	whole, err := s.table.Get(ctx, wordKey(index, ""))
+	whole, err := s.table.Get(ctx, anewKey(index))
 	return whole != nil && string(whole) == uuid, err
 }
 
 // noteAnew keeps the same for all of an index that was made at the former master in place of one
 // that was to be deleted there: once, as that index is deleted when it has been looked at.
 func (s *asides) noteAnew(ctx context.Context, index, uuid string) error {
-	key := wordKey(index, "")
+	key := anewKey(index)
 	if kept, err := s.table.Get(ctx, key); err != nil || kept != nil {
 		return err
 	}
@@ -235,7 +273,16 @@ func (s *asides) forgetNotes(ctx context.Context, prefixes ...string) error {
 }
 
 func (s *asides) drop(ctx context.Context, rows []asideRow) error {
-	return each(rows, func(row *asideRow) error { return s.table.Delete(ctx, row.key) })
+	return each(rows, func(row *asideRow) error {
+		if strings.HasPrefix(row.key, asidePrefix) {
+			if word, err := s.table.Get(ctx, row.wordKey()); err != nil || word != nil {
+				if err := errors.Join(err, s.table.Delete(ctx, row.wordKey())); err != nil {
+					return err
+				}
+			}
+		}
+		return s.table.Delete(ctx, row.key)
+	})
 }
 
 // each does something with all rows, many at a time, and returns the errors.
@@ -293,20 +340,23 @@ func (p *pair) alone(ctx context.Context, changes []change, late bool) (left []c
 			return changes, err
 		}
 	}
-	var docs, doubtful []cluster.Doc
-	var rows []asideRow
+	var docs []cluster.Doc
+	var rows, doubtful []asideRow
+	seq := p.a.r.gate.state().Seq
 	for i := range changes {
 		c := &changes[i]
 		tells := !c.Found || len(c.Source) > 0
 		if late || !tells || c.read {
-			rows = append(rows, asideDoc(p.from.Name(), c.DocID))
+			row := asideDoc(p.from.Name(), c.DocID)
+			row.key = row.makeKey(seq)
+			rows = append(rows, row)
 		}
 		switch {
 		case late, !tells:
 		case there[c.Index], c.Found && !c.read: // else the follower would make an index that was deleted
 			docs = append(docs, c.Doc)
 			if c.read {
-				doubtful = append(doubtful, c.Doc)
+				doubtful = append(doubtful, rows[len(rows)-1])
 			}
 		}
 	}

@@ -84,18 +84,15 @@ func (s *asides) settle(ctx context.Context, state epoch.State) error {
 		if err != nil || len(rows) == 0 {
 			return err
 		}
-		if err := s.readBack(ctx, rows); err != nil {
-			return err
-		}
-		if left, err := s.count(ctx); err != nil || left > 0 || s.r.gate.state().Closing() {
-			return err
-		}
-		return s.forgetNotes(ctx, wordPrefix)
+		return s.readBack(ctx, rows)
 	}
 	if err := s.keepGuards(ctx, state.Rejoin); err != nil {
 		return err
 	}
 	if err := s.noteAllAnew(ctx, state.Rejoin); err != nil {
+		return err
+	}
+	if err := s.loadWords(ctx); err != nil {
 		return err
 	}
 	if err := s.noteTombs(ctx, state); err != nil {
@@ -128,7 +125,7 @@ func (s *asides) settle(ctx context.Context, state epoch.State) error {
 	if err := s.bringGuards(ctx, state.Master); err != nil {
 		return err
 	}
-	if err := s.forgetNotes(ctx, gonePrefix, wordPrefix); err != nil {
+	if err := s.forgetNotes(ctx, gonePrefix, wordPrefix, anewPrefix); err != nil {
 		return err
 	}
 	_, err := s.r.change(ctx, func(now *epoch.State) error {
