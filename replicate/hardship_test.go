@@ -92,6 +92,9 @@ func TestLongIDsInABulk(t *testing.T) {
 	docs := make([]recordDoc, 500)
 	for i := range docs {
 		docs[i] = recordDoc{Index: "books", ID: strings.Repeat("&", 400)}
+		if i >= 250 { // the alias and the names of the members are long, too
+			docs[i] = recordDoc{Index: "b", Type: "t", ID: "1", Routing: "r", Parent: "p", On: strings.Repeat("<", 20), OnRouting: strings.Repeat("&", i%60), Taught: "t"}
+		}
 	}
 	for n := 0; n < len(docs); {
 		k := c.intentLength(docs[n:])

@@ -157,12 +157,12 @@ func (r *Replicator) intend(key string, rec *record, landed func(error)) error {
 // intentLength is how many of docs, at least one, go into one intent.
 func (c *capture) intentLength(docs []recordDoc) int {
 	const (
-		names = 60 // bytes of the members' names, and more
-		worst = 6  // bytes that one of a text has at most: \u003c
+		names = 100 // bytes of the members' names, and more
+		worst = 6   // bytes that one of a text has at most: \u003c
 	)
 	room := c.r.cfg.MaxRecord - 300
 	for n, d := range docs[:min(len(docs), intentDocs)] {
-		room -= names + worst*(len(d.Index)+len(d.Type)+len(d.ID)+len(d.Routing)+len(d.Parent)+len(d.Taught))
+		room -= names + worst*(len(d.Index)+len(d.Type)+len(d.ID)+len(d.Routing)+len(d.Parent)+len(d.On)+len(d.OnRouting)+len(d.Taught))
 		if room < 0 {
 			return max(n, 1)
 		}
