@@ -8,6 +8,7 @@ import (
 	"io"
 	"maps"
 	"net/http"
+	"runtime/debug"
 	"slices"
 	"strconv"
 	"strings"
@@ -31,6 +32,9 @@ var OutputParams = []string{"pretty", "filter_path", "format"}
 // smallAnswer is up to which length an answer is translated in memory at once,
 // in bytes.
 const smallAnswer = 256 << 10
+
+// tinyAnswer is from which length on room for an answer is used again: it is large.
+const tinyAnswer = 2 << 10
 
 // A Sender takes requests in the client's dialect and hands them on in the
 // cluster's.
@@ -616,6 +620,8 @@ func translated(x *Exchange, root *place, from io.Reader, length int64) ([]byte,
 		body = held.bytes
 	} else if length < 0 || length > smallAnswer {
 		body, err = io.ReadAll(from)
+	} else if length < tinyAnswer {
+		body, err = readAll(from, make([]byte, 0, length+1))
 	} else {
 		window := windows.Get().(*[]byte)
 		body, err = readAll(from, slices.Grow((*window)[:0], int(length)+1)) // the end is told by a Read that has room
@@ -680,12 +686,33 @@ func (b *streamedBody) Read(p []byte) (int, error) {
 		b.done = make(chan struct{})
 		go func() {
 			defer close(b.done)
-			err := translateTo(w, b.x, b.root, b.from)
+			err := caught(func() error { return translateTo(w, b.x, b.root, b.from) })
 			b.ended()
 			w.CloseWithError(err)
 		}()
 	}
-	return b.pipe.Read(p)
+	n, err := b.pipe.Read(p)
+	if bug, ok := err.(*panicked); ok {
+		panic(bug) // where it does not end the process
+	}
+	return n, err
+}
+
+// panicked is a panic of another goroutine.
+type panicked struct {
+	value any
+	stack []byte
+}
+
+func (p *panicked) Error() string { return fmt.Sprintf("%v\n%s", p.value, p.stack) }
+
+func caught(do func() error) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = &panicked{p, debug.Stack()}
+		}
+	}()
+	return do()
 }
 
 // Close gives up what has not been read.
