@@ -3,6 +3,7 @@ package translate
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"strings"
@@ -98,5 +99,30 @@ func TestBodiesAreClosed(t *testing.T) {
 				t.Errorf("%d bodies are open", len(o.open))
 			}
 		})
+	}
+}
+
+// A rule that panics while an answer is read piece by piece does so where it is read, which
+// can be caught.
+func TestPanicWhileRead(t *testing.T) {
+	rule := map[Place][]bound{Hit: {{change: &Change{}, do: func(*Exchange, *Node) error { panic("boom") }}}}
+	o := &opening{`{"hits":{"hits":[{"_source":{"a":"` + strings.Repeat("x", 2*smallAnswer) + `"}}]}}`, map[*openBody]bool{}}
+	s := &Sender{plan: &Plan{client: V(7, 0), cluster: V(8, 0), request: compile(nil), answer: compile(rule)}, next: o}
+	a, err := s.Send(t.Context(), &esapi.Request{Method: "GET", Path: "/books/_search"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	func() {
+		defer func() {
+			if p := recover(); p == nil || !strings.Contains(fmt.Sprint(p), "boom") {
+				t.Errorf("caught was %v", p)
+			}
+		}()
+		defer a.Body.Close()
+		_, err = io.ReadAll(struct{ io.Reader }{a.Body})
+		t.Errorf("it was read with %v", err)
+	}()
+	if len(o.open) > 0 {
+		t.Error("its body is open")
 	}
 }
