@@ -55,6 +55,7 @@ func TestWatching(t *testing.T) {
 		{"captured", "", "source", "PUT", "/i/t/1", `{"n":1}`, true, ""},
 		{"captured and large", "", "source", "PUT", "/i/t/1", large, false, ""},
 		{"translated", "", "target", "POST", "/i/_search", `{"aggs":{"a":{"terms":{"field":"f","order":{"_term":"asc"}}}}}`, true, "TermsOrderBecameKey"},
+		{"a bulk translated", "", "target", "POST", "/_bulk", strings.Repeat(`{"index":{"_index":"i","_type":"t","_id":"1"}}`+"\n"+`{"n":1}`+"\n", 9), true, "BulkItemsLostTheirType"},
 		{"refused", "", "target", "POST", "/i/_search", `{"query":{"template":{"inline":"x"}}}`, true, "TemplateAndGeoQueriesWereRemoved"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
