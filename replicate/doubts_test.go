@@ -263,6 +263,7 @@ func TestReadBackBeforeOlderEffectsWithAFullJournal(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			g := newRig(t, v717, v87)
+			g.b.ForgetsAtOnce()
 			var j *fullJournal
 			g.beforeOpen = func(c *Config) { j = &fullJournal{Journal: c.Journal, err: err}; c.Journal = j }
 			g.restart()
