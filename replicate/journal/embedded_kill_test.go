@@ -81,18 +81,31 @@ func killedChild(dir string) {
 			returned, acknowledged := count.of(w)
 			for i := uint64(0); ; {
 				n := i + 1
-				value := make([]byte, 100+rand.IntN(1000))
-				binary.BigEndian.PutUint64(value, i)
-				err := e.Append(Record{fmt.Sprintf("%s-%d", round, w), value}, func(_ Position, err error) {
+				if w%2 == 1 { // some append many together
+					n += rand.Uint64N(200)
+				}
+				var records []Record
+				for at := i; at < n; at++ {
+					value := make([]byte, 100+rand.IntN(1000))
+					binary.BigEndian.PutUint64(value, at)
+					records = append(records, Record{fmt.Sprintf("%s-%d", round, w), value})
+				}
+				done := func(err error) {
 					if err == nil {
 						binary.BigEndian.PutUint64(acknowledged, n)
 					}
-				})
+				}
+				var err error
+				if n == i+1 {
+					err = e.Append(records[0], func(_ Position, err error) { done(err) })
+				} else {
+					err = e.AppendAll(records, done)
+				}
 				if err != nil { // full
 					time.Sleep(time.Millisecond)
 					continue
 				}
-				i++
+				i = n
 				binary.BigEndian.PutUint64(returned, i)
 				if suicide > 0 && int(i) == suicide && w == 0 {
 					syscall.Kill(os.Getpid(), syscall.SIGKILL)
