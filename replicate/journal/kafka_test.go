@@ -236,20 +236,21 @@ func TestKafkaTopicSettings(t *testing.T) {
 		replicas   int16
 		want       []string
 	}{
-		"sound":         {},
-		"compacted":     {settings: map[string]string{"cleanup.policy": "compact,delete"}, want: []string{"--add-config cleanup.policy=delete"}},
-		"short":         {settings: map[string]string{"retention.ms": "604800000"}, want: []string{"168h", "336h", "--add-config retention.ms=-1"}},
-		"sized":         {settings: map[string]string{"retention.bytes": "1000"}, want: []string{"--add-config retention.bytes=-1"}},
-		"small records": {settings: map[string]string{"max.message.bytes": "1000012"}, want: []string{"--add-config max.message.bytes=20971520"}},
-		"acks of one":   {settings: map[string]string{"min.insync.replicas": "1"}, want: []string{"--add-config min.insync.replicas=2"}},
-		"one replica":   {replicas: 1, want: []string{"kafka-reassign-partitions.sh"}},
-		"partitions":    {partitions: 3, want: []string{"has 3 partitions and 4 are configured"}},
+		"sound":                  {},
+		"compacted":              {settings: map[string]string{"cleanup.policy": "compact,delete"}, want: []string{"--add-config cleanup.policy=delete"}},
+		"short":                  {settings: map[string]string{"retention.ms": "604800000"}, want: []string{"168h", "336h", "--add-config retention.ms=-1"}},
+		"sized":                  {settings: map[string]string{"retention.bytes": "1000"}, want: []string{"--add-config retention.bytes=-1"}},
+		"small records":          {settings: map[string]string{"max.message.bytes": "1000012"}, want: []string{"--add-config max.message.bytes=20971520"}},
+		"acks of one":            {settings: map[string]string{"min.insync.replicas": "1"}, want: []string{"--add-config min.insync.replicas=2"}},
+		"gateways tell the time": {settings: map[string]string{"message.timestamp.type": "CreateTime"}, want: []string{"--add-config message.timestamp.type=LogAppendTime"}},
+		"one replica":            {replicas: 1, want: []string{"kafka-reassign-partitions.sh"}},
+		"partitions":             {partitions: 3, want: []string{"has 3 partitions and 4 are configured"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			topic := strings.ReplaceAll(name, " ", "-")
 			settings := map[string]*string{}
-			for k, v := range map[string]string{"cleanup.policy": "delete", "retention.ms": "-1", "max.message.bytes": "20971520", "min.insync.replicas": "2"} {
+			for k, v := range map[string]string{"cleanup.policy": "delete", "retention.ms": "-1", "max.message.bytes": "20971520", "min.insync.replicas": "2", "message.timestamp.type": "LogAppendTime"} {
 				settings[k] = &v
 			}
 			for k, v := range test.settings {
@@ -280,7 +281,7 @@ func TestKafkaTopicSettings(t *testing.T) {
 			}
 			var alter []kadm.AlterConfig
 			for name := range test.settings {
-				value := map[string]string{"cleanup.policy": "delete", "min.insync.replicas": "2", "max.message.bytes": "20971520"}[name]
+				value := map[string]string{"cleanup.policy": "delete", "min.insync.replicas": "2", "max.message.bytes": "20971520", "message.timestamp.type": "LogAppendTime"}[name]
 				if value == "" {
 					value = "-1"
 				}
@@ -315,7 +316,7 @@ func TestKafkaCreatesTopics(t *testing.T) {
 		for _, s := range c.Configs {
 			got[s.Key] = s.MaybeValue()
 		}
-		want := map[string]string{"cleanup.policy": "delete", "retention.ms": "-1", "max.message.bytes": "20971520", "min.insync.replicas": "2"}
+		want := map[string]string{"cleanup.policy": "delete", "retention.ms": "-1", "max.message.bytes": "20971520", "min.insync.replicas": "2", "message.timestamp.type": "LogAppendTime"}
 		if c.Name != "esperanto" {
 			want["cleanup.policy"] = "compact"
 			delete(want, "retention.ms")

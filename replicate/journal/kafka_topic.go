@@ -22,6 +22,10 @@ const (
 	tableSegmentBytes = 64 << 20
 )
 
+// brokersTime has the brokers tell when a record was appended: the clocks of gateways may differ by
+// more than what a late record is waited for.
+const brokersTime = "LogAppendTime"
+
 // steward is the goroutine that knows whether the journal can be used. It
 // closes first when it knows that for the first time.
 func (k *Kafka) steward(first chan struct{}) {
@@ -185,6 +189,7 @@ func (k *Kafka) createTopic(ctx context.Context, topic string, partitions int, c
 		"max.message.bytes":              kadm.StringPtr(strconv.Itoa(max(topicRecordBytes, k.opts.largestBatch()+recordOverhead))),
 		"min.insync.replicas":            kadm.StringPtr(strconv.Itoa(k.minInSync())),
 		"unclean.leader.election.enable": kadm.StringPtr("false"),
+		"message.timestamp.type":         kadm.StringPtr(brokersTime),
 	}
 	if compact {
 		settings["cleanup.policy"] = kadm.StringPtr("compact")
@@ -276,6 +281,9 @@ func (k *Kafka) complaints(topic string, settings map[string]string, replicas in
 		}
 		if n, ok := number("retention.bytes"); ok && n >= 0 {
 			complain("deletes records that a follower has missed", "retention.bytes", "-1")
+		}
+		if kind := settings["message.timestamp.type"]; kind != "" && kind != brokersTime {
+			complain("has each gateway tell the time: with a wrong clock a document that was deleted could come back", "message.timestamp.type", brokersTime)
 		}
 	}
 	if n, ok := number("max.message.bytes"); ok && n < int64(k.opts.largestBatch()) {
