@@ -84,8 +84,9 @@ func newDoubts(table journal.Table, partition int32, window time.Duration) *doub
 }
 
 // load reads what those have left that worked on the partition before, maybe in another process. of
-// tells whether an index is of it.
-func (d *doubts) load(ctx context.Context, shared bool, of func(index string) bool) error {
+// tells whether an index is of it. Of a row that cannot be read broken is told; all that comes of its index
+// is in doubt for a while from now on.
+func (d *doubts) load(ctx context.Context, shared bool, of func(index string) bool, now time.Time, broken func(key string, err error)) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if shared { // what is read behind a deletion of this process holds all that another one has put before
@@ -93,22 +94,20 @@ func (d *doubts) load(ctx context.Context, shared bool, of func(index string) bo
 			return err
 		}
 	}
-	var broken error
+	until := now.UnixMilli()
 	err := d.table.Scan(ctx, func(key string, value []byte) bool {
 		if common := strings.HasPrefix(key, "*"); common && key != d.rest || !common && !of(key) {
 			return true
 		}
 		row := new(doubt)
 		if err := json.Unmarshal(value, row); err != nil {
-			broken = fmt.Errorf("what is known of deletions in %s cannot be read: %w", key, err)
+			broken(key, err)
+			*row = doubt{Index: until, Docs: until}
 		}
 		row.unknown, row.unknownAnew = row.Docs, row.Anew
 		d.rows[key] = row
 		return true
 	})
-	if err == nil {
-		err = broken
-	}
 	d.loaded = err == nil
 	return err
 }

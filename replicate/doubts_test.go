@@ -328,6 +328,24 @@ func TestIndexDeletedWithoutAnAnswer(t *testing.T) {
 	}
 }
 
+// A row that nobody can read does not stop its partition: nothing of its index is believed for a while.
+func TestABrokenRowOfDeletions(t *testing.T) {
+	g := newRig(t, v717, v87)
+	for range 5 {
+		g.must("PUT", "/books/_doc/1", `{"n":1}`)
+	}
+	g.must("DELETE", "/books", "")
+	g.must("PUT", "/books/_doc/2", `{"n":1}`)
+	g.equal()
+	if err := g.journal.Table("deletions").Put(t.Context(), "books", []byte(`{"index":`)); err != nil {
+		t.Fatal(err)
+	}
+	g.restart()
+	g.late("books", "1", 5)
+	g.equal()
+	g.noDeadLetters()
+}
+
 // More deletions than are remembered one by one are remembered as one: then effects are read
 // back for a while. What is over is forgotten, also in the table.
 func TestManyDeletions(t *testing.T) {
@@ -354,7 +372,7 @@ func TestManyDeletions(t *testing.T) {
 		t.Errorf("%d rows, %d known", n, len(d.rows))
 	}
 	again := newDoubts(table, 3, window)
-	if err := again.load(ctx, false, all); err != nil {
+	if err := again.load(ctx, false, all, now, nil); err != nil {
 		t.Fatal(err)
 	}
 	for _, d := range []*doubts{d, again} {
@@ -368,7 +386,7 @@ func TestManyDeletions(t *testing.T) {
 		}
 	}
 	other := newDoubts(table, 4, window)
-	if err := other.load(ctx, true, func(string) bool { return false }); err != nil || len(other.rows) > 0 {
+	if err := other.load(ctx, true, func(string) bool { return false }, now, nil); err != nil || len(other.rows) > 0 {
 		t.Errorf("%v, and %d rows of another partition", err, len(other.rows))
 	}
 	for at := now; len(d.rows) > 0; at = at.Add(2 * window) {

@@ -232,7 +232,10 @@ func (w *worker) add(rec *record, e *journal.Entry) error {
 func (w *worker) loadDoubts() error {
 	r := w.a.r
 	return w.persist(func() error {
-		return w.doubts.load(w.ctx, r.cfg.SharedJournal, func(index string) bool { return r.cfg.Journal.Partition(index) == w.partition })
+		return w.doubts.load(w.ctx, r.cfg.SharedJournal, func(index string) bool { return r.cfg.Journal.Partition(index) == w.partition }, r.cfg.Now(),
+			func(key string, err error) {
+				r.log.Warn("what is known of deletions in an index cannot be read: what comes of it is read back for a while", "index", key, "reason", err)
+			})
 	})
 }
 
