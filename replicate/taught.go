@@ -2,6 +2,7 @@ package replicate
 
 import (
 	"context"
+	"slices"
 
 	"github.com/esperanto-es/esperanto/translate"
 )
@@ -50,9 +51,22 @@ func (c *capture) learn(ctx context.Context) bool {
 // learn does so for an intent, however long it takes. An error means that ctx has ended.
 func (a *applier) learn(ctx context.Context, p *pair, in *record) error {
 	types := map[string]string{}
+	byName := map[string][]recordDoc{}
 	for _, d := range in.Docs {
 		if d.Taught != "" {
-			types[d.Index] = d.Taught
+			byName[d.Index] = append(byName[d.Index], d)
+		}
+	}
+	for name, docs := range byName {
+		err := a.persist(ctx, func() error {
+			indices, err := p.writtenTo(ctx, name, docs)
+			for _, index := range indices {
+				types[index] = docs[0].Taught
+			}
+			return err
+		})
+		if err != nil {
+			return err
 		}
 	}
 	for _, ref := range in.State {
@@ -66,4 +80,29 @@ func (a *applier) learn(ctx context.Context, p *pair, in *record) error {
 		}
 	}
 	return nil
+}
+
+// writtenTo are the indices to which documents may have been written under a name: an alias may
+// have been moved since, so that it counts where they are.
+func (p *pair) writtenTo(ctx context.Context, name string, docs []recordDoc) (indices []string, err error) {
+	ids, err := p.places(ctx, docs)
+	if err != nil {
+		return nil, err
+	}
+	found := map[string]bool{}
+	for chunk := range slices.Chunk(ids, readChunk) {
+		if chunk[0].Index == name {
+			return []string{name}, nil
+		}
+		masters, err := p.from.MGet(ctx, chunk, false)
+		if err != nil {
+			return nil, err
+		}
+		for i := range masters {
+			if masters[i].Found {
+				found[chunk[i].Index] = true
+			}
+		}
+	}
+	return keys(found), nil
 }

@@ -141,3 +141,35 @@ func TestTypeOfAMappingIsTold(t *testing.T) {
 	g.typed("books", "book")
 	g.noDeadLetters()
 }
+
+// A write through an alias, whose outcome is not known, teaches the index that it went to, and not
+// another that has got the alias since.
+func TestTypeOfAnAliasThatWasMoved(t *testing.T) {
+	t.Parallel()
+	for _, before := range []bool{true, false} {
+		g := newRig(t, v717, v68, func(c *Config) { c.Grace = time.Second })
+		g.writes("PUT", "/one", ``)
+		g.writes("PUT", "/two", ``)
+		g.writes("POST", "/_aliases", `{"actions":[{"add":{"index":"one","alias":"all"}}]}`)
+		if before { // it is known what the alias stood for
+			g.must("PUT", "/all/_doc/0", `{"n":1}`)
+		}
+		g.drained()
+		g.a.Faults(only("PUT", "/all/_doc/1", estest.Fault{After: errors.New("lost")}))
+		if status, answer, err := g.sendAs(v68, "PUT", "/all/book/1", `{"n":1}`); err == nil {
+			t.Fatal(status, answer)
+		}
+		g.a.Faults(nil)
+		g.writes("POST", "/_aliases", `{"actions":[{"remove":{"index":"one","alias":"all"}},{"add":{"index":"two","alias":"all"}}]}`)
+		g.drained()
+		for index, want := range map[string]string{"one": map[bool]string{true: "book"}[before], "two": ""} {
+			_, answer, err := g.r.cfg.Source.Do(t.Context(), "GET", "/"+index+"/_mapping", nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := gjson.GetBytes(answer, index+".mappings._meta.esperanto.type").Str; got != want {
+				t.Errorf("index %s, before %t: type %q", index, before, got)
+			}
+		}
+	}
+}
