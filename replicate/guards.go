@@ -181,7 +181,7 @@ func guard(ctx context.Context, c *cluster.Cluster, list []guarding, still func(
 			if err := still(); err != nil {
 				return err
 			}
-			status, answer, err := c.Do(ctx, http.MethodPut, cluster.Path(strings.Join(names, ","), "_settings")+"?ignore_unavailable=true", body)
+			status, answer, err := c.Do(ctx, http.MethodPut, cluster.Path(strings.Join(names, ","), "_settings")+"?ignore_unavailable=true"+masterTimeout(ctx), body)
 			if err != nil {
 				return err
 			}
@@ -191,6 +191,16 @@ func guard(ctx context.Context, c *cluster.Cluster, list []guarding, still func(
 		}
 	}
 	return nil
+}
+
+// masterTimeout has the cluster's elected node not carry out what has waited there for longer than
+// anybody waits for it.
+func masterTimeout(ctx context.Context) string {
+	end, limited := ctx.Deadline()
+	if !limited {
+		return ""
+	}
+	return fmt.Sprintf("&master_timeout=%dms", max(time.Until(end).Milliseconds(), 1))
 }
 
 // carryGuards gives the cluster that is about to become the master the guards that the

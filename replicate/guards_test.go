@@ -420,3 +420,31 @@ func TestFinalPipelineForAnOldCluster(t *testing.T) {
 	g.must("PUT", "/books/_settings", `{"index.final_pipeline":null}`)
 	g.moveTo("b")
 }
+
+// What is set at the cluster that becomes the master is given up by that when nobody waits for it
+// any more: it must not come long after a switchover was given up.
+func TestGuardsWaitForTheirMasterNoLongerThanTheSwitchover(t *testing.T) {
+	t.Parallel()
+	g := newRig(t, v717, v87)
+	g.must("PUT", "/_ingest/pipeline/final", `{"processors":[]}`)
+	g.must("PUT", "/books/_doc/1", `{"n":1}`)
+	g.must("PUT", "/books/_settings", `{"index.final_pipeline":"final"}`)
+	g.equal()
+	var limits []string
+	g.b.Faults(func(r *esapi.Request) estest.Fault {
+		if r.Method == "PUT" && r.Path == "/books/_settings" && strings.Contains(string(r.Body), "final") {
+			limits = append(limits, r.Params.Get("master_timeout"))
+		}
+		return estest.Fault{}
+	})
+	if _, err := g.r.Switchover(t.Context(), SwitchRequest{Master: "b"}); err != nil {
+		t.Fatal(err)
+	}
+	g.b.Faults(nil)
+	if len(limits) != 1 {
+		t.Fatalf("it was set with %q", limits)
+	}
+	if limit, err := time.ParseDuration(limits[0]); err != nil || limit <= 0 || limit > g.r.cfg.SwitchTimeout {
+		t.Errorf("master_timeout=%s, and there are %s: %v", limits[0], g.r.cfg.SwitchTimeout, err)
+	}
+}
