@@ -11,6 +11,7 @@ import (
 	"sync"
 
 	"github.com/esperanto-es/esperanto/internal/cluster"
+	"github.com/esperanto-es/esperanto/internal/esapi"
 )
 
 // A pair applies what one cluster did to the other one.
@@ -188,7 +189,7 @@ func (p *pair) write(ctx context.Context, docs []cluster.Doc) (w written, err er
 		}
 		return written{rejected: append(strange, rejection{docs[0], whole.Error()})}, nil
 	}
-	var shut, taken []cluster.Doc
+	var shut, taken, repeated []cluster.Doc
 	for i, r := range results {
 		failed := &cluster.StatusError{Cluster: p.to.Name(), Status: r.Status, Type: r.Type, Reason: r.Reason}
 		switch {
@@ -211,6 +212,9 @@ func (p *pair) write(ctx context.Context, docs []cluster.Doc) (w written, err er
 			if r.Type == "index_not_found_exception" {
 				p.indices.forget(docs[i].Index)
 			}
+		case hasRepeatedKeys(docs[i].Source):
+			docs[i].Source = esapi.KeysOnce(docs[i].Source)
+			repeated = append(repeated, docs[i])
 		default:
 			w.rejected = append(w.rejected, rejection{docs[i], r.Type + ": " + r.Reason})
 		}
@@ -220,7 +224,30 @@ func (p *pair) write(ctx context.Context, docs []cluster.Doc) (w written, err er
 	} else if late {
 		w.conflicts = append(w.conflicts, taken...)
 	}
+	if len(repeated) > 0 {
+		once, err := p.write(ctx, repeated)
+		if err != nil {
+			return written{}, err
+		}
+		w.add(once)
+	}
 	return w, p.sortShut(ctx, &w, shut)
+}
+
+// hasRepeatedKeys reports whether a source has keys that an object has twice: 5.x takes the
+// last of them, and clusters from 6.0 on refuse them.
+func hasRepeatedKeys(source []byte) bool {
+	once := esapi.KeysOnce(source)
+	return !bytes.Equal(once, source) && !bytes.Equal(once, compact(source))
+}
+
+func (w *written) add(more written) {
+	w.conflicts = append(w.conflicts, more.conflicts...)
+	w.rejected = append(w.rejected, more.rejected...)
+	w.again = append(w.again, more.again...)
+	if more.busy != nil {
+		w.busy = more.busy
+	}
 }
 
 // errShut is the reason of a dead letter.
@@ -268,12 +295,7 @@ func (p *pair) writeSingly(ctx context.Context, docs []cluster.Doc) (all written
 		if err != nil {
 			return written{}, err
 		}
-		all.conflicts = append(all.conflicts, w.conflicts...)
-		all.rejected = append(all.rejected, w.rejected...)
-		all.again = append(all.again, w.again...)
-		if w.busy != nil {
-			all.busy = w.busy
-		}
+		all.add(w)
 	}
 	return all, nil
 }
@@ -408,13 +430,14 @@ func asChanges(docs []cluster.Doc) []change {
 }
 
 // sameDocument reports whether both clusters hold the same document. White
-// space does not count: a bulk cannot carry line ends.
+// space does not count: a bulk cannot carry line ends. Nor do values before the last one
+// of a repeated key: they cannot be written from 6.0 on.
 func sameDocument(a, b *cluster.Doc) bool {
 	if !a.Found || !b.Found {
 		return a.Found == b.Found
 	}
 	return a.Version == b.Version && routingOf(a) == routingOf(b) &&
-		(bytes.Equal(a.Source, b.Source) || bytes.Equal(compact(a.Source), compact(b.Source)))
+		(bytes.Equal(a.Source, b.Source) || bytes.Equal(compact(a.Source), compact(b.Source)) || bytes.Equal(esapi.KeysOnce(a.Source), esapi.KeysOnce(b.Source)))
 }
 
 // routingOf is the routing that a document has: of a 5.x child it is its parent,

@@ -15,6 +15,7 @@ import (
 	"github.com/tidwall/gjson"
 
 	"github.com/esperanto-es/esperanto/internal/cluster"
+	"github.com/esperanto-es/esperanto/internal/esapi"
 	"github.com/esperanto-es/esperanto/replicate/verify"
 )
 
@@ -336,7 +337,7 @@ func difference(master, follower *cluster.Doc) string {
 	if a, b := routingOf(master), routingOf(follower); a != b {
 		and("routing %q, at the follower %q", a, b)
 	}
-	if pointer, same := verify.Source(master.Source, follower.Source); !same {
+	if pointer, same := verify.Source(esapi.KeysOnce(master.Source), esapi.KeysOnce(follower.Source)); !same {
 		and("source differs at %q", pointer)
 	}
 	return why

@@ -172,6 +172,9 @@ func (c *Cluster) learn(i *index, source []byte) *failure {
 	if !json.Valid(source) || !gjson.ParseBytes(source).IsObject() {
 		return &failure{400, "mapper_parsing_exception", "failed to parse"}
 	}
+	if c.Version.AtLeast(esapi.V(6, 0)) && bytes.Count(esapi.KeysOnce(source), []byte(":")) != bytes.Count(source, []byte(":")) {
+		return &failure{400, "mapper_parsing_exception", "failed to parse"} // a key is repeated
+	}
 	news := map[string]string{}
 	var fail *failure
 	gjson.ParseBytes(source).ForEach(func(name, v gjson.Result) bool {
