@@ -137,7 +137,7 @@ func appendText(b []byte, s string) []byte {
 	plain := 0 // from here on nothing was to be escaped
 	for i := 0; i < len(s); {
 		c := s[i]
-		if isPlain[c] {
+		if isLiteral[c] {
 			i++
 			continue
 		}
@@ -157,8 +157,8 @@ func appendText(b []byte, s string) []byte {
 	return append(append(b, s[plain:]...), '"')
 }
 
-// isPlain has the bytes that stand for themselves wherever they are.
-var isPlain = func() (plain [256]bool) {
+// isLiteral has the bytes that stand for themselves wherever they are.
+var isLiteral = func() (plain [256]bool) {
 	for c := byte(' '); c < utf8.RuneSelf; c++ {
 		plain[c] = !strings.ContainsRune(`"\<>&`, rune(c))
 	}

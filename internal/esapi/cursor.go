@@ -158,7 +158,7 @@ func (c *Cursor) Text(known ...string) string {
 		return ""
 	case raw[0] != '"':
 		return c.copyOf(c.pos-len(raw), c.pos)
-	case !isPlain(raw):
+	case !isVerbatim(raw):
 		return unquote(raw)
 	}
 	for _, k := range known {
@@ -176,8 +176,8 @@ func (c *Cursor) copyOf(from, to int) string {
 	return string(c.b[from:to])
 }
 
-// isPlain reports whether a string is written as it is meant.
-func isPlain(raw []byte) bool {
+// isVerbatim reports whether a string is written as it is meant.
+func isVerbatim(raw []byte) bool {
 	ascii := true
 	for _, b := range raw {
 		if b == '\\' {
