@@ -248,16 +248,12 @@ func (w *worker) apply(from string, number uint64, changes []change) error {
 		return func(ctx context.Context) error {
 			return w.a.inBulks(ctx, &changes, func(part []change) ([]change, error) {
 				p, late := w.a.course(from, number)
-				var sure []change
 				for i := range part {
 					part[i].read = part[i].read || w.doubts.beganAnew(&part[i])
-					if !part[i].read {
-						sure = append(sure, part[i])
-					}
 				}
 				left, err := apply(ctx, p, late, part)
 				if err == nil {
-					err = w.readForced(ctx, p, sure)
+					err = w.readForced(ctx, p, part)
 				}
 				return left, err
 			})
@@ -277,7 +273,7 @@ func (w *worker) apply(from string, number uint64, changes []change) error {
 func (w *worker) readForced(ctx context.Context, p *pair, applied []change) error {
 	var ids []cluster.DocID
 	for i := range applied {
-		if w.doubts.beganAnew(&applied[i]) {
+		if !applied[i].read && w.doubts.beganAnew(&applied[i]) {
 			ids = append(ids, applied[i].DocID)
 		}
 	}
