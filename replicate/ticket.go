@@ -419,12 +419,41 @@ func (r *Replicator) appendPatiently(ctx context.Context, key string, rec *recor
 
 // appendAllPatiently is appendPatiently of records that go together.
 func (r *Replicator) appendAllPatiently(ctx context.Context, records []journal.Record, landed func(error)) error {
-	for p := r.patience(); ; {
-		err := r.appendTogether(records, landed)
-		if !errors.Is(err, journal.ErrFull) || !p.wait(ctx) {
+	p := r.patience()
+	err := r.appendTogether(records, landed)
+	for errors.Is(err, journal.ErrFull) && p.wait(ctx) {
+		if len(records) > 1 {
+			return r.appendInParts(ctx, p, records, landed)
+		}
+		err = r.appendTogether(records, landed)
+	}
+	return err
+}
+
+// appendInParts appends records for which there was no room together: others that append
+// less at a time would always be faster.
+func (r *Replicator) appendInParts(ctx context.Context, p patience, records []journal.Record, landed func(error)) error {
+	over, taken := newStage(landed), false
+	for n := max(len(records)/2, 1); len(records) > 0; {
+		n = min(n, len(records))
+		over.expect()
+		err := r.appendTogether(records[:n], over.land)
+		switch {
+		case err == nil:
+			records, taken = records[n:], true
+		case errors.Is(err, journal.ErrFull) && p.wait(ctx):
+			over.land(nil)
+			n = max(n/2, 1)
+		case !taken:
 			return err
+		default:
+			over.land(err)
+			over.land(nil)
+			return nil
 		}
 	}
+	over.land(nil)
+	return nil
 }
 
 // A patience is with a journal that is full.

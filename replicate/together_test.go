@@ -70,3 +70,44 @@ func TestAChunkOfEffectsIsLost(t *testing.T) {
 		}
 	}
 }
+
+// A narrow journal has room for some records at a time.
+type narrow struct {
+	journal.Journal
+	most int
+	seen *atomic.Int64 // chunks that were too large
+}
+
+// AppendAll implements journal.Batcher.
+func (n narrow) AppendAll(records []journal.Record, done func(error)) error {
+	if len(records) > n.most {
+		n.seen.Add(1)
+		return journal.ErrBusy
+	}
+	return n.Journal.(journal.Batcher).AppendAll(records, done)
+}
+
+// A chunk for which there is never room at once comes in smaller ones, in its order.
+func TestChunksThatFindNoRoomAreHalved(t *testing.T) {
+	t.Parallel()
+	for _, most := range []int{0, 1, 7, 100} {
+		var seen atomic.Int64
+		g := newRig(t, v717, v87)
+		g.beforeOpen = func(c *Config) { c.Journal = narrow{c.Journal, most, &seen} }
+		g.restart()
+		var body strings.Builder
+		for i := range 150 {
+			fmt.Fprintf(&body, `{"index":{"_index":"books","_id":"%d"}}`+"\n"+`{"n":%d}`+"\n", i%20, i)
+		}
+		reads := g.r.Counts().ReadBacks
+		g.must("POST", "/_bulk", body.String())
+		g.equal()
+		g.noDeadLetters()
+		if seen.Load() == 0 {
+			t.Error("nothing was too large")
+		}
+		if n := g.r.Counts().ReadBacks - reads; n != 0 {
+			t.Errorf("%d documents were read back: their effects were not journaled", n)
+		}
+	}
+}

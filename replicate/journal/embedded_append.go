@@ -61,6 +61,9 @@ func (e *Embedded) AppendAll(records []Record, done func(error)) error {
 			p.open = 0
 		}
 	}
+	if err := e.noRoom(size); err != nil {
+		return err
+	}
 	all := e.spare.take(size)
 	rest := all
 	var frames []frame
@@ -74,6 +77,16 @@ func (e *Embedded) AppendAll(records []Record, done func(error)) error {
 		e.spare.put(all)
 	}
 	return err
+}
+
+// noRoom says early that n bytes cannot be taken: whoever waits for room asks often.
+func (e *Embedded) noRoom(n int) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if err := e.refusal(0); err != nil {
+		return err
+	}
+	return e.pendingRefusal(n)
 }
 
 // framesOf encodes the records of one partition, one frame behind the other.

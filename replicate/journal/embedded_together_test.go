@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"slices"
 	"testing"
 	"time"
@@ -272,4 +273,31 @@ func FuzzStored(f *testing.F) {
 			t.Errorf("%d records of %d bytes out of %d", len(records), size, len(stored))
 		}
 	})
+}
+
+// To be refused takes no room for the records: whoever waits for room asks often.
+func TestRefusedTogetherIsCheap(t *testing.T) {
+	e, err := OpenEmbedded(t.TempDir(), EmbeddedOptions{Partitions: 1, MaxPendingBytes: 1000})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer e.Close(context.Background())
+	e.mu.Lock()
+	e.queueBytes += 1000 // something waits for the disk
+	e.mu.Unlock()
+	records := manyRecords("a", 10, 150_000) // more than is kept for the next ones
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	for range 100 {
+		if err := e.AppendAll(records, nil); !errors.Is(err, ErrBusy) {
+			t.Fatal(err)
+		}
+	}
+	runtime.ReadMemStats(&after)
+	if n := (after.TotalAlloc - before.TotalAlloc) / 100; n > 50_000 {
+		t.Errorf("a refusal takes %d bytes", n)
+	}
+	e.mu.Lock()
+	e.queueBytes -= 1000
+	e.mu.Unlock()
 }
