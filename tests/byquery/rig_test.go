@@ -50,6 +50,7 @@ func (d *direct) Forward(w http.ResponseWriter, r *http.Request) error {
 type lease struct{ c *cluster.Cluster }
 
 func (l lease) Master() *cluster.Cluster { return l.c }
+func (l lease) Epoch() uint64            { return 1 }
 func (l lease) Sender() esapi.Sender     { return l.c }
 func (l lease) Exit()                    {}
 
