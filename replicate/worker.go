@@ -1,6 +1,7 @@
 package replicate
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"slices"
@@ -54,6 +55,9 @@ type change struct {
 	read bool      // what it is has to be read from the master
 	at   time.Time // when it was journaled, for both_ways
 }
+
+// shortSource is up to which length a document is copied out of its entry, in bytes.
+const shortSource = 4 << 10
 
 const (
 	// commitPause bounds how often the offset is committed while there is
@@ -203,6 +207,11 @@ func (w *worker) add(rec *record, e *journal.Entry) error {
 	}
 	if err := w.a.await(w.ctx, rec.Epoch); err != nil {
 		return err
+	}
+	// A record of a bulk is a part of what was journaled with it: a short one must not
+	// keep all of that.
+	if len(rec.Source) > 0 && len(rec.Source) < shortSource {
+		rec.Source = bytes.Clone(rec.Source)
 	}
 	c := change{
 		Doc:  cluster.Doc{DocID: rec.docID(), Found: !rec.Deleted, Version: rec.Version, Source: rec.Source, Again: rec.Again},

@@ -33,11 +33,16 @@ func newWalker(x *Exchange) *walker {
 	return w
 }
 
-// maxKeptMembers bounds the room that is kept with a node.
-const maxKeptMembers = 256
+// maxKeptNodes and maxKeptMembers bound what a walker keeps, and has to clear each time:
+// one deep body must not make all that come behind it slow.
+const maxKeptNodes, maxKeptMembers = 32, 64
 
 // end lets others use the walker. What rules were given of its nodes is not valid any more.
 func (w *walker) end() {
+	if len(w.nodes) > maxKeptNodes {
+		clear(w.nodes[maxKeptNodes:])
+		w.nodes = w.nodes[:maxKeptNodes]
+	}
 	for _, n := range w.nodes {
 		if cap(n.members) > maxKeptMembers {
 			n.members = nil

@@ -131,7 +131,7 @@ type Journal interface {
 type Batcher interface {
 	// AppendAll is Append of all records, one at least, in their order, or of none of them; but of
 	// a disk that fails in the midst, which ends the journal, some may be read later. It copies
-	// them. done is called once, when all are durable, or when that cannot be said of one of them.
+	// them, and so does Append of a Batcher. done is called once, when all are durable, or when that cannot be said of one of them.
 	AppendAll(records []Record, done func(error)) error
 }
 
