@@ -412,6 +412,10 @@ func (w *writer) create(k *check.Known) {
 // update sends a part of a document; a document that is not there gets the
 // upsert, or the answer is 404.
 func (w *writer) update(k *check.Known) {
+	if k.Acked.Source == nil && !exact(k) { // what becomes of it cannot be told
+		w.index(k)
+		return
+	}
 	mark := w.l.marks.Add(1)
 	part := map[string]any{"w": mark, "part": fmt.Sprint("p", mark%5)}
 	body, source := fmt.Sprintf(`{"doc":{"w":%d,"part":"p%d"}}`, mark, mark%5), maps.Clone(k.Acked.Source)
@@ -433,6 +437,10 @@ func (w *writer) update(k *check.Known) {
 func (w *writer) script(k *check.Known) {
 	if !w.l.d.script {
 		w.update(k)
+		return
+	}
+	if k.Acked.Source == nil && !exact(k) {
+		w.index(k)
 		return
 	}
 	mark := w.l.marks.Add(1)
