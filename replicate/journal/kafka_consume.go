@@ -91,7 +91,7 @@ func (k *Kafka) startConsumer(ctx context.Context, h Handler) (*kafkaConsumer, e
 
 		kgo.FetchMaxBytes(fetchBytes),
 		kgo.FetchMaxPartitionBytes(fetchBytes/4),
-		kgo.FetchMaxWait(time.Second),
+		kgo.FetchMaxWait(fetchWait),
 	)
 	// The client calls back from its own goroutines as soon as it is made: what
 	// they use is there before, and the lock keeps them from using c.cl early.
@@ -109,6 +109,11 @@ func (k *Kafka) startConsumer(ctx context.Context, h Handler) (*kafkaConsumer, e
 	k.owned.Add(1)
 	return c, nil
 }
+
+// fetchWait is how long a broker waits for records. A partition that was paused, as its
+// worker had enough, is asked for again only with the next request: while the others have
+// nothing that is when this time has gone by.
+const fetchWait = 50 * time.Millisecond
 
 // fetchBytes is what is fetched from one broker at once; a larger record comes
 // alone.
