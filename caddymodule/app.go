@@ -150,14 +150,14 @@ func (a *App) attach(h *Handler) error {
 		Forward: func(c *cluster.Cluster) gateway.Forwarder {
 			return h.ups[c.Name()]
 		},
-		Enter:   r.replication.enter,
-		Tasks:   r.tasks,
-		Dialect: h.dialect,
-		MaxBody: h.MaxBody,
-		Types:   h.typesSetting(),
-		Done:    counted(h.Name),
-		Fired:   changed(h.Name),
-		Watch:   r.readiness,
+		Enter:     r.replication.enter,
+		Tasks:     r.tasks,
+		Dialect:   h.dialect,
+		MaxBody:   h.MaxBody,
+		Types:     h.typesSetting(),
+		Done:      counted(h.Name),
+		Fired:     changed(h.Name),
+		Watch:     r.readiness,
 		Forwarded: setForwarded,
 		Alone: func(c *cluster.Cluster) bool {
 			// By the long way a request is that of a client: header_up may name it.
