@@ -2,11 +2,14 @@ package caddymodule
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
@@ -69,5 +72,40 @@ func testForwardTellsWhenNoNodeIsThere(t *testing.T) {
 	}
 	if w.Body.Len() > 0 {
 		t.Errorf("something was written: %s", w.Body)
+	}
+}
+
+// TestClientGoes: the node of a request learns that its client has gone.
+func TestClientGoes(t *testing.T) {
+	began, gone := make(chan struct{}), make(chan struct{})
+	node := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		io.Copy(io.Discard, r.Body)
+		if r.URL.Path == "/i/_search" {
+			close(began)
+			<-r.Context().Done()
+			close(gone)
+		}
+	}))
+	defer node.Close()
+	p := newProcess(t)
+	p.mustLoad("cluster only {\nto "+node.URL+"\nversion 8.7.1\n}", "")
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	r, err := http.NewRequestWithContext(ctx, "POST", p.url()+"/i/_search", strings.NewReader("{}"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		<-began
+		cancel()
+	}()
+	if res, err := http.DefaultClient.Do(r); err == nil {
+		res.Body.Close()
+		t.Fatalf("it was answered %d", res.StatusCode)
+	}
+	select {
+	case <-gone:
+	case <-time.After(5 * time.Second):
+		t.Error("the node still works for it")
 	}
 }

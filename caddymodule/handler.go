@@ -194,6 +194,7 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	if err := h.checkJournal(h.app.Journal); err != nil {
 		return err
 	}
+	watchClients(ctx)
 	h.log = ctx.Slogger()
 	h.ups = map[string]*upstream{}
 	for name, c := range h.Clusters {

@@ -33,6 +33,14 @@ func listenHandover(ctx context.Context, _, host, port string, offset uint, conf
 	return handover.Listen(ctx, "tcp", net.JoinHostPort(host, strconv.FormatUint(first+uint64(offset), 10)), config)
 }
 
+// watchClients has a server's requests end when their clients have gone, where that is seen
+// for less than net/http does (handover.Context).
+func watchClients(ctx caddy.Context) {
+	if s, ok := ctx.Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server); ok {
+		s.RegisterConnContext(handover.Context)
+	}
+}
+
 // current is the app of the newest configuration.
 var current atomic.Pointer[App]
 

@@ -81,9 +81,9 @@ func TestForwardedAllocations(t *testing.T) {
 		name, method, path, body, answer string
 		ceiling                          float64
 	}{
-		{"put", "PUT", "/books/_doc/1", document, `{"_index":"books","_id":"1","_version":1,"result":"created"}`, 10},
-		{"get", "GET", "/books/_doc/1", "", `{"_index":"books","_id":"1","found":true,"_source":` + document + `}`, 10},
-		{"search", "POST", "/books/_search", `{"query":{"match":{"title":"x"}}}`, `{"hits":{"hits":[` + strings.Repeat(document+",", 9) + document + `]}}`, 10},
+		{"put", "PUT", "/books/_doc/1", document, `{"_index":"books","_id":"1","_version":1,"result":"created"}`, 5},
+		{"get", "GET", "/books/_doc/1", "", `{"_index":"books","_id":"1","found":true,"_source":` + document + `}`, 5},
+		{"search", "POST", "/books/_search", `{"query":{"match":{"title":"x"}}}`, `{"hits":{"hits":[` + strings.Repeat(document+",", 9) + document + `]}}`, 5},
 	} {
 		u := newTestUpstream(t, Cluster{}, "", leanNode(t, test.answer))
 		c := cluster.New("c", u, cluster.Options{Version: esapi.V(8, 7)})

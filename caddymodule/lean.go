@@ -21,15 +21,16 @@ import (
 // forwardLean is Forward by the short way.
 func (u *upstream) forwardLean(n *nodes, w http.ResponseWriter, r *http.Request) error {
 	h := w.Header()
-	req := &wire.Request{Method: r.Method, Target: r.URL.RequestURI(), Header: r.Header, Into: h,
-		Set: u.setCredentials(forwarded(make([]wire.Field, 0, 4), r), r.Header), Repeatable: repeatable(r.Method, r.URL.Path, r.Body != nil && r.ContentLength != 0)}
+	f := passages.Get().(*passage)
+	defer f.end()
+	req := &f.Request
+	*req = wire.Request{Method: r.Method, Target: r.URL.RequestURI(), Header: r.Header, Into: h,
+		Set: u.setCredentials(forwarded(f.fields[:0], r), r.Header), Repeatable: repeatable(r.Method, r.URL.Path, r.Body != nil && r.ContentLength != 0)}
 	if r.Body != nil && r.ContentLength != 0 {
 		req.Stream, req.Length = r.Body, r.ContentLength
 	}
-	buf := buffers.Get().(*[]byte)
-	defer buffers.Put(buf)
 	var err error
-	if *buf, err = req.Take(*buf); err != nil {
+	if f.buf, err = req.Take(f.buf); err != nil {
 		return asUnsent(err)
 	}
 	if req.Stream != nil {
@@ -50,7 +51,7 @@ func (u *upstream) forwardLean(n *nodes, w http.ResponseWriter, r *http.Request)
 	}
 	defer res.Body.Close()
 	w.WriteHeader(res.Status)
-	if err := copyBody(w, res, *buf); err != nil {
+	if err := f.copyBody(w, res); err != nil {
 		if !ended(err) {
 			u.log.Error("an answer of the cluster broke off", zap.String("method", r.Method), zap.String("path", r.URL.Path), zap.Error(err))
 		}
@@ -67,14 +68,31 @@ func repeatable(method, path string, body bool) bool {
 
 func ended(err error) bool { return errors.Is(err, wire.ErrEnded) }
 
-// copyBody hands a body on; one whose length is not known as it comes.
-func copyBody(w http.ResponseWriter, res *wire.Response, buf []byte) error {
+// copyBody hands a body on. The room that it was copied in is left alone if that has failed:
+// net/http may still send what stands in it, on a stream of HTTP/2 that was reset.
+func (f *passage) copyBody(w http.ResponseWriter, res *wire.Response) error {
 	if res.Body == http.NoBody || res.Length == 0 {
 		return nil
 	}
-	if cap(buf) < 32<<10 {
-		buf = make([]byte, 32<<10)
+	if res.Length > int64(cap(f.buf)) {
+		large := larges.Get().(*[]byte)
+		err := copyWith(w, res, *large)
+		if err == nil {
+			larges.Put(large)
+		}
+		return err
 	}
+	buf := f.buf
+	f.buf = nil
+	err := copyWith(w, res, buf)
+	if err == nil {
+		f.buf = buf
+	}
+	return err
+}
+
+// copyWith copies a body; one whose length is not known as it comes.
+func copyWith(w http.ResponseWriter, res *wire.Response, buf []byte) error {
 	buf = buf[:cap(buf)]
 	flush := res.Length < 0
 	if flush {
@@ -99,8 +117,29 @@ func copyBody(w http.ResponseWriter, res *wire.Response, buf []byte) error {
 	}
 }
 
-// buffers are for short bodies of requests, and for copying.
-var buffers = sync.Pool{New: func() any { b := make([]byte, 32<<10); return &b }}
+// larges are for copying what is large: each piece costs two calls of the system, and wakes
+// the client.
+var larges = sync.Pool{New: func() any { b := make([]byte, 64<<10); return &b }}
+
+// A passage is what forwarding one request takes. Others use it when it has ended.
+type passage struct {
+	wire.Request
+	fields [4]wire.Field
+	buf    []byte // for a short body of the request, and for copying; nil: it is not to be used again
+}
+
+var passages = sync.Pool{New: func() any { return &passage{buf: make([]byte, 32<<10)} }}
+
+func (f *passage) end() {
+	if f.buf == nil {
+		return
+	}
+	if f.Stream != nil { // its sending may have been given up, and not have ended yet
+		f = &passage{buf: f.buf}
+	}
+	f.Request, f.fields = wire.Request{}, [4]wire.Field{} // they hold the text of a request
+	passages.Put(f)
+}
 
 // sendLean is Send by the short way.
 func (u *upstream) sendLean(ctx context.Context, n *nodes, r *esapi.Request) (*esapi.Response, error) {
@@ -108,11 +147,16 @@ func (u *upstream) sendLean(ctx context.Context, n *nodes, r *esapi.Request) (*e
 	if query := r.Params.Encode(); query != "" {
 		target += "?" + query
 	}
-	req := &wire.Request{Method: r.Method, Target: target, Header: r.Header,
-		Set:        u.setCredentials([]wire.Field{{Key: "Accept-Encoding"}}, r.Header), // answers are read here
+	both := &struct {
+		wire.Request
+		fields [2]wire.Field
+	}{}
+	req := &both.Request
+	*req = wire.Request{Method: r.Method, Target: target, Header: r.Header,
+		Set:        u.setCredentials(append(both.fields[:0], wire.Field{Key: "Accept-Encoding"}), r.Header), // answers are read here
 		Repeatable: repeatable(r.Method, r.Path, r.HasBody())}
 	if r.Stream == nil {
-		req.Body = r.Body
+		req.Body, req.Interrupt = r.Body, func() {} // it is not read any more when the answer has ended, or failed
 	} else if r.HasBody() {
 		req.Stream, req.Length, req.Interrupt = r.Stream, r.Length, r.Interrupt
 	}
@@ -163,11 +207,13 @@ func forwarded(fields []wire.Field, r *http.Request) []wire.Field {
 
 // setForwarded is forwarded for a request that is made anew.
 func setForwarded(h http.Header, r *http.Request) {
-	for _, f := range forwarded(nil, r) {
-		if f.Value == "" {
+	var fields [3]wire.Field
+	values := new([len(fields)]string)
+	for i, f := range forwarded(fields[:0], r) {
+		if values[i] = f.Value; f.Value == "" {
 			delete(h, f.Key)
 		} else {
-			h[f.Key] = []string{f.Value}
+			h[f.Key] = values[i : i+1 : i+1]
 		}
 	}
 }

@@ -1,12 +1,15 @@
 package caddymodule
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -59,12 +62,24 @@ func register(to *prometheus.Registry) error {
 
 // counted counts what became of a gateway's requests.
 func counted(name string) func(gateway.Outcome) {
+	type kind struct {
+		api        string
+		class      int
+		translated bool
+	}
+	var known atomic.Pointer[map[kind]prometheus.Counter] // few, and found in less time than by their labels
+	known.Store(&map[kind]prometheus.Counter{})
 	return func(o gateway.Outcome) {
-		api := o.API
-		if api == "" {
-			api = "other"
+		k := kind{cmp.Or(o.API, "other"), o.Status / 100, o.Translated}
+		before := known.Load()
+		counter, ok := (*before)[k]
+		if !ok {
+			counter = requests.WithLabelValues(name, k.api, strconv.Itoa(k.class)+"xx", strconv.FormatBool(k.translated))
+			more := maps.Clone(*before)
+			more[k] = counter
+			known.CompareAndSwap(before, &more) // else the next one does
 		}
-		requests.WithLabelValues(name, api, strconv.Itoa(o.Status/100)+"xx", strconv.FormatBool(o.Translated)).Inc()
+		counter.Inc()
 	}
 }
 

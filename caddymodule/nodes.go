@@ -130,7 +130,10 @@ func (n *nodes) close() {
 // reached the first, or if it may be repeated, as often as is configured. host is
 // for the field Host, "" to name the node.
 func (n *nodes) do(ctx context.Context, r *wire.Request, host string) (*wire.Response, error) {
-	began := time.Now()
+	var began time.Time
+	if n.proxy.LoadBalancing.TryDuration > 0 {
+		began = time.Now()
+	}
 	var failed []*cnode
 	for tries := 0; ; tries++ {
 		node := n.choose(failed)
@@ -163,7 +166,10 @@ func (n *nodes) try(ctx context.Context, node *cnode, r *wire.Request, host stri
 			r.Host = node.address
 		}
 	}
-	sent := time.Now()
+	var sent time.Time
+	if n.passive.UnhealthyLatency > 0 {
+		sent = time.Now()
+	}
 	res, err := node.client.Do(ctx, r)
 	if err != nil {
 		if !ended(err) && !errors.Is(err, wire.ErrRequest) {
@@ -171,7 +177,7 @@ func (n *nodes) try(ctx context.Context, node *cnode, r *wire.Request, host stri
 		}
 		return nil, err
 	}
-	n.judge(node, res.Status, time.Since(sent))
+	n.judge(node, res.Status, sent)
 	return res, nil
 }
 
@@ -246,13 +252,13 @@ func (n *nodes) available(node *cnode) bool {
 }
 
 // judge looks at an answer as passive health checks do.
-func (n *nodes) judge(node *cnode, status int, took time.Duration) {
+func (n *nodes) judge(node *cnode, status int, sent time.Time) {
 	for _, bad := range n.passive.UnhealthyStatus {
 		if caddyhttp.StatusCodeMatches(status, bad) {
 			n.failed(node)
 		}
 	}
-	if limit := time.Duration(n.passive.UnhealthyLatency); limit > 0 && took >= limit {
+	if limit := time.Duration(n.passive.UnhealthyLatency); limit > 0 && time.Since(sent) >= limit {
 		n.failed(node)
 	}
 }

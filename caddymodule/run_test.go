@@ -142,9 +142,11 @@ func (p *process) ask(method, path, body string) (int, string) {
 func (p *process) tell(method, path, body string) (int, string) {
 	p.t.Helper()
 	status, answer, err := request(method, fmt.Sprintf("http://localhost:%d%s", p.admin, path), body)
-	for op := new(net.OpError); errors.As(err, &op) && op.Op == "dial"; { // a reload makes a new admin endpoint, on the port of the old one
+	// A reload makes a new admin endpoint, on the port of the old one, which may end a connection unread.
+	ends := time.Now().Add(10 * time.Second)
+	for op := new(net.OpError); errors.As(err, &op) && op.Op == "dial" || method == "GET" && errors.Is(err, io.EOF); {
 		time.Sleep(20 * time.Millisecond)
-		if p.t.Context().Err() != nil {
+		if p.t.Context().Err() != nil || time.Now().After(ends) {
 			break
 		}
 		status, answer, err = request(method, fmt.Sprintf("http://localhost:%d%s", p.admin, path), body)

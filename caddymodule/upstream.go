@@ -1,7 +1,6 @@
 package caddymodule
 
 import (
-	"bytes"
 	"compress/gzip"
 	"context"
 	"crypto/tls"
@@ -242,7 +241,8 @@ func (u *upstream) Send(ctx context.Context, r *esapi.Request) (*esapi.Response,
 	traced := httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
 		GotConn: func(httptrace.GotConnInfo) { connected.Store(true) },
 	})
-	req := caddyhttp.PrepareRequest(u.request(traced, r), caddy.NewReplacer(), rec, u.server)
+	held := &heldBody{bytes: r.Body}
+	req := caddyhttp.PrepareRequest(u.request(traced, r, held), caddy.NewReplacer(), rec, u.server)
 
 	failed := make(chan error, 1)
 	go func() {
@@ -264,14 +264,17 @@ func (u *upstream) Send(ctx context.Context, r *esapi.Request) (*esapi.Response,
 	select {
 	case res := <-rec.heads:
 		if res.Status == 499 && ctx.Err() != nil { // reverse_proxy's word for a cancelled request
+			held.end()
 			rec.body.Close()
 			return nil, ctx.Err()
 		}
-		return plain(res), nil
+		return endsWith(plain(res), held), nil
 	case err := <-failed:
+		held.end()
 		cancel()
 		return nil, err
 	case <-ctx.Done():
+		held.end()
 		rec.body.Close()
 		return nil, ctx.Err()
 	}
@@ -295,8 +298,8 @@ func (u *upstream) serve(proxy *reverseproxy.Handler, w *recorder, r *http.Reque
 	return proxy.ServeHTTP(w, r, noHandler)
 }
 
-// request makes what reverse_proxy forwards.
-func (u *upstream) request(ctx context.Context, r *esapi.Request) *http.Request {
+// request makes what reverse_proxy forwards; held is the body that is in memory.
+func (u *upstream) request(ctx context.Context, r *esapi.Request, held *heldBody) *http.Request {
 	path, err := url.PathUnescape(r.Path)
 	if err != nil {
 		path = r.Path
@@ -318,10 +321,11 @@ func (u *upstream) request(ctx context.Context, r *esapi.Request) *http.Request 
 	u.authorize(req.Header)
 	if r.HasBody() {
 		req.ContentLength = r.ContentLength()
-		req.Body = io.NopCloser(r.Reader())
-		if r.Stream == nil {
-			body := r.Body
-			req.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(body)), nil }
+		if r.Stream != nil {
+			req.Body = io.NopCloser(r.Stream)
+		} else {
+			req.Body = held.reader()
+			req.GetBody = func() (io.ReadCloser, error) { return held.reader(), nil }
 		}
 	}
 	return req.WithContext(ctx)

@@ -386,7 +386,7 @@ func TestJournalRefuses(t *testing.T) {
 func TestIntentNotDurableInTime(t *testing.T) {
 	t.Parallel()
 	for _, first := range []bool{false, true} {
-		g, m := newMoodyRig(t, func(c *Config) { c.JournalTimeout = 100 * time.Millisecond; c.IntentFirst = first })
+		g, m := newMoodyRig(t, func(c *Config) { c.JournalTimeout = time.Second; c.IntentFirst = first })
 		g.must("PUT", "/books/_doc/0", `{"n":1}`)
 		m.silent.Store(true)
 		answer := g.fails(503, "PUT", "/books/_doc/1", `{"n":1}`)

@@ -113,7 +113,7 @@ func (b *backfill) tryBatch(ctx context.Context, t *batch) error {
 	}
 	n := b.pace.bulk(t.docs)
 	docs := t.docs[:n:n]
-	o, err := b.p.put(ctx, docs)
+	o, err := b.p.put(ctx, slices.Clone(docs))
 	if err != nil && o.left == nil {
 		t.doubted(docs)
 		return err

@@ -394,13 +394,16 @@ func TestBackfillReadsOldPagesAgain(t *testing.T) {
 	g := newRig(t, v68, v87)
 	g.beside(g.a, "PUT", "/books", `{"settings":{"index":{"gc_deletes":"200ms"}}}`)
 	g.fill("books", 50)
+	var begun atomic.Bool
 	g.a.Faults(func(r *esapi.Request) estest.Fault {
 		if r.Method == "POST" && strings.HasSuffix(r.Path, "/_search") {
+			begun.Store(true)
 			return estest.Fault{Late: 500 * time.Millisecond} // the snapshot is made, the answer comes late
 		}
 		return estest.Fault{}
 	})
 	g.startBackfill(BackfillOptions{Indices: []string{"books"}})
+	g.until("it has begun", begun.Load)
 	time.Sleep(150 * time.Millisecond)
 	for i := range 50 {
 		switch {

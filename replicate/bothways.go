@@ -115,10 +115,7 @@ func (p *pair) applyBothWays(ctx context.Context, changes []change) (left []chan
 	if err != nil && o.left == nil {
 		return changes, err
 	}
-	left = asChanges(o.left)
-	for i := range left {
-		left[i].at = oldest(changes)
-	}
+	left = changesOf(changes, o.left)
 	if err == nil {
 		err = p.settleAll(ctx, questions)
 	}
@@ -133,11 +130,6 @@ func (p *pair) applyBothWays(ctx context.Context, changes []change) (left []chan
 func (p *pair) sinceMade(ctx context.Context, c *change) (bool, error) {
 	made, err := madeAt(ctx, p.from, c.Index)
 	return !made.IsZero() && c.at.After(made), err
-}
-
-// oldest is when the oldest of some changes was journaled.
-func oldest(changes []change) time.Time {
-	return slices.MinFunc(changes, func(a, b change) int { return a.at.Compare(b.at) }).at
 }
 
 // settle is what equalise is with both_ways: it brings documents over of which nothing is

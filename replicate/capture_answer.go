@@ -1,6 +1,7 @@
 package replicate
 
 import (
+	"bytes"
 	"context"
 	"slices"
 
@@ -25,13 +26,14 @@ type span struct{ start, end int }
 
 // readItems reads the answer to a bulk, item by item beside its writes. It is not ok if
 // the answer is no JSON, or has not as many items as there are writes.
-func readItems(answer []byte, writes []write, room *room) (items []item, ok bool) {
+func readItems(answer []byte, writes []write, desk *desk) (items []item, ok bool) {
 	c := esapi.NewCursor(answer)
 	if !c.Open('{') {
 		return nil, false
 	}
-	items = slices.Grow(room.items[:0], len(writes))
-	defer func() { room.items = items }()
+	items = slices.Grow(desk.items[:0], len(writes))
+	defer func() { desk.items = items }()
+	var alike shapes
 	index, ok := "", true
 	for key, more := c.Key(); more; key, more = c.Key() {
 		if string(key) != "items" || !c.Open('[') {
@@ -39,12 +41,20 @@ func readItems(answer []byte, writes []write, room *room) (items []item, ok bool
 			continue
 		}
 		for c.Item() {
+			if len(items) < len(writes) {
+				if it, n := alike.read(c.Rest(), &writes[len(items)]); n > 0 {
+					c.Jump(n)
+					items = append(items, it)
+					continue
+				}
+			}
+			start := c.Pos()
 			if len(items) == len(writes) || !c.Open('{') {
 				ok = false
 				c.Skip()
 				continue
 			}
-			it := item{}
+			it, at := item{}, places{}
 			for n := 0; ; n++ {
 				if _, more := c.Key(); !more {
 					break
@@ -53,9 +63,10 @@ func readItems(answer []byte, writes []write, room *room) (items []item, ok bool
 					c.Skip()
 					continue
 				}
-				it = readItem(&c, &writes[len(items)], index)
+				it = readItem(&c, &writes[len(items)], index, &at)
 				index = it.index
 			}
+			alike.learn(c.Bytes(start, c.Pos()), it, at, start)
 			items = append(items, it)
 		}
 	}
@@ -66,8 +77,11 @@ func readItems(answer []byte, writes []write, room *room) (items []item, ok bool
 }
 
 // readItem reads an item. It takes no memory for texts that are those of the write, and
-// for the index if that is the one named here.
-func readItem(c *esapi.Cursor, w *write, index string) (it item) {
+// for the index if that is the one named here. at, if not nil, gets where things stand.
+func readItem(c *esapi.Cursor, w *write, index string, at *places) (it item) {
+	if at == nil {
+		at = new(places)
+	}
 	if !c.Open('{') {
 		c.Skip()
 		return it
@@ -81,9 +95,17 @@ func readItem(c *esapi.Cursor, w *write, index string) (it item) {
 		case "_index":
 			it.index = c.Text(w.doc.Index, index)
 		case "_id":
+			start := c.Pos()
 			it.id = c.Text(w.doc.ID)
+			at.note(&at.id, start+1, c.Pos()-1)
 		case "_version":
+			start := c.Pos()
 			it.version, it.versioned = c.Int()
+			at.note(&at.version, start, c.Pos())
+		case "_seq_no":
+			start := c.Pos()
+			c.Skip()
+			at.note(&at.seqNo, start, c.Pos())
 		case "result":
 			it.result = c.Text("created", "updated", "deleted", "noop", "not_found")
 		case "status":
@@ -101,6 +123,105 @@ func readItem(c *esapi.Cursor, w *write, index string) (it item) {
 		}
 		from = c.Pos()
 	}
+}
+
+// places are where things stand in an item that are of its own: others are like it but
+// for these.
+type places struct {
+	id, version, seqNo span
+	twice              bool
+}
+
+func (p *places) note(of *span, start, end int) {
+	p.twice = p.twice || of.end > 0
+	*of = span{start, end}
+}
+
+// A shape is an item, cut where things of its own stand: the text of its id, its version and
+// its sequence number, if there is one.
+type shape struct {
+	toID, toVersion, toSeqNo, rest []byte
+	item                           item
+}
+
+// shapes are those of the items that were read before: most of an answer are like these, and
+// need not be read word by word.
+type shapes [2]shape
+
+// learn takes notice of an item that stands in the answer from start on.
+func (s *shapes) learn(text []byte, it item, at places, start int) {
+	cut := func(from, to int) []byte { return text[from-start : to-start] }
+	end := start + len(text)
+	ordered := start < at.id.start && at.id.start < at.id.end && at.id.end < at.version.start && (at.seqNo.end == 0 || at.version.end < at.seqNo.start)
+	if at.twice || !ordered || it.failed || it.get.end > 0 || it.source != nil || !it.versioned || it.index == "" ||
+		string(cut(at.id.start, at.id.end)) != it.id || !esapi.IsPlain(it.id) {
+		return
+	}
+	now := shape{toID: cut(start, at.id.start), toVersion: cut(at.id.end, at.version.start), item: it}
+	if at.seqNo.end > 0 {
+		now.toSeqNo, now.rest = cut(at.version.end, at.seqNo.start), cut(at.seqNo.end, end)
+	} else {
+		now.rest = cut(at.version.end, end)
+	}
+	s[1], s[0] = s[0], now
+}
+
+// read reads an item in front of b that is like one before. n is its length, 0 if it is not.
+func (s *shapes) read(b []byte, w *write) (it item, n int) {
+	for i := range s {
+		if n = s[i].length(b, w, &it); n > 0 {
+			return it, n
+		}
+	}
+	return it, 0
+}
+
+func (s *shape) length(b []byte, w *write, it *item) int {
+	rest, ok := bytes.CutPrefix(b, s.toID)
+	if !ok || s.toID == nil {
+		return 0
+	}
+	id := w.doc.ID
+	if len(rest) <= len(id) || string(rest[:len(id)]) != id || !esapi.IsPlain(id) {
+		return 0
+	}
+	if rest, ok = bytes.CutPrefix(rest[len(id):], s.toVersion); !ok {
+		return 0
+	}
+	version, digits := natural(rest)
+	if digits == 0 {
+		return 0
+	}
+	rest = rest[digits:]
+	if s.toSeqNo != nil {
+		if rest, ok = bytes.CutPrefix(rest, s.toSeqNo); !ok {
+			return 0
+		}
+		if _, digits = natural(rest); digits == 0 {
+			return 0
+		}
+		rest = rest[digits:]
+	}
+	if rest, ok = bytes.CutPrefix(rest, s.rest); !ok {
+		return 0
+	}
+	*it = s.item
+	it.id, it.version = id, version
+	return len(b) - len(rest)
+}
+
+// natural reads the number in front of b, unless it is too long for an integer of 64 bits.
+func natural(b []byte) (n int64, digits int) {
+	for digits < len(b) && b[digits]-'0' <= 9 {
+		n = 10*n + int64(b[digits]-'0')
+		if digits++; digits > 18 {
+			return 0, 0
+		}
+	}
+	if digits > 1 && b[0] == '0' {
+		return 0, 0
+	}
+	return n, digits
 }
 
 // readGet reads what an update returns.
@@ -161,8 +282,8 @@ func (o *observer) effect(w *write, it *item) (*record, bool) {
 		return nil, true
 	}
 	rec := o.record()
-	*rec = record{Kind: kindEffect, Index: it.index, Type: w.doc.Type, ID: it.id, Routing: w.doc.Routing, Parent: w.doc.Parent,
-		Version: it.version, Again: w.again, Read: w.unread || w.forced}
+	rec.Kind, rec.Index, rec.Type, rec.ID, rec.Routing, rec.Parent = kindEffect, it.index, w.doc.Type, it.id, w.doc.Routing, w.doc.Parent
+	rec.Version, rec.Again, rec.Read = it.version, w.again, w.unread || w.forced
 	if !o.place(w, rec) {
 		return nil, false
 	}

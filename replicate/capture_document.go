@@ -18,9 +18,10 @@ var sourceParams = []string{"_source", "_source_include", "_source_includes", "_
 // A write is one document's write as the request asks for it.
 type write struct {
 	op       string // index, create, update, delete
-	doc      recordDoc
+	doc      *recordDoc
 	pipeline string
 	source   []byte // of index and create
+	at       int    // where that stands in a bulk
 	again    bool   // version_type external_gte: a version may be written twice
 	forced   bool   // version_type force: a version may go down
 	unread   bool   // the answer or the body does not tell the document: read it back
@@ -37,12 +38,8 @@ func (c *capture) document(ctx context.Context, req *esapi.Request, e esapi.Endp
 		req.Path = strings.TrimRight(req.Path, "/") + "/" + e.ID
 		req.Params.Set("op_type", "create")
 	}
-	w := write{
-		op: e.API, source: req.Body,
-		doc:      recordDoc{Index: e.Index, Type: typeName(e.Type), ID: e.ID, Routing: req.Params.Get("routing"), Parent: req.Params.Get("parent")},
-		pipeline: req.Params.Get("pipeline"),
-		unread:   !isJSON(req.Header),
-	}
+	docs := []recordDoc{{Index: e.Index, Type: typeName(e.Type), ID: e.ID, Routing: req.Params.Get("routing"), Parent: req.Params.Get("parent")}}
+	w := write{op: e.API, doc: &docs[0], source: req.Body, pipeline: req.Params.Get("pipeline"), unread: !isJSON(req.Header)}
 	w.versionType(req.Params.Get("version_type"))
 	w.follow()
 	if err := c.bothWaysVersions(w); err != nil {
@@ -52,7 +49,7 @@ func (c *capture) document(ctx context.Context, req *esapi.Request, e esapi.Endp
 		askForSource(req, &w)
 	}
 
-	t, err := c.begin(ctx, []recordDoc{w.doc}, nil, "")
+	t, err := c.begin(ctx, docs, nil, "")
 	if err != nil {
 		return nil, err
 	}
@@ -60,7 +57,7 @@ func (c *capture) document(ctx context.Context, req *esapi.Request, e esapi.Endp
 	c.r.counters.writes.Add(1)
 	res, answer, o, err := c.exchange(ctx, t, req)
 	told := esapi.NewCursor(answer)
-	it := readItem(&told, &w, "")
+	it := readItem(&told, &w, "", nil)
 	if o == outcomeNothing && err == nil && res.Status == http.StatusNotFound && it.result == "not_found" {
 		o = outcomeAnswered // a delete of nothing leaves a version behind
 	}

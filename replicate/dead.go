@@ -117,9 +117,6 @@ func (l *deadLetters) drop(ctx context.Context, key string) error {
 
 // applied drops the letter of what was applied after all.
 func (l *deadLetters) applied(ctx context.Context, d DeadLetter) error {
-	if l.count() == 0 {
-		return nil
-	}
 	if key := d.key(); l.has(key) {
 		return l.drop(ctx, key)
 	}

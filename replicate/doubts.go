@@ -29,7 +29,8 @@ import (
 // lower versions than before, at the follower too once it was forced there. Then no effect of it is
 // believed for a while, whatever its version, and no deletion either.
 //
-// All times are those of the journal, in ms, so that it comes out the same when entries come again.
+// All times are those of the journal, in ms, so that it comes out the same when entries come again. Only at a failover that
+// of a gateway counts, too: when it sent a write (record.Sent).
 type doubts struct {
 	mu     sync.Mutex // documents are also forced beside the worker
 	loaded bool
@@ -38,6 +39,7 @@ type doubts struct {
 	table  journal.Table
 	rest   string // the key of the row for indices that have none of their own
 	window int64
+	skew   int64             // by how much the clocks of gateways and journal may differ
 	rows   map[string]*doubt // as in the table
 	docs   map[uint64]tomb   // by a hash of index and id
 	order  []tombIn          // of docs, by when they were noted
@@ -55,8 +57,13 @@ type doubt struct {
 	unknown, unknownAnew int64
 }
 
-// A tomb is a deletion of a document, up to a version. If that is not known it is anyVersion.
-type tomb struct{ version, at int64 }
+// A tomb is what is known of the deletions of a document, and whether it began anew.
+type tomb struct {
+	version int64  // up to which it was deleted; anyVersion if that is not known of one of them
+	at      int64  // when the last deletion was journaled, or was found to be missing in the journal
+	epoch   uint64 // the highest one of a deletion
+	anew    int64  // when it was last said to have begun anew
+}
 
 // anyVersion is not lower than the versions of a document before it began anew.
 const anyVersion = math.MaxInt64
@@ -78,8 +85,8 @@ const (
 	maxSwept = 100
 )
 
-func newDoubts(table journal.Table, partition int32, window time.Duration) *doubts {
-	return &doubts{table: table, rest: fmt.Sprintf("*/%d", partition), window: window.Milliseconds(),
+func newDoubts(table journal.Table, partition int32, window, skew time.Duration) *doubts {
+	return &doubts{table: table, rest: fmt.Sprintf("*/%d", partition), window: window.Milliseconds(), skew: skew.Milliseconds(),
 		rows: map[string]*doubt{}, docs: map[uint64]tomb{}, seed: maphash.MakeSeed()}
 }
 
@@ -112,8 +119,9 @@ func (d *doubts) load(ctx context.Context, shared bool, of func(index string) bo
 	return err
 }
 
-// doubtful reports whether an effect may be older than a deletion.
-func (d *doubts) doubtful(rec *record, at time.Time) bool {
+// doubtful reports whether an effect is to be read back, as it may be older than a deletion or its document began anew.
+// It may be sure nevertheless that it is later than all deletions that stand before it.
+func (d *doubts) doubtful(rec *record, at time.Time) (is, sure bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	now := at.UnixMilli()
@@ -128,28 +136,67 @@ func (d *doubts) doubtful(rec *record, at time.Time) bool {
 			since = max(since, row.unknown)
 		}
 		if since > 0 && now <= since+d.window {
-			return true
+			return true, false
 		}
 	}
-	return d.buried(rec.Index, rec.ID, rec.Version, now)
-}
-
-// buried reports whether a document was deleted under that version or a higher one, or whether it
-// is not known under which.
-func (d *doubts) buried(index, id string, version, now int64) bool {
-	if len(d.docs) == 0 {
-		return false
+	t := d.tombOf(rec.Index, rec.ID, now)
+	deleted := t.at > 0 && rec.Version <= t.version
+	if !deleted && t.anew == 0 {
+		return false, true
 	}
-	t, ok := d.docs[d.hash(index, id)]
-	return ok && version <= t.version && now <= t.at+d.window
+	return true, d.follows(rec, t, now)
 }
 
-// beganAnew reports whether a document was forced since its change was found to be without doubt.
+// follows reports whether the write of an effect was sent when the deletions were in the journal, and the document had
+// begun anew. A time of the write behind that of its own effect is of a wrong clock. All deletions of an epoch whose
+// versions are known are in the journal before the next one begins.
+func (d *doubts) follows(rec *record, t tomb, now int64) bool {
+	if rec.Sent > max(t.at, t.anew)+d.skew && rec.Sent <= now+d.skew {
+		return true
+	}
+	return t.anew == 0 && t.version != anyVersion && t.epoch > 0 && t.epoch < rec.Epoch
+}
+
+// tombOf is what of a document's deletions leaves a doubt at that time.
+func (d *doubts) tombOf(index, id string, now int64) tomb {
+	if len(d.docs) == 0 {
+		return tomb{}
+	}
+	t := d.docs[d.hash(index, id)]
+	if now > t.at+d.window {
+		t = tomb{anew: t.anew}
+	}
+	if now > t.anew+d.window {
+		t.anew = 0
+	}
+	return t
+}
+
+// lookAgain takes into account what has become known of a document since doubtful has looked at a change of it: it may
+// have begun anew, or was deleted behind the change, nobody knows when. That the change itself is being forced makes
+// it no less sure.
+func (d *doubts) lookAgain(c *change) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	at := c.at.UnixMilli()
+	t := d.tombOf(c.Index, c.ID, at)
+	c.read = c.read || t.unknown()
+	if t.version == anyVersion && t.at >= at || t.anew >= at && !c.tried {
+		c.sure = false
+	}
+	c.tried = true
+}
+
+// beganAnew reports whether a document was forced, or deleted nobody knows when, since its change was found to be
+// without doubt.
 func (d *doubts) beganAnew(c *change) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return d.buried(c.Index, c.ID, anyVersion, c.at.UnixMilli())
+	return d.tombOf(c.Index, c.ID, c.at.UnixMilli()).unknown()
 }
+
+// unknown reports whether versions tell nothing.
+func (t tomb) unknown() bool { return t.anew > 0 || t.version == anyVersion }
 
 func (d *doubts) hash(index, id string) uint64 {
 	var h maphash.Hash
@@ -200,7 +247,7 @@ func (d *doubts) docDeleted(ctx context.Context, rec *record, version int64, at 
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.latest = at.UnixMilli()
-	return d.bury(ctx, rec.Index, rec.ID, tomb{version, at.UnixMilli()}, false)
+	return d.bury(ctx, rec.Index, rec.ID, tomb{version: version, at: at.UnixMilli(), epoch: rec.Epoch})
 }
 
 // docAnew notes that a document began anew. It may be older than the entries that were read, or
@@ -211,15 +258,30 @@ func (d *doubts) docAnew(ctx context.Context, index, id string, now time.Time) e
 	if !d.loaded {
 		return errUnread
 	}
-	return d.bury(ctx, index, id, tomb{anyVersion, max(d.latest, now.UnixMilli())}, true)
+	return d.bury(ctx, index, id, tomb{anew: max(d.latest, now.UnixMilli())})
 }
 
-func (d *doubts) bury(ctx context.Context, index, id string, t tomb, anew bool) error {
-	what := func(row *doubt) *int64 { return &row.Docs }
-	if anew {
-		what = func(row *doubt) *int64 { return &row.Anew }
+// docGone is docAnew of a document that was also deleted, nobody knows when.
+func (d *doubts) docGone(ctx context.Context, index, id string, now time.Time) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if !d.loaded {
+		return errUnread
 	}
-	row, err := d.keep(ctx, index, what, t.at, d.window/2)
+	at := max(d.latest, now.UnixMilli())
+	if err := d.bury(ctx, index, id, tomb{version: anyVersion, at: at}); err != nil {
+		return err
+	}
+	return d.bury(ctx, index, id, tomb{anew: at})
+}
+
+// bury adds a deletion to those of a document, or that it began anew.
+func (d *doubts) bury(ctx context.Context, index, id string, t tomb) error {
+	what, at := func(row *doubt) *int64 { return &row.Docs }, t.at
+	if t.anew > 0 {
+		what, at = func(row *doubt) *int64 { return &row.Anew }, t.anew
+	}
+	row, err := d.keep(ctx, index, what, at, d.window/2)
 	if err != nil {
 		return err
 	}
@@ -228,16 +290,23 @@ func (d *doubts) bury(ctx context.Context, index, id string, t tomb, anew bool) 
 	}
 	doc := d.hash(index, id)
 	before := d.docs[doc]
-	d.docs[doc] = tomb{max(before.version, t.version), max(before.at, t.at)}
-	d.order = append(d.order, tombIn{doc, d.docs[doc].at, row, anew})
+	d.docs[doc] = tomb{max(before.version, t.version), max(before.at, t.at), max(before.epoch, t.epoch), max(before.anew, t.anew)}
+	d.order = append(d.order, tombIn{doc, at, row, t.anew > 0})
 	return nil
 }
 
-// drop forgets the oldest deletion of a document.
+// drop forgets what was noted first.
 func (d *doubts) drop() {
 	first := d.order[0]
 	d.order = d.order[1:]
-	if d.docs[first.doc].at == first.at {
+	left := d.docs[first.doc]
+	switch {
+	case first.anew && left.anew == first.at:
+		left.anew = 0
+	case !first.anew && left.at == first.at:
+		left = tomb{anew: left.anew}
+	}
+	if d.docs[first.doc] = left; left == (tomb{}) {
 		delete(d.docs, first.doc)
 	}
 	switch {

@@ -3,12 +3,15 @@ package replicate
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/esperanto-es/esperanto/internal/cluster"
+	"github.com/esperanto-es/esperanto/internal/esapi"
 	"github.com/esperanto-es/esperanto/internal/estest"
 	"github.com/esperanto-es/esperanto/replicate/journal"
 )
@@ -362,7 +365,7 @@ func TestManyDeletions(t *testing.T) {
 	doc := func(index, id string, version int64) *record {
 		return &record{Kind: kindEffect, Index: index, ID: id, Version: version}
 	}
-	d := newDoubts(table, 3, window)
+	d := newDoubts(table, 3, window, 0)
 	for i := range maxDoubts + 10 {
 		if err := d.indexDeleted(ctx, fmt.Sprint("index-", i), now); err != nil {
 			t.Fatal(err)
@@ -371,21 +374,21 @@ func TestManyDeletions(t *testing.T) {
 	if n := rows(); n != maxDoubts+1 || len(d.rows) != n {
 		t.Errorf("%d rows, %d known", n, len(d.rows))
 	}
-	again := newDoubts(table, 3, window)
+	again := newDoubts(table, 3, window, 0)
 	if err := again.load(ctx, false, all, now, nil); err != nil {
 		t.Fatal(err)
 	}
 	for _, d := range []*doubts{d, again} {
 		for _, name := range []string{"index-0", fmt.Sprint("index-", maxDoubts+9), "another"} {
-			if !d.doubtful(doc(name, "1", 1), now.Add(time.Second)) {
+			if is, _ := d.doubtful(doc(name, "1", 1), now.Add(time.Second)); !is {
 				t.Errorf("%s is forgotten", name)
 			}
-			if d.doubtful(doc(name, "1", 1), now.Add(2*window)) {
+			if is, _ := d.doubtful(doc(name, "1", 1), now.Add(2*window)); is {
 				t.Errorf("%s is remembered for ever", name)
 			}
 		}
 	}
-	other := newDoubts(table, 4, window)
+	other := newDoubts(table, 4, window, 0)
 	if err := other.load(ctx, true, func(string) bool { return false }, now, nil); err != nil || len(other.rows) > 0 {
 		t.Errorf("%v, and %d rows of another partition", err, len(other.rows))
 	}
@@ -426,8 +429,142 @@ func TestManyDeletions(t *testing.T) {
 		{&record{Kind: kindEffect, Index: "books", ID: last, Version: 6, Deleted: true}, 10 * time.Second, false},
 		{&record{Kind: kindEffect, Index: "books", ID: "0", Version: 4, Deleted: true}, 10 * time.Second, false}, // many deletions go on fast
 	} {
-		if got := d.doubtful(c.rec, now.Add(c.after)); got != c.want {
+		if got, _ := d.doubtful(c.rec, now.Add(c.after)); got != c.want {
 			t.Errorf("%+v after %s: %v", c.rec, c.after, got)
 		}
 	}
+}
+
+// What is surely later than a deletion that stands before it: in the next epoch, or sent when the deletion was in the
+// journal, as far as clocks tell. That its document began anew makes it no earlier.
+func TestDoubtsAreSure(t *testing.T) {
+	g := newRig(t, v87, v87)
+	ctx, now := t.Context(), time.Now().Truncate(time.Millisecond)
+	for i, c := range []struct {
+		of          string
+		rec         record
+		doubt, sure bool
+	}{
+		{"deleted", record{Version: 6, Epoch: 2, Sent: now.UnixMilli()}, false, true},
+		{"deleted", record{Version: 5, Epoch: 2, Sent: now.UnixMilli()}, true, false},
+		{"deleted", record{Version: 5, Epoch: 2, Sent: now.Add(time.Second).UnixMilli()}, true, false},
+		{"deleted", record{Version: 5, Epoch: 2, Sent: now.Add(time.Second + time.Millisecond).UnixMilli()}, true, true},
+		{"deleted", record{Version: 5, Epoch: 2, Sent: now.Add(11 * time.Second).UnixMilli()}, true, true}, // clocks may differ by a second
+		{"deleted", record{Version: 5, Epoch: 2, Sent: now.Add(12 * time.Second).UnixMilli()}, true, false},
+		{"deleted", record{Version: 5, Epoch: 2}, true, false}, // an older gateway's
+		{"deleted", record{Version: 1, Epoch: 3}, true, true},
+		{"deleted", record{Version: 5, Deleted: true, Epoch: 2, Sent: now.UnixMilli()}, true, false},
+		{"maybe deleted", record{Version: 9, Epoch: 2, Sent: now.UnixMilli()}, true, false},
+		{"maybe deleted", record{Version: 1, Epoch: 2, Sent: now.Add(5 * time.Second).UnixMilli()}, true, true},
+		{"maybe deleted", record{Version: 1, Epoch: 3}, true, false},
+		{"anew", record{Version: 1, Epoch: 2, Sent: now.UnixMilli()}, true, false},
+		{"anew", record{Version: 1, Epoch: 2, Sent: now.Add(5 * time.Second).UnixMilli()}, true, true},
+		{"deleted, anew", record{Version: 1, Epoch: 2, Sent: now.UnixMilli()}, true, false},
+		{"deleted, anew", record{Version: 9, Epoch: 2, Sent: now.UnixMilli()}, true, false},
+		{"deleted, anew", record{Version: 1, Epoch: 3, Sent: now.UnixMilli()}, true, false},
+		{"deleted, anew", record{Version: 1, Epoch: 2, Sent: now.Add(5 * time.Second).UnixMilli()}, true, true},
+		{"", record{Version: 1, Epoch: 2}, false, true},
+	} {
+		d := newDoubts(g.journal.Table(fmt.Sprint("test-", i)), 3, time.Minute, time.Second)
+		if err := d.load(ctx, false, func(string) bool { return true }, now, nil); err != nil {
+			t.Fatal(err)
+		}
+		deleted := &record{Kind: kindEffect, Index: "books", ID: "1", Epoch: 2, Deleted: true}
+		var err error
+		switch {
+		case strings.HasPrefix(c.of, "deleted"):
+			err = d.docDeleted(ctx, deleted, 5, now)
+		case c.of == "maybe deleted":
+			err = d.docDeleted(ctx, deleted, anyVersion, now)
+		}
+		if strings.HasSuffix(c.of, "anew") {
+			err = errors.Join(err, d.docAnew(ctx, "books", "1", now))
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		rec := c.rec
+		rec.Index, rec.ID = "books", "1"
+		if doubt, sure := d.doubtful(&rec, now.Add(10*time.Second)); doubt != c.doubt || sure != c.sure {
+			t.Errorf("%s, %+v: in doubt %v, sure %v", c.of, c.rec, doubt, sure)
+		}
+		if doubt, sure := d.doubtful(&rec, now.Add(time.Minute+10*time.Second)); doubt || !sure {
+			t.Errorf("%s, %+v, long after: in doubt %v, sure %v", c.of, c.rec, doubt, sure)
+		}
+		other := &record{Kind: kindEffect, Index: "books", ID: "2", Epoch: 2, Deleted: true}
+		if err := d.docDeleted(ctx, other, 5, now.Add(2*time.Minute)); err != nil || len(d.docs) != 1 || len(d.order) != 1 {
+			t.Errorf("%s: %v, %d documents and %d notes of them are kept", c.of, err, len(d.docs), len(d.order))
+		}
+	}
+}
+
+// A document that was forced while an older change of it was under way is read back, also if
+// that fails at first, or another document of the same bulk has to be tried again.
+func TestForcedWhileUnderWay(t *testing.T) {
+	for _, trouble := range []string{"none", "reading back fails", "another is busy"} {
+		t.Run(trouble, func(t *testing.T) {
+			g := newRig(t, v717, v87)
+			g.must("PUT", "/books/_doc/1", `{"n":1}`)
+			g.must("PUT", "/books/_doc/2", `{"n":1}`)
+			g.drained()
+			var forced, failed atomic.Bool
+			g.b.Faults(func(r *esapi.Request) estest.Fault {
+				switch {
+				case strings.HasSuffix(r.Path, "_bulk") && strings.Contains(string(r.Body), `"n":7`) && !forced.Swap(true):
+					if err := g.r.applier.beganAnew(t.Context(), []cluster.DocID{{Index: "books", ID: "1"}}); err != nil {
+						t.Error(err)
+					}
+					if trouble == "another is busy" {
+						return estest.Fault{Change: func(b []byte) []byte {
+							s := string(b)
+							i := strings.LastIndex(s, `"status":`)
+							return []byte(s[:i] + `"status":429,"error":{"type":"es_rejected_execution_exception","reason":"busy"}` + s[i+len(`"status":200`):])
+						}}
+					}
+				case forced.Load() && trouble == "reading back fails" && strings.HasSuffix(r.Path, "_mget") && !failed.Swap(true):
+					return estest.Fault{Before: errors.New("connection reset")}
+				}
+				return estest.Fault{}
+			})
+			g.paused(func() {
+				g.late("books", "1", 9)
+				if trouble == "another is busy" {
+					g.late("books", "2", 9)
+				}
+			})
+			g.equal()
+		})
+	}
+}
+
+// What comes again after a kill, because a bulk that took long was before it, needs what was
+// remembered of deletions, however much was read since.
+func TestRowsOfDeletionsStayForWhatComesAgain(t *testing.T) {
+	g := newRig(t, v717, v87, smallBulks, func(c *Config) { c.WriteTimeout, c.JournalTimeout = 300*time.Millisecond, 300*time.Millisecond })
+	release := make(chan struct{})
+	free := sync.OnceFunc(func() { close(release) })
+	t.Cleanup(free)
+	g.watch(func(ids []string) time.Duration {
+		if slices.Contains(ids, "books/held") {
+			<-release
+		}
+		return 0
+	})
+	g.must("PUT", "/books/_doc/1", `{"n":1}`)
+	g.must("DELETE", "/books", "")
+	g.must("PUT", "/books/_doc/new", `{"n":1}`)
+	g.drained()
+	g.paused(func() {
+		g.late("books", "1", 5)
+		g.must("PUT", "/books/_doc/held", `{"n":1}`)
+	})
+	time.Sleep(200 * time.Millisecond)
+	for i := range 12 { // beyond the time for which the deletion is remembered
+		time.Sleep(100 * time.Millisecond)
+		g.must("PUT", fmt.Sprintf("/books/_doc/x%d", i), `{"n":1}`)
+	}
+	time.Sleep(200 * time.Millisecond)
+	time.AfterFunc(300*time.Millisecond, free)
+	g.restart()
+	g.equal()
 }

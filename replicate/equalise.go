@@ -199,25 +199,41 @@ func (p *pair) equaliseOne(ctx context.Context, id cluster.DocID) error {
 // one. Its own memory of deletions is set to nothing for the moment, the
 // documents are deleted, and then written as the master has them.
 func (p *pair) force(ctx context.Context, ids []cluster.DocID) error {
+	return p.forceBy(ctx, ids, forceWait, p.step)
+}
+
+// A step does what brings a document nearer to what it is to be, and reports whether it is that.
+type step func(ctx context.Context, id cluster.DocID, force bool) (done bool, err error)
+
+// forceBy is force by steps of any kind. Where the follower goes on refusing a document of an index, for so
+// long, that is an errRefused, which keeps no other index from its turn.
+func (p *pair) forceBy(ctx context.Context, ids []cluster.DocID, wait time.Duration, step step) error {
 	p.forcing.Lock()
 	defer p.forcing.Unlock()
 	byIndex := map[string][]cluster.DocID{}
 	for _, id := range ids {
 		byIndex[id.Index] = append(byIndex[id.Index], id)
 	}
+	var refused error
 	for index, ids := range byIndex {
-		if err := p.forceIn(ctx, index, ids); err != nil {
+		switch err := p.forceIn(ctx, index, ids, wait, step); {
+		case errors.Is(err, errRefused):
+			refused = errors.Join(refused, err)
+		case err != nil:
 			return err
 		}
 	}
-	return nil
+	return refused
 }
 
-func (p *pair) forceIn(ctx context.Context, index string, ids []cluster.DocID) error {
+// errRefused is the reason of what cannot be forced.
+var errRefused = errors.New("it is refused")
+
+func (p *pair) forceIn(ctx context.Context, index string, ids []cluster.DocID, wait time.Duration, step step) error {
 	restore := func() error { return nil }
-	deadline := time.Now().Add(forceWait + time.Duration(len(ids))*100*time.Millisecond)
+	deadline := time.Now().Add(wait + time.Duration(len(ids))*100*time.Millisecond)
 	for attempt := 0; ; attempt++ {
-		left, err := p.steps(ctx, ids, attempt > 0)
+		left, err := steps(ctx, ids, attempt > 0, step)
 		if attempt > 0 {
 			p.a.r.counters.forced.Add(int64(len(ids) - len(left)))
 		}
@@ -236,7 +252,7 @@ func (p *pair) forceIn(ctx context.Context, index string, ids []cluster.DocID) e
 			}
 		}
 		if err == nil && len(ids) > 0 && time.Now().After(deadline) {
-			err = fmt.Errorf("cluster %s does not take the master's version of %s/%s", p.to.Name(), index, ids[0].ID)
+			err = fmt.Errorf("cluster %s does not take the master's version of %s/%s: %w", p.to.Name(), index, ids[0].ID, errRefused)
 		}
 		if err != nil || len(ids) == 0 {
 			return errors.Join(err, restore())
@@ -267,9 +283,9 @@ func (p *pair) surely(restore func() error) func() error {
 }
 
 // steps does one step for each document, and returns those that need another.
-func (p *pair) steps(ctx context.Context, ids []cluster.DocID, force bool) (left []cluster.DocID, err error) {
+func steps(ctx context.Context, ids []cluster.DocID, force bool, step step) (left []cluster.DocID, err error) {
 	for i, id := range ids {
-		done, err := p.step(ctx, id, force)
+		done, err := step(ctx, id, force)
 		if err != nil {
 			return append(left, ids[i:]...), err
 		}
@@ -377,11 +393,6 @@ func (p *pair) shortenMemory(ctx context.Context, index string) (restore func() 
 		return nothing, err
 	}
 	before := memoryOf(answer)
-	if before == forgetAtOnce { // another gateway has shortened it: it must not be kept so
-		if before, err = p.mastersMemory(ctx, index); err != nil {
-			return nothing, err
-		}
-	}
 	table, key := p.a.r.control.table, gcKey(p.to.Name(), p.to.There(index))
 	kept, err := table.Get(ctx, key)
 	if err != nil {
@@ -389,8 +400,15 @@ func (p *pair) shortenMemory(ctx context.Context, index string) (restore func() 
 	}
 	if kept != nil && string(kept) != forgetAtOnce {
 		before = string(kept) // it could not be restored the last time
-	} else if err := table.Put(ctx, key, []byte(before)); err != nil {
-		return nothing, err
+	} else {
+		if before == forgetAtOnce { // another gateway has shortened it: it must not be kept so
+			if before, err = p.mastersMemory(ctx, index); err != nil {
+				return nothing, err
+			}
+		}
+		if err := table.Put(ctx, key, []byte(before)); err != nil {
+			return nothing, err
+		}
 	}
 	if err := p.setMemory(ctx, index, forgetAtOnce); err != nil {
 		return nothing, err
@@ -417,8 +435,12 @@ func memoryOf(settings []byte) string {
 	return memory
 }
 
-// mastersMemory is the setting that the master has, which the follower is to have, or null.
+// mastersMemory is the setting that the master has, which the follower is to have, or null: also
+// while it cannot be asked.
 func (p *pair) mastersMemory(ctx context.Context, index string) (string, error) {
+	if p.a.r.gate.failing() {
+		return "null", nil
+	}
 	status, answer, err := p.from.Do(ctx, http.MethodGet, cluster.Path(index, "_settings")+"?flat_settings=true", nil)
 	if err != nil {
 		return "", err

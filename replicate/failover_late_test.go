@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/esperanto-es/esperanto/internal/cluster"
 	"github.com/esperanto-es/esperanto/internal/esapi"
 	"github.com/esperanto-es/esperanto/internal/estest"
 )
@@ -119,6 +120,182 @@ func TestFailoverLateEffects(t *testing.T) {
 		if d := at(g.b, id); source == "" && d != nil || source != "" && (d == nil || d.Source != source) {
 			t.Errorf("%s: %+v", id, d)
 		}
+	}
+}
+
+// A document that the former master had forgotten the deletion of, and that was written there again
+// under a lower version, is at the new one, whatever that remembers and however busy it is. It stays aside, and
+// is not brought back by an older write that was journaled behind its deletion, as long as that is in doubt: for a
+// while, or until the master is moved.
+func TestFailoverDocumentBeganAnew(t *testing.T) {
+	t.Parallel()
+	busy := func(told *atomic.Bool) func(r *esapi.Request) estest.Fault {
+		return func(r *esapi.Request) estest.Fault {
+			if !strings.HasSuffix(r.Path, "_bulk") || told.Swap(true) {
+				return estest.Fault{}
+			}
+			return estest.Fault{Change: func(answer []byte) []byte {
+				s := strings.ReplaceAll(string(answer), `"status":409`, `"status":429`)
+				return []byte(strings.ReplaceAll(s, "version_conflict_engine_exception", "es_rejected_execution_exception"))
+			}}
+		}
+	}
+	for _, after := range []string{"nothing", "a while", "switchovers"} {
+		g := newFailing(t, func(c *Config) { c.WriteTimeout, c.JournalTimeout = time.Second, time.Second })
+		g.b.ForgetsAtOnce()
+		paths := []string{"/books/_doc/once", "/books/_doc/twice", "/books/_doc/deleted", "/orders/_doc/late"}
+		for range 5 {
+			for _, path := range paths {
+				g.must("PUT", path, `{"n":1}`)
+			}
+		}
+		for _, path := range paths {
+			g.must("DELETE", path, "")
+		}
+		g.equal()
+		g.until("it is ready", func() bool { return g.failover().Ready })
+		switch after {
+		case "a while":
+			time.Sleep(3 * time.Second)
+		case "switchovers":
+			for _, to := range []string{"b", "a"} {
+				if _, err := g.r.Switchover(t.Context(), SwitchRequest{Master: to}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			g.until("it is ready again", func() bool { return g.failover().Ready })
+		}
+		g.a.Clock(func() time.Time { return time.Now().Add(2 * time.Minute) })
+		g.b.Down(true)
+		g.must("PUT", "/books/_doc/once", `{"n":2}`)
+		g.must("PUT", "/books/_doc/twice", `{"n":2}`)
+		g.must("PUT", "/books/_doc/twice", `{"n":3}`)
+		g.must("PUT", "/books/_doc/deleted", `{"n":2}`)
+		g.must("DELETE", "/books/_doc/deleted", "")
+		want := map[string]string{"once": `{"n":2}`, "twice": `{"n":3}`}
+		if after == "nothing" {
+			g.late("orders", "late", 5)
+		}
+		g.a.Down(true)
+		var told atomic.Bool
+		g.b.Faults(busy(&told)) // it is not down any more
+		g.until("the follower takes over", g.master("b"))
+		if !told.Load() {
+			t.Error("the follower was not busy")
+		}
+		for _, id := range []string{"once", "twice", "deleted", "late"} {
+			if d := at(g.b, id); want[id] == "" && d != nil || want[id] != "" && (d == nil || d.Source != want[id]) {
+				t.Errorf("after %s, %s: %+v", after, id, d)
+			}
+		}
+		g.a.Down(false)
+		g.rejoined()
+		g.noDeadLetters()
+	}
+}
+
+// The master dies while documents are forced at the follower, which remembers
+// deletions of higher versions.
+func TestFailoverInTheMidstOfForcing(t *testing.T) {
+	t.Parallel()
+	g := newFailing(t, func(c *Config) { c.WriteTimeout, c.JournalTimeout = time.Second, time.Second })
+	for range 5 {
+		g.must("PUT", "/books/_doc/gone", `{"n":1}`)
+	}
+	g.must("DELETE", "/books/_doc/gone", "")
+	g.equal()
+	g.until("it is ready", func() bool { return g.failover().Ready })
+	time.Sleep(3 * time.Second) // no deletion is in doubt any more
+	g.a.Clock(func() time.Time { return time.Now().Add(2 * time.Minute) })
+	var dies atomic.Bool
+	g.b.Faults(func(r *esapi.Request) estest.Fault {
+		if r.Path == "/books/_settings" && !dies.Swap(true) {
+			g.a.Down(true)
+			return estest.Fault{Status: 503}
+		}
+		return estest.Fault{}
+	})
+	g.must("PUT", "/books/_doc/gone", `{"n":2}`)
+	g.until("the follower takes over", g.master("b"))
+	if !dies.Load() {
+		t.Error("nothing was forced while the master lived")
+	}
+	if d := at(g.b, "gone"); d == nil || d.Source != `{"n":2}` {
+		t.Errorf("an acknowledged write is not there: %+v", d)
+	}
+	g.a.Down(false)
+	g.rejoined()
+	g.noDeadLetters()
+}
+
+// A write and the deletion of its document come together, and the follower is busy for the write alone.
+func TestFailoverDeletionBeforeItsWrite(t *testing.T) {
+	t.Parallel()
+	g := newFailing(t)
+	g.b.ForgetsAtOnce()
+	g.must("PUT", "/books/_doc/x", `{"n":1}`)
+	g.equal()
+	g.until("it is ready", func() bool { return g.failover().Ready })
+	var told atomic.Bool
+	goOn := g.gathers(func(r *esapi.Request) estest.Fault {
+		if r.Method == "PUT" && strings.HasSuffix(r.Path, "/x") && !told.Swap(true) {
+			return estest.Fault{Status: 429}
+		}
+		return estest.Fault{}
+	})
+	g.must("PUT", "/books/_doc/x", "{\n\"n\":2}") // a line end: it does not go in a bulk
+	g.must("DELETE", "/books/_doc/x", "")
+	g.a.Down(true)
+	goOn()
+	g.until("the follower takes over", g.master("b"))
+	if !told.Load() {
+		t.Error("the follower was not busy")
+	}
+	if d := at(g.b, "x"); d != nil {
+		t.Errorf("a deleted document is back: %+v", d)
+	}
+}
+
+// What is forced without the master: what is in doubt is not, and an index that goes on refusing
+// keeps none of the others from it.
+func TestBringAlone(t *testing.T) {
+	t.Parallel()
+	g := newFailing(t, func(c *Config) { c.Failover = 0 })
+	g.b.ForgetsAtOnce()
+	var changes []change
+	for i := range 4 {
+		path := fmt.Sprintf("/i%d/_doc/%d", i, i)
+		for range 3 {
+			g.must("PUT", path, `{"n":1}`)
+		}
+		g.must("DELETE", path, "")
+		c := change{Doc: cluster.Doc{DocID: cluster.DocID{Index: fmt.Sprint("i", i), ID: fmt.Sprint(i)}, Found: true, Version: 1, Source: []byte(`{"n":2}`)}, sure: true}
+		changes = append(changes, c)
+	}
+	g.equal()
+	g.r.applier.setPaused(true)
+	changes[3].read, changes[3].sure = true, false
+	g.b.Faults(only("PUT", "/i0/_settings", estest.Fault{Status: 200})) // it does as if
+	left, err := g.r.applier.pairs["a"].alone(t.Context(), changes, false)
+	if err != nil || len(left) > 0 {
+		t.Error(left, err)
+	}
+	for i := range 4 {
+		if d := at(g.b, fmt.Sprint(i)); (d != nil) != (i == 1 || i == 2) {
+			t.Errorf("%d: %+v", i, d)
+		}
+	}
+	rows, err := g.r.asides.count(t.Context())
+	if err != nil || rows != 4 {
+		t.Errorf("%d rows, %v", rows, err)
+	}
+
+	// When the time for it is over the rest stays aside, and the failover goes on.
+	p := g.r.applier.pairs["a"]
+	p.bringing.until = time.Now()
+	g.b.Faults(nil)
+	if left, err := p.alone(t.Context(), changes[:1], false); err != nil || len(left) > 0 || at(g.b, "0") != nil {
+		t.Error(left, err, at(g.b, "0"))
 	}
 }
 
@@ -337,7 +514,7 @@ func TestFailoverNothingIsSent(t *testing.T) {
 // it gets on.
 func TestFailoverManyIndices(t *testing.T) {
 	t.Parallel()
-	g := newFailing(t, func(c *Config) { c.SwitchTimeout, c.MaxRecord = 500*time.Millisecond, 900_000 })
+	g := newFailing(t, func(c *Config) { c.SwitchTimeout, c.MaxRecord = time.Second, 900_000 })
 	for i := range 40 {
 		g.must("PUT", fmt.Sprintf("/log-%d", i), `{"mappings":{"properties":{"k":{"type":"keyword"}}}}`)
 	}
@@ -350,7 +527,7 @@ func TestFailoverManyIndices(t *testing.T) {
 	g.a.Down(true)
 	g.b.Down(false)
 	g.until("the follower takes over", g.master("b"))
-	slow := func(*esapi.Request) estest.Fault { return estest.Fault{Delay: 5 * time.Millisecond} }
+	slow := func(*esapi.Request) estest.Fault { return estest.Fault{Delay: 10 * time.Millisecond} }
 	g.a.Faults(slow)
 	g.b.Faults(slow)
 	g.a.Down(false)

@@ -23,9 +23,9 @@ func newFailing(t *testing.T, change ...func(*Config)) *rig {
 // until waits for something that has to happen soon.
 func (g *rig) until(what string, ok func() bool) {
 	g.t.Helper()
-	for end := time.Now().Add(10 * time.Second); !ok(); time.Sleep(5 * time.Millisecond) {
+	for end := time.Now().Add(30 * time.Second); !ok(); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(end) {
-			g.t.Fatalf("%s: not within 10 s: %+v", what, g.r.Status(context.Background()))
+			g.t.Fatalf("%s: not within 30 s: %+v", what, g.r.Status(context.Background()))
 		}
 	}
 }
@@ -39,7 +39,10 @@ func (g *rig) failover() *FailoverStatus { return g.r.Status(context.Background(
 // rejoined waits until the former master is the follower and has everything.
 func (g *rig) rejoined() {
 	g.t.Helper()
-	g.until("the former master is equal", func() bool { return g.r.gate.state().Rejoin == "" })
+	g.until("the former master is equal", func() bool {
+		wishes, err := g.r.resyncs.wishes(context.Background())
+		return g.r.gate.state().Rejoin == "" && err == nil && len(wishes) == 0
+	})
 	g.equal()
 }
 

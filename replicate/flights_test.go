@@ -107,6 +107,27 @@ func (g *rig) paused(write func()) {
 
 func smallBulks(c *Config) { c.BatchDocs = 10 }
 
+// getAhead writes documents of which the first one's bulk is held up. Of those behind it as many are
+// to be applied that the follower has so many, with one that is there before; and the offset stays.
+func (g *rig) getAhead(writes, applied int) {
+	g.t.Helper()
+	g.must("PUT", "/books/_doc/first", `{"n":0}`)
+	g.drained()
+	g.paused(func() {
+		for i := range writes {
+			g.must("PUT", fmt.Sprintf("/books/_doc/%d", i), `{"n":1}`)
+		}
+	})
+	wait(g.t, func() bool { return len(g.b.Docs()) == applied })
+	time.Sleep(intentPoll + 2*commitPause) // if more were to be applied or committed, it is by now
+	if n := len(g.b.Docs()); n != applied {
+		g.t.Errorf("%d documents are applied, and not %d", n, applied)
+	}
+	if s := g.r.Status(g.t.Context()); s.Backlog < 2*int64(writes) { // of a write: effect and done
+		g.t.Errorf("only %d records are not applied: the offset is behind the bulk that is held up", s.Backlog)
+	}
+}
+
 // Two bulks of an index are under way at once, never with the same document: the
 // follower gets the changes of each in their order, and has nothing to object to.
 func TestTwoBulksAtATime(t *testing.T) {
@@ -140,18 +161,7 @@ func TestKilledWhileABulkIsHeldUp(t *testing.T) {
 		}
 		return 0
 	})
-	g.must("PUT", "/books/_doc/first", `{"n":0}`)
-	g.drained()
-	g.paused(func() {
-		for i := range 20 {
-			g.must("PUT", fmt.Sprintf("/books/_doc/%d", i), `{"n":1}`)
-		}
-	})
-	wait(t, func() bool { return len(g.b.Docs()) == 11 })
-	time.Sleep(intentPoll + 2*commitPause)            // if the offset were to be committed, it is by now
-	if s := g.r.Status(t.Context()); s.Backlog < 40 { // of a write: effect and done
-		t.Errorf("only %d records are not applied: the offset is behind the bulk that is held up", s.Backlog)
-	}
+	g.getAhead(20, 11)
 	g.kill()
 	held = false
 	g.start()
@@ -285,6 +295,21 @@ func TestNothingIsCommittedByAWorkerThatEnds(t *testing.T) {
 	}
 }
 
+// The next bulk does not wait until the offset behind those before it is committed.
+func TestBulkGoesBeforeTheOffset(t *testing.T) {
+	w, commits := workerWith(t, &flight{load: &load{first: 10}})
+	w.stop() // nothing is sent
+	w.batch = load{from: "a", first: 50, changes: make([]change, 1)}
+	if err := w.launch(); err != nil || len(w.flights) != 1 || len(commits.at) > 0 {
+		t.Errorf("%d bulks, committed: %v, %v", len(w.flights), commits.at, err)
+	}
+	w.commit(true)
+	if !slices.Equal(commits.at, []int64{50}) {
+		t.Errorf("committed: %v", commits.at)
+	}
+	<-w.flights[0].landed
+}
+
 // workerWith makes a worker that has come to offset 100, with flights that are over.
 func workerWith(t *testing.T, flights ...*flight) (*worker, *commitRecorder) {
 	g := newRig(t, v717, v87)
@@ -308,4 +333,79 @@ type commitRecorder struct {
 func (c *commitRecorder) Commit(_ context.Context, _ int32, next int64) error {
 	c.at = append(c.at, next)
 	return nil
+}
+
+// One bulk that takes long does not keep those behind it, but neither do they get far ahead of it,
+// nor the offset.
+func TestBulksGetAheadOfOneThatIsHeldUp(t *testing.T) {
+	g := newRig(t, v717, v87, smallBulks)
+	release := make(chan struct{})
+	o := g.watch(func(ids []string) time.Duration {
+		if slices.Contains(ids, "books/0") {
+			<-release
+		}
+		return 0
+	})
+	g.getAhead(200, 1+10*maxAhead)
+	close(release)
+	g.equal()
+	if o.most > maxFlights { // fewer if the one that is held up was the last to come
+		t.Errorf("%d bulks were under way at once", o.most)
+	}
+	if n := g.r.Counts().Conflicts; n > 0 {
+		t.Errorf("%d conflicts", n)
+	}
+	g.noDeadLetters()
+}
+
+// The master is not asked for each bulk whether its mappings have changed, but for those that
+// were in the journal together; and for what came later, again.
+func TestOneLookForSeveralBulks(t *testing.T) {
+	g := newRig(t, v717, v87, smallBulks)
+	g.must("PUT", "/books/_doc/0", `{"n":0}`)
+	g.drained()
+	var looks, bulks atomic.Int64
+	var field atomic.Pointer[string] // that comes next
+	var carried atomic.Bool          // its mapping
+	g.a.Faults(func(r *esapi.Request) estest.Fault {
+		if r.Path == "/_cluster/state/version" {
+			looks.Add(1)
+		}
+		return estest.Fault{}
+	})
+	g.b.Faults(func(r *esapi.Request) estest.Fault {
+		isBulk, name := strings.HasSuffix(r.Path, "_bulk"), field.Load()
+		if isBulk {
+			bulks.Add(1)
+		}
+		switch {
+		case name == nil || !strings.Contains(string(r.Body), *name):
+		case isBulk && !carried.Load():
+			t.Errorf("the follower is to guess the type of %s", *name)
+		case strings.HasSuffix(r.Path, "/_mapping"):
+			carried.Store(true)
+		}
+		return estest.Fault{}
+	})
+	g.paused(func() {
+		for i := range 200 {
+			g.must("PUT", fmt.Sprintf("/books/_doc/%d", i), fmt.Sprintf(`{"n":%d}`, i))
+		}
+	})
+	g.drained()
+	if looks, bulks := looks.Load(), bulks.Load(); bulks < 20 || looks == 0 || looks > bulks/2 {
+		t.Errorf("%d looks for %d bulks", looks, bulks)
+	}
+	for i := range 10 {
+		name := fmt.Sprintf("field%d", i)
+		carried.Store(false)
+		field.Store(&name)
+		g.must("PUT", fmt.Sprintf("/books/_doc/%d", i), fmt.Sprintf(`{"%s":"x"}`, name))
+		g.drained()
+		if !carried.Load() {
+			t.Errorf("the mapping of %s is not carried over", name)
+		}
+	}
+	g.equal()
+	g.noDeadLetters()
 }

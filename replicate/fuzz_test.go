@@ -22,6 +22,8 @@ func FuzzBulk(f *testing.F) {
 	f.Add([]byte("{\"index\":{\"_id\":\"1\"}}\r\n{}\r\n"), []byte(`[]`))
 	f.Add([]byte("{\"update\":{\"_id\":\"1\"}}\n{\"doc\":{}}\n"),
 		[]byte(`{"items":[{"update":{"_index":"i","_id":"1","_version":2,"result":"noop","get":{"found":true,"_source":{"a":1 /* }} */}},"status":200}}]}`))
+	f.Add([]byte("{\"index\":{\"_id\":\"1\"}}\n{}\n{\"index\":{\"_id\":\"2\"}}\n{}\n\n{\"index\":{}}\n{}\n{\"index\":{}}\n{}\n{\"update\":{\"_id\":\"1\"}}\n{\"_source\":1}\n"),
+		[]byte(`{"items":[{"index":{"_index":"i","_id":"1","_version":1,"result":"created","_seq_no":1}},{"index":{"_index":"i","_id":"2","_version":2,"result":"created","_seq_no":12}}]}`))
 	master := cluster.New("m", estest.New(v717), cluster.Options{Version: v717})
 	f.Cleanup(master.Close)
 	r := &Replicator{cfg: Config{MaxRecord: 1000}.withDefaults(), ids: newIDMaker()}
@@ -38,14 +40,15 @@ func FuzzBulk(f *testing.F) {
 			t.Fatalf("%q became %q: %v", body, req.Body, err)
 		}
 		for i := range sent {
-			if sent[i].doc != writes[i].doc {
+			if *sent[i].doc != *writes[i].doc {
 				t.Fatalf("%q became %q", body, req.Body)
 			}
 		}
-		_, shown, ok := c.bulkEffects(context.Background(), writes, answer, v56, new(room))
+		_, shown, ok := c.bulkEffects(context.Background(), writes, answer, v56, new(desk))
 		if json.Valid(answer) && !json.Valid(shown) {
 			t.Fatalf("%q became %q (%v)", answer, shown, ok)
 		}
+		checkAlike(t, c, string(body), string(answer))
 		if !esapi.ValidJSON(answer) && !bytes.Equal(answer, shown) {
 			t.Fatalf("%q, which nobody understands, became %q", answer, shown)
 		}
@@ -62,7 +65,7 @@ func FuzzUpdateAnswer(f *testing.F) {
 			return
 		}
 		c := esapi.NewCursor(answer)
-		shown := without(answer, []span{readItem(&c, &write{}, "").get})
+		shown := without(answer, []span{readItem(&c, &write{doc: new(recordDoc)}, "", nil).get})
 		if !json.Valid(shown) {
 			t.Fatalf("%q became %q", answer, shown)
 		}

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/tidwall/gjson"
 
@@ -23,6 +24,7 @@ type indices struct {
 
 	mu    sync.Mutex // also orders the requests that change the follower's indices
 	state string     // the master's cluster state when known was last complete
+	asked time.Time  // before it was asked for that
 	known map[string]carried
 
 	pair *pair        // whose indices they are
@@ -63,20 +65,26 @@ const maxKnown = 10_000
 // problems tells which are not: errNoIndex, or what the follower objects to. The
 // error is about the request as a whole and passes.
 func (x *indices) ready(ctx context.Context, names []string, again bool) (problems map[string]error, err error) {
+	if again {
+		x.forget(names...)
+	}
+	return x.readyFor(ctx, names, time.Now())
+}
+
+// readyFor is ready for documents that the master had at that time at the latest: what it
+// was asked for later tells of the mappings that they made.
+func (x *indices) readyFor(ctx context.Context, names []string, at time.Time) (problems map[string]error, err error) {
 	if len(names) == 0 {
 		return nil, nil
 	}
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	if again {
-		x.state = ""
-		for _, name := range names {
-			delete(x.known, name)
+	state, asked := x.state, x.asked
+	if state == "" || !asked.After(at) {
+		asked = time.Now()
+		if state, err = stateOf(ctx, x.from); err != nil {
+			return nil, err
 		}
-	}
-	state, err := stateOf(ctx, x.from)
-	if err != nil {
-		return nil, err
 	}
 	if len(x.known) > maxKnown {
 		clear(x.known)
@@ -99,7 +107,7 @@ func (x *indices) ready(ctx context.Context, names []string, again bool) (proble
 			return nil, err
 		}
 	}
-	x.state = state
+	x.state, x.asked = state, asked
 	for _, name := range names {
 		if problem := x.known[name].problem; problem != nil {
 			if problems == nil {

@@ -49,7 +49,7 @@ func (a *applier) lookAgain(ctx context.Context, in *record, ids []cluster.DocID
 		return err
 	}
 	a.r.log.Warn("the journal is full: documents that were deleted by writes of unknown outcome are not looked at once more", "documents", len(ids), "cluster", in.From, "reason", err)
-	return a.beganAnew(ctx, ids)
+	return a.noteDoubt(ids, func(d *doubts, id cluster.DocID) error { return d.docGone(ctx, id.Index, id.ID, a.r.cfg.Now()) })
 }
 
 // doubtIndex journals behind older effects of an index that it was deleted, without an answer. It is a

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"net/http"
 	"sync"
+	"time"
 
 	"github.com/esperanto-es/esperanto/internal/cluster"
 	"github.com/esperanto-es/esperanto/internal/esapi"
@@ -28,6 +29,8 @@ type pair struct {
 	// no two workers do it to the same one.
 	forcing sync.Mutex
 
+	bringing bringing
+
 	unguarding
 	guarded bool // the follower keeps its guards, as it is the master
 }
@@ -42,10 +45,10 @@ func newPair(a *applier, from, to *cluster.Cluster) *pair {
 // before.
 const readChunk = 100
 
-// apply writes changes to the follower. left are those that have to be tried
+// apply writes changes that were in the journal at a time to the follower. left are those that have to be tried
 // again; then the error says why. Changes that the follower rejects for good
 // become dead letters.
-func (p *pair) apply(ctx context.Context, changes []change) (left []change, err error) {
+func (p *pair) apply(ctx context.Context, changes []change, journaled time.Time) (left []change, err error) {
 	if p.bothWays() {
 		return p.applyBothWays(ctx, changes)
 	}
@@ -57,11 +60,11 @@ func (p *pair) apply(ctx context.Context, changes []change) (left []change, err 
 	for i := range changes {
 		docs[i] = changes[i].Doc
 	}
-	o, err := p.put(ctx, docs)
+	o, err := p.putOf(ctx, docs, journaled)
 	if err != nil && o.left == nil {
 		return changes, err
 	}
-	return asChanges(o.left), err
+	return changesOf(changes, o.left), err
 }
 
 // placed is what became of documents that put was given.
@@ -73,13 +76,19 @@ type placed struct {
 
 // put writes documents to the follower: into indices that are as the master's,
 // those that it has already compared, those that it rejects for good as dead
-// letters. The error passes; then all, or what is left, has to be tried again.
+// letters. The error passes; then all, or what is left, has to be tried again. It
+// uses up all.
 func (p *pair) put(ctx context.Context, all []cluster.Doc) (o placed, err error) {
-	problems, err := p.indices.ready(ctx, indicesOf(all), false)
+	return p.putOf(ctx, all, time.Now())
+}
+
+// putOf is put of documents that the master had at that time at the latest.
+func (p *pair) putOf(ctx context.Context, all []cluster.Doc, at time.Time) (o placed, err error) {
+	problems, err := p.indices.readyFor(ctx, indicesOf(all), at)
 	if err != nil {
 		return o, err
 	}
-	docs := make([]cluster.Doc, 0, len(all))
+	docs := all[:0]
 	var rejected []rejection
 	for _, d := range all {
 		switch problem := problems[d.Index]; {
@@ -197,10 +206,14 @@ func (p *pair) write(ctx context.Context, docs []cluster.Doc) (w written, err er
 			shut = append(shut, docs[i])
 		case r.OK():
 			p.a.r.counters.applied.Add(1)
-			if err := p.a.dead.applied(ctx, p.letter(docs[i], "")); err != nil {
-				return written{}, err
+			if p.a.dead.count() > 0 {
+				if err := p.a.dead.applied(ctx, p.letter(docs[i], "")); err != nil {
+					return written{}, err
+				}
 			}
-			taken = append(taken, docs[i])
+			if state != "" {
+				taken = append(taken, docs[i])
+			}
 		case r.Status == http.StatusConflict:
 			p.a.r.counters.conflicts.Add(1)
 			w.conflicts = append(w.conflicts, docs[i])
@@ -408,7 +421,9 @@ func (p *pair) letter(d cluster.Doc, reason string) DeadLetter {
 func indicesOf(docs []cluster.Doc) []string {
 	names := map[string]bool{}
 	for i := range docs {
-		names[docs[i].Index] = true
+		if i == 0 || docs[i].Index != docs[i-1].Index {
+			names[docs[i].Index] = true
+		}
 	}
 	return keys(names)
 }
@@ -421,12 +436,22 @@ func keys(set map[string]bool) []string {
 	return list
 }
 
-func asChanges(docs []cluster.Doc) []change {
-	changes := make([]change, len(docs))
-	for i := range docs {
-		changes[i].Doc = docs[i]
+// changesOf are those of the changes that these documents are of, in their order and with all that is known of them.
+func changesOf(changes []change, docs []cluster.Doc) (list []change) {
+	type state struct {
+		cluster.DocID
+		version int64
 	}
-	return changes
+	wanted := map[state]bool{}
+	for i := range docs {
+		wanted[state{docs[i].DocID, docs[i].Version}] = true
+	}
+	for _, c := range changes {
+		if wanted[state{c.DocID, c.Version}] {
+			list = append(list, c)
+		}
+	}
+	return list
 }
 
 // sameDocument reports whether both clusters hold the same document. White

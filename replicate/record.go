@@ -43,6 +43,7 @@ type record struct {
 	Routing string `json:"routing,omitempty"`
 	Parent  string `json:"parent,omitempty"`
 	Version int64  `json:"version,omitempty"`
+	Sent    int64  `json:"sent,omitempty"`    // unix ms; no earlier was the write sent to the master, by its gateway's clock
 	Deleted bool   `json:"deleted,omitempty"` // also of state
 	Read    bool   `json:"read,omitempty"`    // the document is read back from the master
 	Again   bool   `json:"again,omitempty"`   // the version may have been written before (external_gte)

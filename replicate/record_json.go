@@ -25,7 +25,7 @@ func (r *record) encode() []byte { return r.appendTo(make([]byte, 0, r.room())) 
 func (r *record) room() int {
 	n := len(`{"v":1,"kind":"","source":}`) + len(r.Kind) + len(r.Source) +
 		roomOf(r.From, r.ID, r.Gateway, r.Index, r.Type, r.Routing, r.Parent, r.What, r.Name)
-	for _, number := range [...]bool{r.Epoch != 0, r.Until != 0, r.Version != 0, r.Deleted, r.Read, r.Again} {
+	for _, number := range [...]bool{r.Epoch != 0, r.Until != 0, r.Version != 0, r.Sent != 0, r.Deleted, r.Read, r.Again} {
 		if number {
 			n += 24
 		}
@@ -54,12 +54,7 @@ func roomOf(texts ...string) (n int) {
 // appendTo appends the record's bytes.
 func (r *record) appendTo(b []byte) []byte {
 	r.V = recordVersion
-	b = append(b, `{"v":1,"kind":`...)
-	b = appendText(b, r.Kind)
-	b = appendMember(b, `,"from":`, r.From)
-	if r.Epoch != 0 {
-		b = strconv.AppendUint(append(b, `,"epoch":`...), r.Epoch, 10)
-	}
+	b = r.appendHead(b)
 	b = appendMember(b, `,"id":`, r.ID)
 	b = appendMember(b, `,"gateway":`, r.Gateway)
 	if r.Until != 0 {
@@ -80,11 +75,30 @@ func (r *record) appendTo(b []byte) []byte {
 		b[len(b)-1] = ']'
 	}
 	b = appendMember(b, `,"index":`, r.Index)
+	return r.appendRest(b)
+}
+
+// appendHead appends what stands before the id.
+func (r *record) appendHead(b []byte) []byte {
+	b = append(b, `{"v":1,"kind":`...)
+	b = appendText(b, r.Kind)
+	b = appendMember(b, `,"from":`, r.From)
+	if r.Epoch != 0 {
+		b = strconv.AppendUint(append(b, `,"epoch":`...), r.Epoch, 10)
+	}
+	return b
+}
+
+// appendRest appends what stands behind the index.
+func (r *record) appendRest(b []byte) []byte {
 	b = appendMember(b, `,"type":`, r.Type)
 	b = appendMember(b, `,"routing":`, r.Routing)
 	b = appendMember(b, `,"parent":`, r.Parent)
 	if r.Version != 0 {
 		b = strconv.AppendInt(append(b, `,"version":`...), r.Version, 10)
+	}
+	if r.Sent != 0 {
+		b = strconv.AppendInt(append(b, `,"sent":`...), r.Sent, 10)
 	}
 	if r.Deleted {
 		b = append(b, `,"deleted":true`...)
@@ -157,7 +171,8 @@ func appendText(b []byte, s string) []byte {
 	return append(append(b, s[plain:]...), '"')
 }
 
-// isLiteral has the bytes that stand for themselves wherever they are.
+// isLiteral has the bytes that stand for themselves wherever they are: less than with esapi.IsPlain, as
+// encoding/json escapes more.
 var isLiteral = func() (plain [256]bool) {
 	for c := byte(' '); c < utf8.RuneSelf; c++ {
 		plain[c] = !strings.ContainsRune(`"\<>&`, rune(c))
@@ -196,9 +211,18 @@ type decoder struct {
 // is an error, so that nothing is skipped that is not understood. Members that are not
 // known are left out, and also what stands behind the source.
 func decode(b []byte) (*record, error) {
+	r := &record{}
+	if err := decodeTo(r, b); err != nil {
+		return nil, err
+	}
+	return r, nil
+}
+
+// decodeTo is decode into a record that may have been another one before.
+func decodeTo(r *record, b []byte) error {
+	*r = record{}
 	d := decoder{Cursor: esapi.NewCursor(b)}
 	d.Copy = headOf(b)
-	r := &record{}
 	if d.Peek() != '{' {
 		d.wrong = "all"
 		d.Skip()
@@ -207,13 +231,13 @@ func decode(b []byte) (*record, error) {
 	}
 	switch {
 	case !d.End():
-		return nil, errors.New("the record is not JSON")
+		return errors.New("the record is not JSON")
 	case r.V > recordVersion, r.V != recordVersion && d.wrong == "":
-		return nil, fmt.Errorf("the record has version %d; this esperanto reads version %d", r.V, recordVersion)
+		return fmt.Errorf("the record has version %d; this esperanto reads version %d", r.V, recordVersion)
 	case d.wrong != "":
-		return nil, fmt.Errorf("the record cannot be read: %s is of another type", strconv.Quote(d.wrong))
+		return fmt.Errorf("the record cannot be read: %s is of another type", strconv.Quote(d.wrong))
 	}
-	return r, nil
+	return nil
 }
 
 // headOf is a copy of what stands before the source, which is short unless the record is
@@ -265,6 +289,8 @@ func (d *decoder) record(r *record) {
 			d.text("parent", &r.Parent)
 		case "version":
 			d.integer("version", &r.Version)
+		case "sent":
+			d.integer("sent", &r.Sent)
 		case "deleted":
 			d.flag("deleted", &r.Deleted)
 		case "read":

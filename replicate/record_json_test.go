@@ -81,7 +81,7 @@ func (m maker) number() int64 {
 }
 
 func (m maker) record() *record {
-	r := &record{Kind: kindEffect, From: m.text(), ID: m.text(), Until: m.number(), Version: m.number(),
+	r := &record{Kind: kindEffect, From: m.text(), ID: m.text(), Until: m.number(), Version: m.number(), Sent: m.number(),
 		Deleted: m.IntN(3) == 0, Read: m.IntN(3) == 0, Again: m.IntN(3) == 0, Index: m.text(), Routing: m.text()}
 	switch m.IntN(4) {
 	case 0:

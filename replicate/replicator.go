@@ -32,6 +32,7 @@ type Replicator struct {
 	counters counters
 	made     madeIndices
 	stood    stood
+	desks    desks
 	asides   *asides
 	failover *failover
 
@@ -74,6 +75,7 @@ func New(cfg Config) (*Replicator, error) {
 		instance:  hex.EncodeToString(instance[:]),
 		ids:       newIDMaker(),
 		ledger:    newLedger(),
+		desks:     newDesks(),
 		selection: selection,
 
 		configured: cfg.Master,

@@ -36,7 +36,7 @@ type rig struct {
 func newRig(t *testing.T, source, target esapi.Version, change ...func(*Config)) *rig {
 	g := &rig{t: t, dir: t.TempDir(), a: estest.New(source), b: estest.New(target)}
 	g.cfg = Config{Master: "a", Grace: 50 * time.Millisecond, SwitchTimeout: 3 * time.Second, DrainTimeout: 5 * time.Second,
-		JournalTimeout: 2 * time.Second, Logger: slog.New(slog.NewTextHandler(testWriter{t}, nil))}
+		JournalTimeout: 5 * time.Second, Logger: slog.New(slog.NewTextHandler(testWriter{t}, nil))}
 	for _, f := range change {
 		f(&g.cfg)
 	}

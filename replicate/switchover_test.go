@@ -62,7 +62,7 @@ func TestSwitchToAndFroUnderLoad(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if result.Master != to || result.Epoch != uint64(i+2) || result.PauseMS <= 0 || result.PauseMS > 1000 {
+		if result.Master != to || result.Epoch != uint64(i+2) || result.PauseMS <= 0 || result.PauseMS > float64(g.cfg.SwitchTimeout.Milliseconds()) {
 			t.Errorf("%+v", result)
 		}
 	}
@@ -199,7 +199,7 @@ func TestSwitchRefused(t *testing.T) {
 // waited go on.
 func TestSwitchGivenUpForAWriteUnderWay(t *testing.T) {
 	t.Parallel()
-	g := newRig(t, v717, v87, func(c *Config) { c.SwitchTimeout = 100 * time.Millisecond })
+	g := newRig(t, v717, v87)
 	ctx := context.Background()
 	g.must("PUT", "/books/_doc/0", `{"n":1}`)
 	g.a.Faults(only("PUT", "/books/_doc/1", estest.Fault{Delay: 600 * time.Millisecond}))
@@ -211,7 +211,7 @@ func TestSwitchGivenUpForAWriteUnderWay(t *testing.T) {
 		g.must("PUT", "/books/_doc/2", `{"n":1}`)
 	})
 	var e *SwitchError
-	_, err := g.r.cutOver(ctx, move{now: g.r.gate.now(), next: g.r.rolesOf("b", 2), limit: g.r.cfg.SwitchTimeout, also: func(*epoch.State) {}})
+	_, err := g.r.cutOver(ctx, move{now: g.r.gate.now(), next: g.r.rolesOf("b", 2), limit: 100 * time.Millisecond, also: func(*epoch.State) {}})
 	if !errors.As(err, &e) {
 		t.Errorf("%v", err)
 	}

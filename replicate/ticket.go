@@ -26,6 +26,7 @@ type ticket struct {
 	records []*record   // of the intents
 	debts   []debt      // instead of intents, while the journal is down
 	reached []debt      // what its effects would have to be owed for, if writes are accepted
+	begun   int64       // unix ms; no earlier was it sent to the master
 	sent    bool        // to the master
 	untold  bool        // the master's mapping does not tell a type that this write has taught
 	ended   atomic.Bool // finish, nothing or abandon was called
@@ -80,7 +81,7 @@ func (c *capture) begin(ctx context.Context, docs []recordDoc, state []asked, ke
 	if err := c.lease.holdWrite(); err != nil {
 		return nil, err
 	}
-	t := &ticket{r: r, roles: c.lease.roles, durable: make(chan error, 1)}
+	t := &ticket{r: r, roles: c.lease.roles, begun: r.cfg.Now().UnixMilli(), durable: make(chan error, 1)}
 	var records []*record
 	var keys []string
 	add := func(rec *record, key string) {
@@ -221,12 +222,15 @@ func (t *ticket) finish(ctx context.Context, effects []*record) {
 	})
 	for _, e := range effects {
 		e.From, e.Epoch = t.roles.master.Name(), t.roles.epoch
+		if e.Kind == kindEffect {
+			e.Sent = t.begun
+		}
 	}
 	land := landed.land
 	for len(effects) > 0 {
-		n := t.r.together(effects)
+		n, size := t.r.together(effects)
 		landed.expect()
-		if err := t.r.appendEncoded(ctx, effects[:n], land); err != nil {
+		if err := t.r.appendEncoded(ctx, effects[:n], size, land); err != nil {
 			land(err)
 			break
 		}
@@ -257,7 +261,8 @@ func (t *ticket) nothing() {
 			landed.land(nil)
 		}
 		landed.expect()
-		if err := t.r.append(in.key, &record{Kind: kindDone, ID: in.id}, done); err != nil {
+		mark := &record{Kind: kindDone, ID: in.id}
+		if err := t.r.appendTogether([]journal.Record{{Key: in.key, Value: mark.encode()}}, done); err != nil {
 			done(err)
 		}
 	}
@@ -287,6 +292,7 @@ func (t *ticket) again() {
 	r := t.r
 	for i, rec := range t.records {
 		once := *rec
+		once.Docs = slices.Clone(rec.Docs) // their memory is the bulk's
 		once.ID, once.Until = r.nextIntentID(), r.cfg.Now().UnixMilli()
 		r.ledger.set(once.ID, intentAbandoned, r.cfg.Now().Add(r.cfg.Grace))
 		r.gate.hold()
@@ -346,26 +352,29 @@ func (r *Replicator) appendOne(rec journal.Record, landed func(error)) error {
 // togetherBytes bounds the records that are appended in one go.
 const togetherBytes = 512 << 10
 
-// together is how many of the records, at least one, are appended in one go.
-func (r *Replicator) together(records []*record) int {
+// together is how many of the records, at least one, are appended in one go, and about how
+// long they are.
+func (r *Replicator) together(records []*record) (n, size int) {
 	if _, can := r.cfg.Journal.(journal.Batcher); !can {
-		return 1
+		return 1, 0
 	}
-	bytes := 0
 	for n, rec := range records {
-		if bytes += rec.room(); bytes > togetherBytes {
-			return max(n, 1)
+		more := rec.room()
+		if n > 0 && size+more > togetherBytes {
+			return n, size
 		}
+		size += more
 	}
-	return len(records)
+	return len(records), size
 }
 
-// appendTogether appends records that go together.
+// appendTogether appends records that go together, and that nobody waits for.
 func (r *Replicator) appendTogether(records []journal.Record, landed func(error)) error {
-	if len(records) == 1 {
+	batcher, can := r.cfg.Journal.(journal.Batcher)
+	if !can {
 		return r.appendOne(records[0], landed)
 	}
-	err := r.cfg.Journal.(journal.Batcher).AppendAll(records, func(err error) {
+	err := batcher.AppendAll(records, func(err error) {
 		r.noteJournal(err)
 		landed(err)
 	})
@@ -379,17 +388,21 @@ func (r *Replicator) appendTogether(records []journal.Record, landed func(error)
 type encoding struct {
 	bytes   []byte
 	records []journal.Record
+
+	like *record // the effect whose beginnings these are
+	head []byte  // up to the id
+	mid  []byte  // the index
 }
 
 var encodings = sync.Pool{New: func() any { return new(encoding) }}
 
 // appendEncoded encodes records that go together, one behind the other, and appends them.
-func (r *Replicator) appendEncoded(ctx context.Context, records []*record, landed func(error)) error {
+func (r *Replicator) appendEncoded(ctx context.Context, records []*record, size int, landed func(error)) error {
 	if len(records) == 1 {
 		return r.appendPatiently(ctx, records[0].key(), records[0], landed)
 	}
 	e := encodings.Get().(*encoding)
-	e.encode(records)
+	e.encode(records, size)
 	err := r.appendAllPatiently(ctx, e.records, landed)
 	if cap(e.bytes) <= 2*togetherBytes && cap(e.records) <= roomDocs {
 		clear(e.records)
@@ -398,18 +411,32 @@ func (r *Replicator) appendEncoded(ctx context.Context, records []*record, lande
 	return err
 }
 
-func (e *encoding) encode(records []*record) {
-	room := 0
-	for _, rec := range records {
-		room += rec.room()
-	}
-	e.bytes = slices.Grow(e.bytes[:0], room)
+func (e *encoding) encode(records []*record, size int) {
+	e.bytes = slices.Grow(e.bytes[:0], size)
 	e.records = slices.Grow(e.records[:0], len(records))
 	for _, rec := range records {
 		from := len(e.bytes)
-		e.bytes = rec.appendTo(e.bytes)
+		if rec.Kind == kindEffect {
+			e.effect(rec)
+		} else {
+			e.bytes = rec.appendTo(e.bytes)
+		}
 		e.records = append(e.records, journal.Record{Key: rec.key(), Value: e.bytes[from:len(e.bytes):len(e.bytes)]})
 	}
+	e.like = nil
+}
+
+// effect appends an effect: what it has in common with the one before is there already.
+func (e *encoding) effect(rec *record) {
+	if e.like == nil || e.like.From != rec.From || e.like.Epoch != rec.Epoch {
+		e.head = rec.appendHead(e.head[:0])
+	}
+	if e.like == nil || e.like.Index != rec.Index {
+		e.mid = appendMember(e.mid[:0], `,"index":`, rec.Index)
+	}
+	e.like = rec
+	b := appendMember(append(e.bytes, e.head...), `,"id":`, rec.ID)
+	e.bytes = rec.appendRest(append(b, e.mid...))
 }
 
 // appendPatiently waits while the journal's buffers are full.

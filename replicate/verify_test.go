@@ -86,6 +86,7 @@ func TestVerifyFindsAndRepairs(t *testing.T) {
 	g.books(50)
 	g.must("PUT", "/other/book/1", `{"n":1}`)
 	g.must("PUT", "/other/_alias/others", "")
+	g.drained()
 	g.clean()
 
 	to := g.r.cfg.Target

@@ -1,7 +1,6 @@
 package replicate
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"slices"
@@ -22,6 +21,8 @@ type worker struct {
 	stop    context.CancelFunc
 	stopped chan struct{}
 
+	rec       record                 // that is handled
+	like      likeness               // to that
 	open      []*openIntent          // by offset; resolved ones are dropped now and then, and those at the front at once
 	openByID  map[string]*openIntent // those that are not resolved
 	next      int64                  // behind the last entry that was handled
@@ -31,8 +32,11 @@ type worker struct {
 	doubts *doubts
 
 	batch   load
-	flights []*flight // in the order in which they were launched
-	lost    bool      // something has not landed: the worker ends, and commits nothing any more
+	read    time.Time     // when the entries that are handled were in the journal
+	handled time.Time     // of the last entry that was handled, by the journal
+	flights []*flight     // in the order in which they were launched
+	touched chan struct{} // one has landed since this was read; capacity 1
+	lost    bool          // something has not landed: the worker ends, and commits nothing any more
 
 	// For Status.
 	oldest     atomic.Int64 // unix ms of the oldest entry in work, 0 if there is none
@@ -53,11 +57,12 @@ type openIntent struct {
 type change struct {
 	cluster.Doc
 	read bool      // what it is has to be read from the master
-	at   time.Time // when it was journaled, for both_ways
-}
+	sure bool      // it is later than all deletions of its document that are known to stand before it in the journal, or were found missing there
+	over bool      // a later change of its document is in the same load
+	at   time.Time // when it was journaled
 
-// shortSource is up to which length a document is copied out of its entry, in bytes.
-const shortSource = 4 << 10
+	tried bool // to apply it
+}
 
 const (
 	// commitPause bounds how often the offset is committed while there is
@@ -71,8 +76,12 @@ const (
 )
 
 func newWorker(a *applier, partition int32, next int64) *worker {
-	w := &worker{a: a, partition: partition, queue: make(chan []journal.Entry, 2), stopped: make(chan struct{}),
-		openByID: map[string]*openIntent{}, doubts: newDoubts(a.deletions, partition, a.r.cfg.WriteTimeout+a.r.cfg.JournalTimeout), next: next, committed: next}
+	skew := time.Duration(0) // one process, or one after the other
+	if a.r.cfg.SharedJournal {
+		skew = a.r.cfg.Grace
+	}
+	w := &worker{a: a, partition: partition, queue: make(chan []journal.Entry, 2), stopped: make(chan struct{}), touched: make(chan struct{}, 1),
+		openByID: map[string]*openIntent{}, doubts: newDoubts(a.deletions, partition, a.r.cfg.WriteTimeout+a.r.cfg.JournalTimeout, skew), next: next, committed: next}
 	w.ctx, w.stop = context.WithCancel(context.Background())
 	return w
 }
@@ -89,6 +98,7 @@ func (w *worker) run() {
 	}
 	for {
 		entries, ok := w.take()
+		w.read = time.Now()
 		if !ok || w.pausing() != nil {
 			return
 		}
@@ -135,7 +145,7 @@ func (w *worker) take() ([]journal.Entry, bool) {
 			break
 		}
 		return entries, true
-	case <-w.wake():
+	case <-w.touched:
 		return nil, true
 	case <-tick:
 		return nil, true
@@ -155,15 +165,19 @@ func bytesOf(entries []journal.Entry) (n int) {
 // handle takes one entry into account. An error means that the worker is
 // stopped.
 func (w *worker) handle(e *journal.Entry) error {
-	rec, err := decode(e.Value)
+	rec := &w.rec
+	err := w.decode(e.Value)
 	if err != nil {
 		err = w.a.bury(w.ctx, DeadLetter{What: "record", Reason: fmt.Sprintf("partition %d, offset %d: %v", e.Partition, e.Offset, err)})
 		w.next = e.Offset + 1
 		return err
 	}
 	rec.at = e.Time
+	w.handled = e.Time
 	switch rec.Kind {
 	case kindIntent:
+		rec = new(record)
+		*rec = w.rec
 		o := &openIntent{rec: rec, offset: e.Offset, time: e.Time, seen: w.a.r.cfg.Now()}
 		w.open = append(w.open, o)
 		w.openByID[rec.ID] = o
@@ -195,6 +209,18 @@ func (w *worker) handle(e *journal.Entry) error {
 	return err
 }
 
+// decode reads the record that is to be handled.
+func (w *worker) decode(b []byte) error {
+	if w.like.read(&w.rec, b) {
+		return nil
+	}
+	err := decodeTo(&w.rec, b)
+	if err == nil {
+		w.like.learn(&w.rec)
+	}
+	return err
+}
+
 // add puts an effect into the batch.
 func (w *worker) add(rec *record, e *journal.Entry) error {
 	if w.a.pairs[rec.From] == nil {
@@ -208,28 +234,25 @@ func (w *worker) add(rec *record, e *journal.Entry) error {
 	if err := w.a.await(w.ctx, rec.Epoch); err != nil {
 		return err
 	}
-	// A record of a bulk is a part of what was journaled with it: a short one must not
-	// keep all of that.
-	if len(rec.Source) > 0 && len(rec.Source) < shortSource {
-		rec.Source = bytes.Clone(rec.Source)
-	}
+	doubtful, sure := w.doubts.doubtful(rec, e.Time)
 	c := change{
 		Doc:  cluster.Doc{DocID: rec.docID(), Found: !rec.Deleted, Version: rec.Version, Source: rec.Source, Again: rec.Again},
-		read: rec.Read || w.doubts.doubtful(rec, e.Time),
+		read: rec.Read || doubtful,
+		sure: !rec.Read && sure,
 		at:   e.Time,
+	}
+	if version, gone := goneBy(rec); gone { // what is on its way is to know of it soon
+		if err := w.persist(func() error { return w.doubts.docDeleted(w.ctx, rec, version, e.Time) }); err != nil {
+			return err
+		}
 	}
 	if !w.batch.takes(&c, rec, len(e.Value), w.a.r.cfg.BatchBytes) {
 		if err := w.launch(); err != nil {
 			return err
 		}
 	}
-	if version, gone := goneBy(rec); gone {
-		if err := w.persist(func() error { return w.doubts.docDeleted(w.ctx, rec, version, e.Time) }); err != nil {
-			return err
-		}
-	}
-	w.doubts.sweep(w.ctx, e.Time)
-	w.batch.from, w.batch.epoch = rec.From, rec.Epoch
+	w.batch.from, w.batch.epoch, w.batch.read = rec.From, rec.Epoch, w.read
+	c.Source = w.batch.keep(c.Source)
 	w.batch.put(c, len(e.Value), e)
 	if len(w.batch.changes) >= w.a.pace.size() {
 		return w.launch()
@@ -252,17 +275,21 @@ func (w *worker) loadDoubts() error {
 func (w *worker) persist(f func() error) error { return w.a.persist(w.ctx, f) }
 
 // apply applies the changes of a load.
-func (w *worker) apply(from string, number uint64, changes []change) error {
+func (w *worker) apply(l *load) error {
+	changes := l.changes
 	with := func(apply func(ctx context.Context, p *pair, late bool, part []change) ([]change, error)) func(context.Context) error {
 		return func(ctx context.Context) error {
 			return w.a.inBulks(ctx, &changes, func(part []change) ([]change, error) {
-				p, late := w.a.course(from, number)
+				p, late := w.a.course(l.from, l.epoch)
 				for i := range part {
-					part[i].read = part[i].read || w.doubts.beganAnew(&part[i])
+					w.doubts.lookAgain(&part[i])
 				}
 				left, err := apply(ctx, p, late, part)
-				if err == nil {
-					err = w.readForced(ctx, p, part)
+				if err != nil && len(left) == len(part) {
+					return left, err
+				}
+				if again := w.readForced(ctx, p, part); again != nil {
+					return part, again
 				}
 				return left, err
 			})
@@ -272,7 +299,7 @@ func (w *worker) apply(from string, number uint64, changes []change) error {
 		for i := range part {
 			part[i].read = part[i].read || late
 		}
-		return p.apply(ctx, part)
+		return p.apply(ctx, part, l.read)
 	}), with(func(ctx context.Context, p *pair, late bool, part []change) ([]change, error) {
 		return p.alone(ctx, part, late)
 	}))
@@ -295,13 +322,16 @@ func (w *worker) readForced(ctx context.Context, p *pair, applied []change) erro
 // beganAnew notes that documents are forced at the follower: what is under way of them may be of before.
 // Where another process works on a partition, that one does not know it.
 func (a *applier) beganAnew(ctx context.Context, ids []cluster.DocID) error {
+	return a.noteDoubt(ids, func(d *doubts, id cluster.DocID) error { return d.docAnew(ctx, id.Index, id.ID, a.r.cfg.Now()) })
+}
+
+// noteDoubt notes something of documents, where this process works on their partitions.
+func (a *applier) noteDoubt(ids []cluster.DocID, note func(*doubts, cluster.DocID) error) error {
 	for _, id := range ids {
-		d := a.doubtsOf(id.Index)
-		if d == nil {
-			continue
-		}
-		if err := d.docAnew(ctx, id.Index, id.ID, a.r.cfg.Now()); err != nil {
-			return err
+		if d := a.doubtsOf(id.Index); d != nil {
+			if err := note(d, id); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
@@ -365,6 +395,7 @@ func (w *worker) commit(idle bool) {
 		return
 	}
 	w.commitAt = now
+	since := w.uncommittedSince()
 	if err := w.a.r.cfg.Journal.Commit(w.ctx, w.partition, at); err != nil {
 		if w.ctx.Err() == nil {
 			w.a.blocked(fmt.Errorf("committing the journal's offset: %w", err))
@@ -373,6 +404,20 @@ func (w *worker) commit(idle bool) {
 	}
 	w.committed = at
 	w.a.committed()
+	w.doubts.sweep(w.ctx, since) // what comes again after a kill needs the rows of its time
+}
+
+// uncommittedSince is the time of the oldest entry that the position is not beyond, or of
+// the last one that was handled.
+func (w *worker) uncommittedSince() time.Time {
+	at := w.handled
+	if l := w.oldestLoad(); l != nil && time.UnixMilli(l.since).Before(at) {
+		at = time.UnixMilli(l.since)
+	}
+	if len(w.open) > 0 && w.open[0].time.Before(at) {
+		at = w.open[0].time
+	}
+	return at
 }
 
 // due tells whether an open intent is to be resolved now, and whether that

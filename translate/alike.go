@@ -133,11 +133,15 @@ func plainTextEnd(b []byte, i int) int {
 	if i >= len(b) || b[i] != '"' {
 		return -1
 	}
-	quote := bytes.IndexByte(b[i+1:], '"')
-	if quote < 0 || bytes.IndexByte(b[i+1:i+1+quote], '\\') >= 0 {
-		return -1
+	for i++; i < len(b); i++ { // ids are short
+		switch c := b[i]; {
+		case c == '"':
+			return i + 1
+		case c == '\\', c < ' ':
+			return -1
+		}
 	}
-	return i + 1 + quote + 1
+	return -1
 }
 
 // appendAs appends what an item of the kind becomes.
@@ -149,7 +153,7 @@ func (k *kind) appendAs(dst, item []byte, at *values) []byte {
 		}
 		value := item[at[p.value].from:at[p.value].to]
 		if p.less {
-			n, _ := strconv.ParseInt(string(value), 10, 64) // it is one, see plainEnd
+			n, _ := strconv.ParseInt(string(value), 10, 64) // it is one, see digitsEnd
 			dst = strconv.AppendInt(dst, max(n-1, 0), 10)
 			continue
 		}
@@ -304,6 +308,7 @@ func (s *stream) item(p *place) error {
 	if k, end := s.kinds.match(s.buf, s.pos, &at); k != nil {
 		s.out = k.appendAs(s.out, s.buf, &at)
 		s.pos = end
+		s.others(k, &at)
 		return s.flush(windowSize)
 	}
 	raw, err := s.next(valueEnd)
@@ -320,4 +325,17 @@ func (s *stream) item(p *place) error {
 	}
 	s.kinds.learn(raw, s.out[from:], func(item []byte) ([]byte, error) { return s.value(nil, p, nil, item) })
 	return s.flush(windowSize)
+}
+
+// others visits the items that follow one of a kind for as long as they are of that kind.
+func (s *stream) others(k *kind, at *values) {
+	for s.pos < len(s.buf) && s.buf[s.pos] == ',' && (s.w == nil || len(s.out) <= windowSize) {
+		end, ok := k.match(s.buf, s.pos+1, at)
+		if !ok {
+			return
+		}
+		s.kinds.used++
+		s.out = k.appendAs(append(s.out, ','), s.buf, at)
+		s.pos = end
+	}
 }

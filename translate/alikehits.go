@@ -68,10 +68,13 @@ func (s *stream) learnHit(hit, became []byte) {
 	k := &s.hits
 	k.learned++
 	var was, is values
-	found := &kind{
-		is:      piecesOf(make([]piece, 0, len(differing)+1), hit, 0, len(hit)-1, len(differing), &was),
-		becomes: piecesOf(make([]piece, 0, len(differing)+1), became, 0, len(became)-1, len(differing), &is),
-	}
+	room := new(struct {
+		kind
+		is, becomes [len(differing) + 1]piece
+	})
+	found := &room.kind
+	found.is = piecesOf(room.is[:0], hit, 0, len(hit)-1, len(differing), &was)
+	found.becomes = piecesOf(room.becomes[:0], became, 0, len(became)-1, len(differing), &is)
 	if len(found.is) == 0 || len(found.becomes) == 0 {
 		return
 	}

@@ -17,8 +17,9 @@ type likeLine struct {
 	known   bool
 	is      [2][]byte // what stands in front of the id and behind it
 	becomes [2][]byte
+	ends    bool // both are followed by the same
 
-	body    Place // what follows
+	body    *place // what follows; nil: it stays as it is
 	follows bool
 	spares  bool // rules have nothing to do in it
 
@@ -39,6 +40,12 @@ func (x *Exchange) Alone() { x.alone = true }
 // SparesDocuments says that a document behind an action line like that in front needs no
 // look either: it is what the rule of Document says whose index has nothing for it.
 func (x *Exchange) SparesDocuments() { x.spares = true }
+
+// sparesItems reports whether an item that is like the one in front needs no look, nor does
+// the document in it.
+func (l *likeLine) sparesItems() bool {
+	return l.known && l.follows && (l.spares || l.body == nil)
+}
 
 // idOf finds the id in a line that is like the one in front.
 func (l *likeLine) idOf(line []byte) (id []byte, ok bool) {
@@ -80,11 +87,36 @@ func (l *likeLine) learn(x *Exchange, line, became []byte) {
 	l.known = true
 	l.is = [2][]byte{bytes.Clone(line[:at]), bytes.Clone(line[end:])} // their room is used again
 	l.becomes = [2][]byte{bytes.Clone(before), bytes.Clone(behind)}
+	l.ends = bytes.Equal(line[end:], behind)
+}
+
+// A likeItem is a line that is like the one in front, and the document behind it, as places
+// in what has not been read.
+type likeItem struct{ id, idEnd, document, end int }
+
+// itemOf finds the item at the beginning of rest: a line that is like the one in front and
+// a document with an end of line.
+func (l *likeLine) itemOf(rest []byte) (at likeItem, ok bool) {
+	if !bytes.HasPrefix(rest, l.is[0]) {
+		return at, false
+	}
+	at.id = len(l.is[0])
+	if at.idEnd = plainTextEnd(rest, at.id); at.idEnd < 0 {
+		return at, false
+	}
+	at.document = at.idEnd + len(l.is[1]) + 1
+	if at.document >= len(rest) || rest[at.document-1] != '\n' || rest[at.document] != '{' || !bytes.HasPrefix(rest[at.idEnd:], l.is[1]) {
+		return at, false
+	}
+	length := bytes.IndexByte(rest[at.document:], '\n')
+	at.end = at.document + length + 1
+	return at, length > 1 && rest[at.end-2] == '}'
 }
 
 // linesOut is what a body of lines becomes. It is written over what has been read of a
 // spare body for as long as there is room.
 type linesOut struct {
+	like    likeLine // in front of the line that is next
 	b       []byte
 	rest    []byte // of the body, not read yet
 	in      []byte // the body, if b is in its room
@@ -143,8 +175,40 @@ func (o *linesOut) copy(part []byte) {
 	o.b = append(append(o.b, part...), '\n')
 }
 
+// again appends the items that are like the one in front, and need no look either, for as
+// long as such follow. It returns how many they were. Those that would be written over what
+// has not been read are not among them.
+func (o *linesOut) again() (items int) {
+	l := &o.like
+	if !l.sparesItems() {
+		return 0
+	}
+	for ; ; items++ {
+		at, ok := l.itemOf(o.rest)
+		if !ok {
+			return items
+		}
+		if o.in != nil {
+			from, to := len(o.in)-len(o.rest), len(o.b)+len(l.becomes[0])
+			if to > from+at.id || to+at.idEnd-at.id+len(l.becomes[1])+1 > from+at.document {
+				return items
+			}
+		}
+		o.b = append(o.b, l.becomes[0]...)
+		if l.ends {
+			o.b = append(o.b, o.rest[at.id:at.end]...)
+		} else {
+			o.b = append(append(o.b, o.rest[at.id:at.idEnd]...), l.becomes[1]...)
+			o.b = append(append(o.b, '\n'), o.rest[at.document:at.end]...)
+		}
+		o.rest = o.rest[at.end:]
+		l.used++
+	}
+}
+
 // repeat appends what becomes of a line if it is like the one in front.
-func (o *linesOut) repeat(l *likeLine, line []byte) bool {
+func (o *linesOut) repeat(line []byte) bool {
+	l := &o.like
 	id, ok := l.idOf(line)
 	if !ok {
 		return false

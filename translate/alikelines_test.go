@@ -71,7 +71,7 @@ func TestAlikeLines(t *testing.T) {
 		case strings.Contains(head, `"update"`):
 			return head + `{"doc":{"a":"yes"}}` + "\n"
 		}
-		return head + pick(`{"a":true}`, `{"a":"yes"}`, ` {"b":"yes"} `, "", "[]", `{"a":1`) + "\n"
+		return head + pick(`{"a":true}`, `{"a":"yes"}`, ` {"b":"yes"} `, "", "[]", `{"a":1`, `}`, `{}}`, `{}{}`, `{"index":{"_id":"9"}}`) + pick("", "", "", "\r", " ") + "\n"
 	}
 	alike := 0
 	for range 2000 {
@@ -110,5 +110,27 @@ func TestAlikeLines(t *testing.T) {
 	}
 	if alike < 1000 {
 		t.Errorf("only %d lines were as the one in front", alike)
+	}
+}
+
+// Of a bulk of documents that need no look, all but the first is copied without one, whatever
+// the versions are.
+func TestSparedItems(t *testing.T) {
+	majors := []translate.Version{translate.V(5, 6), translate.V(6, 8), translate.V(7, 17), translate.V(8, 7)}
+	for _, client := range majors {
+		for _, cluster := range majors {
+			if client == cluster {
+				continue
+			}
+			for _, meta := range []string{`"_index":"papers","_id":"1"`, `"_index":"papers","_type":"book","_id":"1"`} {
+				if !client.Before(translate.V(8, 0)) && strings.Contains(meta, "_type") {
+					continue // 8.x knows no types
+				}
+				r := esapi.NewRequest("POST", "/_bulk", []byte(`{"index":{`+meta+`}}`+"\n"+`{"a":"yes"}`+"\n"))
+				if spares, err := translate.NewSender(client, cluster, oneType{}, nil).SparesItems(t.Context(), r); !spares || err != nil {
+					t.Errorf("%v on %v: what is like %s is looked at: %v", client, cluster, meta, err)
+				}
+			}
+		}
 	}
 }

@@ -54,11 +54,24 @@ type Rule struct {
 	At Place
 	Do func(x *Exchange, n *Node) error
 
-	// There are many rules of heads, and most can do nothing to most requests: these are
-	// not asked. On are the APIs, as clients ask them, that a rule is for, "cat.*" all of
-	// cat; nil are all. If is what else must be so.
+	// There are many rules, and most can do nothing to most requests: these are not
+	// asked. On are the APIs, as clients ask them, that a rule is for, "cat.*" all of
+	// cat, if it is one of a head; nil are all. If is what else must be so.
 	On []string
 	If Condition
+
+	// Keys, if not nil, are members of which a node must have one for the rule to have
+	// something to do.
+	Keys []string
+
+	// From and Before are the clients that the rule is for, if set: those of a version
+	// from one on and before another.
+	From, Before Version
+}
+
+// isFor reports whether the rule is for clients of a version.
+func (r *Rule) isFor(client Version) bool {
+	return client.AtLeast(r.From) && (r.Before.IsZero() || client.Before(r.Before))
 }
 
 // A Condition is what must be so of an exchange for a rule of a head to have something
@@ -165,8 +178,12 @@ func (c *Change) check() error {
 			if _, ok := grammar[r.At]; !ok {
 				return fmt.Errorf("change %s %s: there is no place %q in the grammar", c.ID, c.Name, r.At)
 			}
-			if (r.On != nil || r.If != Always) && r.At != RequestHead && r.At != RequestEnd && r.At != AnswerHead {
+			head := r.At == RequestHead || r.At == RequestEnd || r.At == AnswerHead
+			if !head && (r.On != nil || r.If != Always && r.If != ManyTypes) {
 				return fmt.Errorf("change %s %s: only rules of heads are for some APIs: the one at %q is asked for all", c.ID, c.Name, r.At)
+			}
+			if head && r.Keys != nil {
+				return fmt.Errorf("change %s %s: %s has no members", c.ID, c.Name, r.At)
 			}
 		}
 	}

@@ -50,6 +50,10 @@ type Exchange struct {
 	request  *ruleSet // of the plan
 
 	ctx        context.Context
+	plan       *Plan
+	params     esapi.Params  // Params points at them
+	sent       esapi.Request // what the cluster is sent
+	below      below
 	stream     io.Reader
 	answer     *esapi.Response
 	notes      notes
@@ -277,7 +281,7 @@ func (x *Exchange) lossyNames() string {
 	var names []string
 	for _, changes := range [...][]*Change{x.fired, x.mayLose} {
 		for _, c := range changes {
-			if d := c.Between(x.Client, x.Cluster); d != nil && d.Fidelity == Lossy && !slices.Contains(names, c.Name) {
+			if x.plan.lossy[c] && !slices.Contains(names, c.Name) {
 				names = append(names, c.Name)
 			}
 		}

@@ -65,3 +65,71 @@ func TestRulesThatAreNotAsked(t *testing.T) {
 		t.Errorf("only %d rules are for some requests", rules)
 	}
 }
+
+// A rule that is not asked as a node has none of its members would have done nothing.
+func TestRulesThatAreNotAskedForANode(t *testing.T) {
+	others := []string{"query", "filter", "boost", "_type", "minimum_should_match", "must", "value", "_all", "from", "size", "timed_out"}
+	keys := map[translate.Place][]string{} // of the rules there
+	var rules []translate.Rule
+	changes := map[int]*translate.Change{}
+	directions := map[int]*translate.Direction{}
+	for _, c := range translate.Changes() {
+		for _, d := range []*translate.Direction{&c.OldClient, &c.NewClient} {
+			for _, r := range slices.Concat(d.Request, d.Response) {
+				if r.Keys == nil {
+					continue
+				}
+				changes[len(rules)], directions[len(rules)] = c, d
+				rules = append(rules, r)
+				keys[r.At] = append(keys[r.At], r.Keys...)
+			}
+		}
+	}
+	if len(rules) < 40 {
+		t.Errorf("only %d rules are for some members", len(rules))
+	}
+	pick := func(of []string) string { return of[rand.IntN(len(of))] }
+	var value func(depth int) string
+	object := func(depth int, of, without []string) string {
+		var members []string
+		for range 1 + rand.IntN(3) {
+			if key := pick(of); !slices.Contains(without, key) {
+				members = append(members, translate.Quote(key)+":"+value(depth))
+			}
+		}
+		return "{" + strings.Join(members, ",") + "}"
+	}
+	value = func(depth int) string {
+		if depth == 0 {
+			return pick([]string{`-1`, `0`, `"_all"`, `"_type"`, `"book"`, `true`, `null`, `[]`, `{}`, `"book#1"`})
+		}
+		special := `{"` + pick([]string{"_all", "_type", "_uid", "_field_names"}) + `":` + value(depth-1) + `}`
+		return pick([]string{value(0), object(depth-1, others, nil), "[" + object(depth-1, others, nil) + "," + value(0) + "]", special, special, `{"field":"_type"}`})
+	}
+	versions := []translate.Version{translate.V(5, 6), translate.V(6, 8), translate.V(7, 17), translate.V(8, 7)}
+	// These have nothing to do anywhere but in such a request; they have to in a trial.
+	rare := map[translate.Place][]string{translate.SearchAnswer: {"timed_out"}, translate.SearchBody: {"from", "size"}}
+	seen := map[string]bool{}
+	for i, r := range rules {
+		for range 300 {
+			client, cluster := versions[rand.IntN(4)], versions[rand.IntN(4)]
+			if changes[i].Between(client, cluster) != directions[i] {
+				continue
+			}
+			for _, key := range rare[r.At] {
+				if slices.Contains(r.Keys, key) && translate.DoneOn(r, client, cluster, oneType{}, "search", `{"`+key+`":0}`, false) != "" {
+					seen[key] = true
+				}
+			}
+			node := object(3, slices.Concat(keys[r.At], others), r.Keys)
+			if did := translate.SparedOn(r, client, cluster, oneType{}, pick([]string{"search", "count", "msearch", "indices.create"}), node, rand.IntN(2) == 0); did != "" {
+				t.Fatalf("%s %s: a rule at %s is not asked for %s (%v on %v): %s", changes[i].ID, changes[i].Name, r.At, node, client, cluster, did)
+			}
+		}
+	}
+	for _, key := range slices.Concat(slices.Collect(maps.Values(rare))...) {
+		if !seen[key] {
+			t.Errorf("no rule that is for %s has anything to do in a trial", key)
+		}
+	}
+}

@@ -6,6 +6,8 @@ import (
 	"slices"
 
 	"github.com/tidwall/gjson"
+
+	"github.com/esperanto-es/esperanto/internal/esapi"
 )
 
 // A Node is one JSON value at a place, while rules run on it. Its members keep
@@ -18,6 +20,7 @@ type Node struct {
 	part    Part
 	raw     []byte // while members is not in use
 	members []member
+	most    int            // that members had
 	finds   int            // how often a member was looked for
 	byKey   map[string]int // the last member of each key, of a long object; made anew when needed
 	parsed  bool
@@ -104,15 +107,23 @@ func (n *Node) parseAll(b []byte, i int) error {
 		err = atEnd(b, end)
 	}
 	if err != nil {
-		n.parsed, n.members = false, n.members[:0]
+		n.parsed = false
+		n.empty()
 	}
 	return err
+}
+
+// empty takes all members out; what they had stays in their room.
+func (n *Node) empty() {
+	n.most = max(n.most, len(n.members))
+	n.members = n.members[:0]
 }
 
 // parseAt makes the node the object that begins at b[i], parsed, and returns the
 // index behind it.
 func (n *Node) parseAt(b []byte, i int) (end int, err error) {
-	n.members, n.byKey, n.finds = n.members[:0], nil, 0
+	n.empty()
+	n.byKey, n.finds = nil, 0
 	end, err = members(b, i, func(key, value []byte) {
 		n.members = append(n.members, member{}) // filled in its place: put together elsewhere it costs twice as much
 		m := &n.members[len(n.members)-1]
@@ -140,24 +151,14 @@ func unquote(quoted []byte) []byte {
 
 // Quote returns s as a JSON string.
 func Quote(s string) string {
-	if isPlain(s) {
+	if esapi.IsPlain(s) {
 		return `"` + s + `"`
 	}
 	return string(appendQuoted(nil, s))
 }
 
-// isPlain reports whether s needs no escapes in a JSON string.
-func isPlain(s string) bool {
-	for i := 0; i < len(s); i++ {
-		if c := s[i]; c < ' ' || c == '"' || c == '\\' || c >= 0x80 {
-			return false
-		}
-	}
-	return true
-}
-
 func appendQuoted(dst []byte, s string) []byte {
-	if !isPlain(s) {
+	if !esapi.IsPlain(s) {
 		var b bytes.Buffer
 		e := json.NewEncoder(&b)
 		e.SetEscapeHTML(false)
@@ -233,7 +234,7 @@ func (n *Node) Replace(raw string) {
 		n.looksAt("")
 	}
 	n.raw = []byte(raw)
-	n.members = n.members[:0]
+	n.empty()
 	n.byKey = nil
 	n.parsed = false
 	n.edits++

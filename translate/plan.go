@@ -11,6 +11,7 @@ type Plan struct {
 	client, cluster Version
 	request         *ruleSet
 	answer          *ruleSet
+	lossy           map[*Change]bool
 }
 
 // A ruleSet is one way through the grammar with its rules.
@@ -47,7 +48,46 @@ type place struct {
 	list    bool
 	stream  bool
 	live    bool // has rules at or below it
+
+	// The rules that a member needs, by its key, and those that no member is needed for, as
+	// bits in the order of rules. wants is nil if all rules are always asked.
+	wants map[string]uint64
+	free  uint64
 }
+
+// index finds out which rules need which members.
+func (p *place) index() {
+	if len(p.rules) > 64 || p.members == nil && p.each == nil {
+		return // they are not parsed unless a rule wants it
+	}
+	for i := range p.rules {
+		keys := p.rules[i].keys
+		if keys == nil {
+			p.free |= 1 << i
+			continue
+		}
+		if p.wants == nil {
+			p.wants = map[string]uint64{}
+		}
+		for _, key := range keys {
+			p.wants[key] |= 1 << i
+		}
+	}
+}
+
+// asked are the rules that can have something to do on a node, as bits.
+func (p *place) asked(n *Node) uint64 {
+	if p.wants == nil || !n.parse() {
+		return all
+	}
+	asked := p.free
+	for i := range n.members {
+		asked |= p.wants[string(n.members[i].key)]
+	}
+	return asked
+}
+
+const all = ^uint64(0)
 
 // bound is a rule with the change it belongs to.
 type bound struct {
@@ -55,6 +95,7 @@ type bound struct {
 	do     func(x *Exchange, n *Node) error
 	on     []string
 	when   Condition
+	keys   []string
 }
 
 // child is the place of a member, nil if nothing has to be done there.
@@ -97,17 +138,20 @@ func newPlan(client, cluster Version) *Plan {
 	// What belongs to no version stands next to the client: it sees the request
 	// as it came.
 	slices.SortStableFunc(way, func(a, b *Change) int { return btoi(b.Since.IsZero()) - btoi(a.Since.IsZero()) })
-	request, answer := map[Place][]bound{}, map[Place][]bound{}
+	request, answer, lossy := map[Place][]bound{}, map[Place][]bound{}, map[*Change]bool{}
 	for i, c := range way {
 		if d := c.Between(client, cluster); d != nil {
-			bind(request, c, d.Request)
+			bind(request, c, d.Request, client)
+			if d.Fidelity == Lossy {
+				lossy[c] = true
+			}
 		}
 		c = way[len(way)-1-i]
 		if d := c.Between(client, cluster); d != nil {
-			bind(answer, c, d.Response)
+			bind(answer, c, d.Response, client)
 		}
 	}
-	return &Plan{client: client, cluster: cluster, request: compile(request), answer: compile(answer)}
+	return &Plan{client: client, cluster: cluster, request: compile(request), answer: compile(answer), lossy: lossy}
 }
 
 func btoi(b bool) int {
@@ -117,9 +161,12 @@ func btoi(b bool) int {
 	return 0
 }
 
-func bind(m map[Place][]bound, c *Change, rules []Rule) {
+func bind(m map[Place][]bound, c *Change, rules []Rule, client Version) {
 	for _, r := range rules {
-		m[r.At] = append(m[r.At], bound{c, r.Do, r.On, r.If})
+		if !r.isFor(client) {
+			continue
+		}
+		m[r.At] = append(m[r.At], bound{c, r.Do, r.On, r.If, r.Keys})
 	}
 }
 
@@ -165,6 +212,7 @@ func compile(rules map[Place][]bound) *ruleSet {
 				p.opaque[key] = true
 			}
 		}
+		p.index()
 	}
 	return s
 }
@@ -230,7 +278,7 @@ func (p *Plan) mayLose(api string, root Place) []*Change {
 	var lost []*Change
 	for at := range answers {
 		for _, r := range p.answer.places[at].rules {
-			if d := r.change.Between(p.client, p.cluster); d.Fidelity == Lossy && !shown[r.change] && !slices.Contains(lost, r.change) {
+			if p.lossy[r.change] && !shown[r.change] && !slices.Contains(lost, r.change) {
 				lost = append(lost, r.change)
 			}
 		}

@@ -33,7 +33,7 @@ var OutputParams = []string{"pretty", "filter_path", "format"}
 // in bytes.
 const smallAnswer = 256 << 10
 
-// tinyAnswer is from which length on room for an answer is used again: it is large.
+// tinyAnswer is up to which length an answer, or what becomes of it, has little room, in bytes.
 const tinyAnswer = 2 << 10
 
 // A Sender takes requests in the client's dialect and hands them on in the
@@ -68,7 +68,13 @@ func NewSender(client, cluster Version, facts Facts, next esapi.Sender) *Sender 
 // io.WriterTo; its size is bounded by nothing, the memory it takes by the largest
 // single node.
 func (s *Sender) Send(ctx context.Context, r *esapi.Request) (*esapi.Response, error) {
-	return s.send(ctx, s.exchange(ctx, r), r)
+	return s.SendAsked(ctx, esapi.ParseEndpoint(r.Method, r.Path, s.plan.client), r)
+}
+
+// SendAsked is Send for a request of which is known what it asks for in the client's
+// dialect.
+func (s *Sender) SendAsked(ctx context.Context, asked esapi.Endpoint, r *esapi.Request) (*esapi.Response, error) {
+	return s.send(ctx, s.exchange(ctx, asked, r), r)
 }
 
 func (s *Sender) send(ctx context.Context, x *Exchange, r *esapi.Request) (out *esapi.Response, err error) {
@@ -78,7 +84,8 @@ func (s *Sender) send(ctx context.Context, x *Exchange, r *esapi.Request) (out *
 		return nil, err
 	}
 	forget := s.forgets(ctx, x)
-	below := &outcomes{next: asClient{s.next, r.Header}}
+	below := &x.below
+	below.next = s.next
 	var answer *esapi.Response
 	defer func() {
 		if out == nil { // also after a panic
@@ -132,7 +139,7 @@ func refusal(err error) string {
 }
 
 // clientHeaders say who asks.
-var clientHeaders = []string{"Authorization", "Es-Secondary-Authorization", "Es-Security-Runas-User", "X-Opaque-Id"}
+var clientHeaders = [...]string{"Authorization", "Es-Secondary-Authorization", "Es-Security-Runas-User", "X-Opaque-Id"}
 
 type clientKey struct{}
 
@@ -155,41 +162,32 @@ func ClientHeader(ctx context.Context) http.Header {
 	return h
 }
 
-// asClient sends what steps ask by themselves in the client's name: without that
-// it would be refused, or done with the gateway's own credentials.
-type asClient struct {
-	next   esapi.Sender
-	header http.Header // of the client's request
+// below is the Sender behind all steps, to the cluster. It sends what steps ask by
+// themselves in the client's name: without that it would be refused, or done with the
+// gateway's own credentials. And it notes what comes of requests.
+type below struct {
+	next    esapi.Sender
+	client  [len(clientHeaders)][]string // of the client's request
+	refused atomic.Bool                  // by what is behind it
+	last    atomic.Pointer[esapi.Response]
 }
 
 // Send implements esapi.Sender.
-func (c asClient) Send(ctx context.Context, r *esapi.Request) (*esapi.Response, error) {
-	for _, name := range clientHeaders {
-		if values := c.header[name]; values != nil && r.Header[name] == nil {
+func (b *below) Send(ctx context.Context, r *esapi.Request) (*esapi.Response, error) {
+	for i, values := range b.client {
+		if name := clientHeaders[i]; values != nil && r.Header[name] == nil {
 			if r.Header == nil {
 				r.Header = http.Header{}
 			}
 			r.Header[name] = values
 		}
 	}
-	return c.next.Send(ctx, r)
-}
-
-// outcomes is a Sender that notes what comes of requests.
-type outcomes struct {
-	next    esapi.Sender
-	refused atomic.Bool // by what is behind it
-	last    atomic.Pointer[esapi.Response]
-}
-
-// Send implements esapi.Sender.
-func (o *outcomes) Send(ctx context.Context, r *esapi.Request) (*esapi.Response, error) {
-	a, err := o.next.Send(ctx, r)
+	a, err := b.next.Send(ctx, r)
 	if refusal(err) != "" {
-		o.refused.Store(true)
+		b.refused.Store(true)
 	}
 	if a != nil {
-		o.last.Store(a)
+		b.last.Store(a)
 	}
 	return a, err
 }
@@ -217,16 +215,23 @@ func (s *Sender) forgets(ctx context.Context, x *Exchange) func() {
 	return func() {}
 }
 
-func (s *Sender) exchange(ctx context.Context, r *esapi.Request) *Exchange {
-	params := r.Params.Clone()
-	asked := esapi.ParseEndpoint(r.Method, r.Path, s.plan.client)
-	asked.TakeParams(&params)
-	setting, _ := ctx.Value(typesKey{}).(TypesSetting)
-	return &Exchange{setting: setting,
-		Client: s.plan.client, Cluster: s.plan.cluster, Facts: s.facts, ctx: ctx,
-		Asked: asked, Endpoint: asked, request: s.plan.request, Params: &params, AskedParams: r.Params, Header: maps.Clone(r.Header),
+func (s *Sender) exchange(ctx context.Context, asked esapi.Endpoint, r *esapi.Request) *Exchange {
+	x := &Exchange{
+		Client: s.plan.client, Cluster: s.plan.cluster, Facts: s.facts, ctx: ctx, plan: s.plan, request: s.plan.request,
+		params: r.Params.Clone(), AskedParams: r.Params, Header: r.Header,
 		hasBody: len(r.Body) > 0 || r.Stream != nil && r.Length != 0,
 	}
+	x.setting, _ = ctx.Value(typesKey{}).(TypesSetting)
+	x.Params = &x.params
+	asked.TakeParams(x.Params)
+	x.Asked, x.Endpoint = asked, asked
+	if !r.Spare {
+		x.Header = maps.Clone(r.Header)
+	}
+	for i, name := range clientHeaders {
+		x.below.client[i] = r.Header[name]
+	}
+	return x
 }
 
 // request translates r.
@@ -250,7 +255,8 @@ func (s *Sender) request(x *Exchange, r *esapi.Request) (*esapi.Request, error) 
 	if err := w.head(s.plan.request.head(RequestHead, x.Asked.API)); err != nil {
 		return nil, asError(err)
 	}
-	sent := &esapi.Request{Header: x.Header}
+	sent := &x.sent
+	sent.Header = x.Header
 	if x.stream != nil && !s.reads(x.Endpoint.API) {
 		sent.Stream, sent.Length, sent.Interrupt = x.stream, r.Length, r.Interrupt
 	} else {
@@ -363,18 +369,30 @@ func isBroken(err error) bool { return err == errShort || err == errSyntax }
 
 // lines translates a body of lines. A broken line is sent as it is.
 func (s *Sender) lines(w *walker, l lines, body []byte, spare bool) ([]byte, error) {
-	head := s.plan.request.liveOrNil(l.Head)
 	out := newLinesOut(body, spare)
-	var like likeLine
+	if err := s.linesTo(out, w, l); err != nil {
+		return nil, err
+	}
+	return out.b, nil
+}
+
+func (s *Sender) linesTo(out *linesOut, w *walker, l lines) error {
+	head := s.plan.request.liveOrNil(l.Head)
+	like := &out.like
 	for first := true; len(out.rest) > 0; first = false {
+		if items := out.again(); items > 0 {
+			w.x.repeatedItems += items
+			w.x.repeatedLines += 2 * items
+			continue
+		}
 		line := out.next()
-		if out.repeat(&like, line) {
+		if out.repeat(line) {
 			w.x.repeatedItems++
 			w.x.repeatedLines++
 			if like.follows && len(out.rest) > 0 {
 				w.x.repeatedLines++
 				if err := s.follower(w, out, like.body, like.spares); err != nil {
-					return nil, err
+					return err
 				}
 			}
 			continue
@@ -385,14 +403,14 @@ func (s *Sender) lines(w *walker, l lines, body []byte, spare bool) ([]byte, err
 		w.x.alone = false
 		became, err := out.translate(w, head, line)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		if l.Head == MsearchHeader {
 			w.x.searched = searchedIn(became)
 		}
 		p, follows := l.Body(line)
 		if l.Head == BulkAction {
-			like.body, like.follows, like.spares = p, follows, false
+			like.body, like.follows, like.spares = s.plan.request.liveOrNil(p), follows, false
 			like.learn(w.x, line, became)
 		}
 		out.take()
@@ -400,26 +418,31 @@ func (s *Sender) lines(w *walker, l lines, body []byte, spare bool) ([]byte, err
 			continue
 		}
 		w.x.spares = false
-		if err := s.follower(w, out, p, false); err != nil {
-			return nil, err
+		if err := s.follower(w, out, s.plan.request.liveOrNil(p), false); err != nil {
+			return err
 		}
 		like.spares = w.x.spares && p == Document && len(s.plan.request.places[Document].rules) == 1
 	}
-	return out.b, nil
+	return nil
 }
 
 // follower translates the line behind a head; spared says that rules need not look into
 // it if it is a document.
-func (s *Sender) follower(w *walker, out *linesOut, name Place, spared bool) error {
+func (s *Sender) follower(w *walker, out *linesOut, p *place, spared bool) error {
 	line := out.next()
-	p := s.plan.request.liveOrNil(name)
-	if document := trimSpace(line); p == nil {
-		document = bytes.TrimRight(line, "\r")
-		out.copy(document)
+	if p == nil {
+		out.copy(bytes.TrimRight(line, "\r"))
 		return nil
-	} else if spared && len(document) > 0 && document[0] == '{' {
-		out.copy(document)
-		return nil
+	}
+	if spared {
+		document := line
+		if len(line) == 0 || line[0] != '{' || line[len(line)-1] != '}' {
+			document = trimSpace(line)
+		}
+		if len(document) > 0 && document[0] == '{' {
+			out.copy(document)
+			return nil
+		}
 	}
 	_, err := out.translate(w, p, line)
 	out.take()
@@ -499,8 +522,8 @@ func (s *Sender) answer(x *Exchange, asked *esapi.Request, a *esapi.Response) (*
 	if root == nil && atEnd == nil || asked.Method == http.MethodHead || !isJSON(a.Header) {
 		return s.finish(x, out), nil
 	}
-	length, err := strconv.ParseInt(a.Header.Get("Content-Length"), 10, 64)
-	out.Header.Del("Content-Length")
+	length, err := strconv.ParseInt(esapi.First(a.Header, "Content-Length"), 10, 64)
+	delete(out.Header, "Content-Length")
 	small := err == nil && length <= smallAnswer
 	if err != nil { // of a length that is not known
 		_, small = peek(a, smallAnswer)
@@ -508,15 +531,15 @@ func (s *Sender) answer(x *Exchange, asked *esapi.Request, a *esapi.Response) (*
 	}
 	if small || atEnd != nil {
 		defer a.Body.Close()
-		body, err := translated(x, root, a.Body, length)
+		held, err := w.translated(root, a.Body, length)
 		if err != nil {
 			return nil, asError(err)
 		}
 		if atEnd != nil {
-			body = atEnd(body)
+			held.Reset(atEnd(held.out))
 		}
-		out.Header.Set("Content-Length", strconv.Itoa(len(body)))
-		out.Body = io.NopCloser(bytes.NewReader(body))
+		out.Header["Content-Length"] = []string{strconv.Itoa(held.Len())}
+		out.Body = held
 		return s.finish(x, out), nil
 	}
 	if a.Status < 400 {
@@ -589,56 +612,112 @@ func (s *Sender) finish(x *Exchange, a *esapi.Response) *esapi.Response {
 func translateTo(w io.Writer, x *Exchange, root *place, from io.Reader) error {
 	window, out := windows.Get().(*[]byte), windows.Get().(*[]byte)
 	s := &stream{walker: newWalker(x), r: from, w: w, buf: (*window)[:0], out: (*out)[:0]}
-	defer func() {
-		s.walker.end()
-		giveWindow(window, s.buf)
-		giveWindow(out, s.out)
-	}()
-	if _, err := s.peek(); err == io.EOF {
-		return nil // no body
+	defer s.walker.end()
+	if _, err := s.peek(); err != io.EOF { // there is a body
+		if err := s.run(root); err != nil {
+			return err // its room is left alone, as a memoryBody's is
+		}
 	}
-	return s.run(root)
+	giveRoom(window, s.buf)
+	giveRoom(out, s.out)
+	return nil
 }
 
-// windows are for answers that are translated while they stream.
-var windows = sync.Pool{New: func() any { b := make([]byte, 0, windowSize); return &b }}
+// windows are for answers that are translated while they stream, and for those in memory;
+// for short ones there are others, as many connections may wait for the end of theirs.
+var (
+	windows = sync.Pool{New: func() any { b := make([]byte, 0, windowSize); return &b }}
+	tinies  = sync.Pool{New: func() any { b := make([]byte, 0, tinyAnswer+1); return &b }}
+)
 
-// giveWindow keeps one for the next answer, unless it has grown large.
-func giveWindow(w *[]byte, b []byte) {
-	if cap(b) > 4*windowSize {
+// roomFor lends room for so many bytes, or for a part of them.
+func roomFor(length int) *[]byte {
+	if length <= tinyAnswer {
+		return tinies.Get().(*[]byte)
+	}
+	return windows.Get().(*[]byte)
+}
+
+// giveRoom takes back what roomFor has lent, in which b was made, unless it has grown large.
+func giveRoom(w *[]byte, b []byte) {
+	switch n := cap(b); {
+	case w == nil || n > 8*windowSize:
 		return
+	case n < windowSize:
+		*w = b[:0]
+		tinies.Put(w)
+	default:
+		*w = b[:0]
+		windows.Put(w)
 	}
-	*w = b
-	windows.Put(w)
 }
 
-// translated is an answer in memory; length is that of its body, -1 if it is not known.
-func translated(x *Exchange, root *place, from io.Reader, length int64) ([]byte, error) {
+// translated is an answer in memory; length is that of the body, -1 if it is not known.
+func (w *walker) translated(root *place, from io.Reader, length int64) (*memoryBody, error) {
 	var body []byte
 	var err error
 	if held, ok := from.(*heldBody); ok && held.whole {
 		body = held.bytes
 	} else if length < 0 || length > smallAnswer {
 		body, err = io.ReadAll(from)
-	} else if length < tinyAnswer {
-		body, err = readAll(from, make([]byte, 0, length+1))
 	} else {
-		window := windows.Get().(*[]byte)
-		body, err = readAll(from, slices.Grow((*window)[:0], int(length)+1)) // the end is told by a Read that has room
-		defer func() { giveWindow(window, body) }()                          // nothing refers to it once it is translated
+		room := roomFor(int(length))
+		body, err = readAll(from, slices.Grow((*room)[:0], int(length)+1)) // the end is told by a Read that has room
+		defer func() { giveRoom(room, body) }()                            // nothing refers to it once it is translated
 	}
 	if err != nil {
 		return nil, fmt.Errorf("reading the cluster's answer: %w", err)
 	}
+	held := new(memoryBody)
 	if skipSpace(body, 0) == len(body) {
-		return nil, nil // no body
+		return held, nil // no body
 	}
-	s := &stream{walker: newWalker(x), buf: body, eof: true, out: make([]byte, 0, len(body)+len(body)/8+128)}
-	defer s.walker.end()
-	if err := s.run(root); err != nil {
+	held.take(len(body) + len(body)/8 + 128)
+	s := &w.held
+	*s = stream{walker: w, buf: body, eof: true, out: held.out}
+	err = s.run(root)
+	held.out = s.out
+	*s = stream{}
+	if err != nil {
+		_ = held.Close()
 		return nil, err
 	}
-	return s.out, nil
+	held.Reset(held.out)
+	return held, nil
+}
+
+// A memoryBody is an answer's body that is in memory. The room that it takes is used again
+// once it is closed.
+type memoryBody struct {
+	bytes.Reader
+	out  []byte
+	room *[]byte // that out is in; nil if it is in its own
+}
+
+// take makes room for so many bytes.
+func (b *memoryBody) take(length int) {
+	b.room = roomFor(length)
+	b.out = slices.Grow((*b.room)[:0], length)
+}
+
+// WriteTo implements io.WriterTo. If it fails, the room is not used again: net/http may still
+// send what stands in it, on a stream of HTTP/2 that was reset.
+func (b *memoryBody) WriteTo(w io.Writer) (int64, error) {
+	room := b.room
+	b.room = nil
+	n, err := b.Reader.WriteTo(w)
+	if err == nil {
+		b.room = room
+	}
+	return n, err
+}
+
+// Close implements io.Closer.
+func (b *memoryBody) Close() error {
+	b.Reset(nil)
+	giveRoom(b.room, b.out)
+	b.room, b.out = nil, nil
+	return nil
 }
 
 // readAll appends what is read to b.
@@ -738,7 +817,7 @@ func (c *countingWriter) Write(p []byte) (int, error) {
 }
 
 func isJSON(h http.Header) bool {
-	t := h.Get("Content-Type")
+	t := esapi.First(h, "Content-Type")
 	return t == "" || strings.Contains(t, "json")
 }
 

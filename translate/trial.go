@@ -36,7 +36,7 @@ func Try(ctx context.Context, client, cluster Version, facts Facts, r *esapi.Req
 		facts = deafFacts{facts}
 	}
 	s := NewSender(client, cluster, facts, nil)
-	x := s.exchange(ctx, r)
+	x := s.exchange(ctx, esapi.ParseEndpoint(r.Method, r.Path, client), r)
 	t := Trial{Asked: x.Asked}
 	x.trace = func(c *Change, p Place, was, becomes []byte) {
 		if len(was) == 0 || slices.ContainsFunc(t.Touches, func(t Touch) bool { return t.Change == c }) {

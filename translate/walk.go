@@ -22,6 +22,7 @@ type walker struct {
 	depth  int
 	filter bool    // below a member that is a filter
 	nodes  []*Node // to be used again, by depth
+	held   stream  // of an answer in memory
 }
 
 // walkers keep their nodes from one body to the next.
@@ -47,7 +48,6 @@ func (w *walker) end() {
 		if cap(n.members) > maxKeptMembers {
 			n.members = nil
 		}
-		clear(n.members[:cap(n.members)]) // the bodies are not kept
 	}
 	*w = walker{nodes: w.nodes}
 	walkers.Put(w)
@@ -113,7 +113,14 @@ func (w *walker) head(p *place) error {
 // run runs the rules of p on n.
 func (w *walker) run(p *place, n *Node) error {
 	edits, marks := n.edits, w.x.marks()
+	asked := all
+	if w.x.trace == nil {
+		asked = p.asked(n)
+	}
 	for i := range p.rules {
+		if i < 64 && asked&(1<<i) == 0 {
+			continue
+		}
 		r := &p.rules[i]
 		if r.when != Always && !w.x.meets(r.when) {
 			continue
@@ -136,6 +143,9 @@ func (w *walker) run(p *place, n *Node) error {
 			return w.x.err
 		}
 		if now := w.x.marks(); n.edits != edits || now != marks {
+			if asked != all && n.edits != edits {
+				asked = p.asked(n)
+			}
 			edits, marks = n.edits, now
 			w.x.fire(r.change)
 			if w.x.trace != nil {
@@ -208,7 +218,9 @@ func (w *walker) take() *Node {
 }
 
 func (w *walker) give(n *Node) {
-	*n = Node{members: n.members[:0]}
+	n.empty()
+	clear(n.members[:n.most]) // the bodies are not kept
+	*n = Node{members: n.members}
 	w.nodes = append(w.nodes, n)
 }
 
@@ -395,7 +407,8 @@ func (s *stream) object(p *place) error {
 			}
 			written = true
 		}
-		*n = Node{members: n.members[:0], parsed: true, part: Tail}
+		n.empty()
+		*n = Node{members: n.members, most: n.most, parsed: true, part: Tail}
 		held = nil
 		return nil
 	}

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/tidwall/gjson"
 
@@ -179,11 +180,14 @@ func (c *Cluster) WriteExternal(ctx context.Context, docs []Doc) ([]Result, erro
 	if err != nil {
 		return nil, err
 	}
+	if !slices.ContainsFunc(docs, hasLineEnds) {
+		return c.writeBulk(ctx, v, docs)
+	}
 	var bulk []Doc
 	var at []int // where the results of bulk belong
 	results := make([]Result, len(docs))
 	for i := range docs {
-		if bytes.IndexByte(docs[i].Source, '\n') < 0 {
+		if !hasLineEnds(docs[i]) {
 			bulk, at = append(bulk, docs[i]), append(at, i)
 		} else if results[i], err = c.writeOne(ctx, v, &docs[i]); err != nil {
 			return nil, err
@@ -198,6 +202,8 @@ func (c *Cluster) WriteExternal(ctx context.Context, docs []Doc) ([]Result, erro
 	}
 	return results, nil
 }
+
+func hasLineEnds(d Doc) bool { return bytes.IndexByte(d.Source, '\n') >= 0 }
 
 // writeOne writes a document that exists, in a request of its own.
 func (c *Cluster) writeOne(ctx context.Context, v esapi.Version, d *Doc) (Result, error) {
@@ -247,10 +253,13 @@ func (c *Cluster) writeBulk(ctx context.Context, v esapi.Version, docs []Doc) ([
 		size += len(docs[i].Source) + len(docs[i].ID) + len(docs[i].Index) + 100
 	}
 	body := make([]byte, 0, size)
+	var typ string
 	for i := range docs {
-		typ, err := c.typeFor(ctx, v, docs[i].DocID)
-		if err != nil {
-			return nil, err
+		if i == 0 || docs[i].Index != docs[i-1].Index || docs[i].Type != docs[i-1].Type {
+			var err error
+			if typ, err = c.typeFor(ctx, v, docs[i].DocID); err != nil {
+				return nil, err
+			}
 		}
 		body = appendAction(body, v, c.There(docs[i].Index), &docs[i], typ)
 	}
@@ -268,35 +277,74 @@ func (c *Cluster) writeBulk(ctx context.Context, v esapi.Version, docs []Doc) ([
 	return c.readResults(docs, answer)
 }
 
+// readResults reads what a bulk says of documents, in one pass.
 func (c *Cluster) readResults(docs []Doc, answer []byte) ([]Result, error) {
-	if !gjson.ValidBytes(answer) {
-		return nil, fmt.Errorf("%s: _bulk: the answer is not JSON", c.name)
-	}
 	results := make([]Result, 0, len(docs))
-	var err error
-	gjson.GetBytes(answer, "items").ForEach(func(_, o gjson.Result) bool {
-		o.ForEach(func(_, item gjson.Result) bool {
-			n := len(results)
-			if n == len(docs) || item.Get("_id").String() != docs[n].ID {
-				err = fmt.Errorf("%s: _bulk: item %d is of document %q", c.name, n, item.Get("_id"))
-				return false
+	var strange error
+	r := esapi.NewCursor(answer)
+	r.Open('{')
+	for key, ok := r.Key(); ok; key, ok = r.Key() {
+		if string(key) != "items" || len(results) > 0 || !r.Open('[') {
+			r.Skip()
+			continue
+		}
+		for r.Item() {
+			result, id := readResult(&r)
+			if n := len(results); n == len(docs) || !isText(id, docs[n].ID) {
+				if strange == nil {
+					strange = fmt.Errorf("%s: _bulk: item %d is of document %s", c.name, n, clip(string(id), 300))
+				}
+				continue
 			}
-			r := Result{Status: int(item.Get("status").Int())}
-			if e := item.Get("error"); e.Exists() {
-				r.Type, r.Reason = reason(e)
-			}
-			results = append(results, r)
-			return false
-		})
-		return err == nil
-	})
-	if err == nil && len(results) != len(docs) {
-		err = fmt.Errorf("%s: _bulk: %d documents sent, %d answered", c.name, len(docs), len(results))
+			results = append(results, result)
+		}
 	}
-	if err != nil {
-		return nil, err
+	switch {
+	case !r.End():
+		return nil, fmt.Errorf("%s: _bulk: the answer is not JSON", c.name)
+	case strange != nil:
+		return nil, strange
+	case len(results) != len(docs):
+		return nil, fmt.Errorf("%s: _bulk: %d documents sent, %d answered", c.name, len(docs), len(results))
 	}
 	return results, nil
+}
+
+// readResult reads an item of a bulk's answer: {"index":{...}}. id is the document's as it
+// stands there.
+func readResult(r *esapi.Cursor) (result Result, id []byte) {
+	if !r.Open('{') {
+		r.Skip()
+		return result, nil
+	}
+	for _, ok := r.Key(); ok; _, ok = r.Key() {
+		if !r.Open('{') {
+			r.Skip()
+			continue
+		}
+		for key, ok := r.Key(); ok; key, ok = r.Key() {
+			switch string(key) {
+			case "_id":
+				id = r.Skip()
+			case "status":
+				status, _ := r.Int()
+				result.Status = int(status)
+			case "error":
+				result.Type, result.Reason = reason(gjson.ParseBytes(r.Skip()))
+			default:
+				r.Skip()
+			}
+		}
+	}
+	return result, id
+}
+
+// isText reports whether a JSON string means a text.
+func isText(raw []byte, text string) bool {
+	if n := len(text); len(raw) == n+2 && raw[0] == '"' && string(raw[1:n+1]) == text && strings.IndexByte(text, '\\') < 0 {
+		return true
+	}
+	return len(raw) > 0 && gjson.ParseBytes(raw).String() == text
 }
 
 // appendAction appends the lines of one document.

@@ -53,6 +53,12 @@ func (c *Cursor) Pos() int { return c.pos }
 // Bytes are the bytes between two positions.
 func (c *Cursor) Bytes(from, to int) []byte { return c.b[from:to:to] }
 
+// Rest is what the Cursor has not passed.
+func (c *Cursor) Rest() []byte { return c.b[c.pos:] }
+
+// Jump passes n bytes at once: one whole value, which the caller knows to be right.
+func (c *Cursor) Jump(n int) { c.pos += n }
+
 // Peek is the first byte of the next value, 0 if there is none. It says what kind of
 // value that is.
 func (c *Cursor) Peek() byte {

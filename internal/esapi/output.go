@@ -35,9 +35,9 @@ func OutputFrom(params *Params, accept string) (o OutputOptions, changed bool) {
 		}
 	}
 	o.Pretty = params.Bool("pretty")
-	format := FormatOf("application/" + params.Get("format"))
-	if !params.Has("format") {
-		format = FormatOf(accept)
+	format := FormatOf(accept)
+	if params.Has("format") {
+		format = FormatOf("application/" + params.Get("format"))
 	}
 	if format != JSON {
 		o.Format = format
@@ -58,7 +58,8 @@ func OutputFrom(params *Params, accept string) (o OutputOptions, changed bool) {
 // Elasticsearch does not filter the answers that are errors.
 //
 // Broken JSON makes Write or Close fail with an error that tells the offset in
-// bytes; what came before it may have been written. Close does not close w.
+// bytes; what came before it may have been written. Write also fails once w has.
+// Close does not close w.
 func NewOutput(w io.Writer, o OutputOptions) io.WriteCloser {
 	buffered := bufio.NewWriterSize(w, 8<<10)
 	var to sink
@@ -101,6 +102,9 @@ type output struct {
 func (o *output) Write(p []byte) (int, error) {
 	if o.err == nil {
 		o.err = o.scanner.scan(p)
+	}
+	if o.err == nil {
+		_, o.err = o.w.Write(nil) // what went wrong with w
 	}
 	if o.err != nil {
 		return 0, o.err

@@ -19,7 +19,8 @@ type Sender interface {
 	// answer that the gateway itself gives instead of sending the request.
 	//
 	// The caller closes the answer's body. Cancelling ctx gives up the request,
-	// also while its answer is being read.
+	// also while its answer is being read. A body that is in memory is the caller's again
+	// when Send has failed, or the answer's body is closed or has been read to its end.
 	Send(ctx context.Context, r *Request) (*Response, error)
 }
 
@@ -43,8 +44,8 @@ type Request struct {
 	Length    int64
 	Interrupt func()
 
-	// Spare says that nobody needs Body any more once the request has been handed on:
-	// who makes another body of it may write that in its room.
+	// Spare says that nobody needs Body and Header any more once the request has been handed
+	// on: who makes another body of it may write that in its room.
 	Spare bool
 }
 
@@ -103,4 +104,13 @@ func NewResponse(status int, body []byte) *Response {
 		Header: http.Header{"Content-Type": {"application/json; charset=UTF-8"}},
 		Body:   io.NopCloser(bytes.NewReader(body)),
 	}
+}
+
+// First is the first value of a field whose name is written as it is kept. Header.Get looks
+// at how it is written each time.
+func First(h http.Header, name string) string {
+	if values := h[name]; len(values) > 0 {
+		return values[0]
+	}
+	return ""
 }

@@ -76,7 +76,7 @@ func (x *exchange) take(r *esapi.Request, e esapi.Endpoint, maxBody int64) error
 	if e.API == "nodes.hot_threads" {
 		return nil
 	}
-	accept := r.Header.Get("Accept")
+	accept := esapi.First(r.Header, "Accept")
 	x.applies = true
 	x.options, x.changed = esapi.OutputFrom(&r.Params, accept)
 	x.options.PlainNames = x.dialect.Before(esapi.V(7, 0))
@@ -108,7 +108,7 @@ func (x *exchange) write(w *answer, res *esapi.Response) error {
 	}
 	rewritten := false
 	if x.applies && isJSON(res.Header) {
-		h["Content-Type"] = []string{esapi.ContentType(x.options.Format, x.asked.Header.Get("Accept"), x.dialect)}
+		h["Content-Type"] = []string{esapi.ContentType(x.options.Format, esapi.First(x.asked.Header, "Accept"), x.dialect)}
 		rewritten = x.changed
 	}
 	if x.asked.Method == http.MethodHead {
@@ -149,7 +149,7 @@ func (x *exchange) write(w *answer, res *esapi.Response) error {
 }
 
 func isJSON(h http.Header) bool {
-	t := h.Get("Content-Type")
+	t := esapi.First(h, "Content-Type")
 	return strings.HasPrefix(t, "application/json") || strings.HasPrefix(t, "application/vnd.elasticsearch+json")
 }
 

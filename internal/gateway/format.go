@@ -15,7 +15,7 @@ func plainBody(r *esapi.Request, e esapi.Endpoint, dialect esapi.Version, max in
 	if !r.HasBody() {
 		return "", nil
 	}
-	contentType := r.Header.Get("Content-Type")
+	contentType := esapi.First(r.Header, "Content-Type")
 	format := esapi.BodyFormat(contentType, r.Body, dialect)
 	if format == "" || format == esapi.JSON {
 		return format, nil

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"time"
 
@@ -98,7 +99,7 @@ type Gateway struct {
 	Config
 	ids    scrollIDs
 	module module
-	held   held
+	held   *held
 	gather *gather.Gatherer
 }
 
@@ -113,8 +114,7 @@ func New(c Config) *Gateway {
 	if c.Alone == nil {
 		c.Alone = func(*cluster.Cluster) bool { return false }
 	}
-	g := &Gateway{Config: c, gather: gather.New(c.Gathered)}
-	g.held.most = cmp.Or(c.MaxHeld, 10*c.MaxBody)
+	g := &Gateway{Config: c, gather: gather.New(c.Gathered), held: newHeld(cmp.Or(c.MaxHeld, 10*c.MaxBody))}
 	if c.Target != nil {
 		g.ids = scrollIDs{c.Source, c.Target}
 	}
@@ -182,9 +182,9 @@ func (g *Gateway) serve(w *answer, r *http.Request, o *Outcome) error {
 	seen := g.look(r, e, dialect)
 	defer func() { seen.end(w) }()
 	if g.emulates(e) {
-		h := &hold{of: &g.held}
+		h := &hold{of: g.held}
 		defer h.free()
-		req, err := g.heldRequest(w, r, h)
+		req, err := g.heldRequest(r, h)
 		if err != nil {
 			return err
 		}
@@ -200,9 +200,9 @@ func (g *Gateway) serve(w *answer, r *http.Request, o *Outcome) error {
 	if g.Target != nil && o.Write {
 		// The master cannot be moved while a write is let in, so the write must
 		// not have to wait for a slow client then.
-		h := &hold{of: &g.held}
+		h := &hold{of: g.held}
 		defer h.free()
-		if req, err = g.heldRequest(w, r, h); err != nil {
+		if req, err = g.heldRequest(r, h); err != nil {
 			return err
 		}
 	}
@@ -226,14 +226,18 @@ func (g *Gateway) serve(w *answer, r *http.Request, o *Outcome) error {
 	}
 
 	probed := o.Translated && emulate.Takes(e.API)
-	if req == nil {
-		read := g.request
-		if probed {
-			read = g.wholeRequest // it may have to be sent twice
-		}
-		if req, err = read(w, r); err != nil {
-			return err
-		}
+	var lent room
+	switch {
+	case req != nil:
+	case probed:
+		req, err = g.wholeRequest(w, r) // it may have to be sent twice
+	case e.API == "bulk":
+		req, err = g.requestIn(w, r, &lent)
+	default:
+		req, err = g.request(w, r)
+	}
+	if err != nil {
+		return err
 	}
 	x := &exchange{asked: r, dialect: dialect}
 	if err := x.take(req, e, g.MaxBody); err != nil {
@@ -255,7 +259,13 @@ func (g *Gateway) serve(w *answer, r *http.Request, o *Outcome) error {
 	if err != nil {
 		return err
 	}
-	return x.write(w, t.answer)
+	if err := x.write(w, t.answer); err != nil {
+		return err
+	}
+	if !seen.keeps() {
+		lent.give()
+	}
+	return nil
 }
 
 // A trip is a request's way to a cluster and back.
@@ -275,6 +285,7 @@ func (g *Gateway) through(ctx context.Context, dialect esapi.Version, e esapi.En
 		if c := g.ids.unwrap(req); c != nil && c != t.to {
 			t.to, sender = c, c
 		}
+		e = esapi.ParseEndpoint(req.Method, req.Path, dialect) // the id may stand in the path
 	}
 	seen.read(req, t.to)
 	version, err := g.version(ctx, t.to)
@@ -292,16 +303,17 @@ func (g *Gateway) through(ctx context.Context, dialect esapi.Version, e esapi.En
 			sender = probe
 		}
 	}
-	if t.translated || isSniff(e.API) {
-		translator := translate.NewSender(dialect, version, t.to.Facts(), sender)
-		translator.OnFired = seen.fired(g.Fired)
-		sender = translator
-	}
 	if g.Types != translate.RefuseTypes {
 		ctx = translate.WithTypes(ctx, g.Types)
 	}
-	req.Spare = !seen.keeps()
-	t.answer, err = sender.Send(ctx, req)
+	req.Spare = !seen.keeps() && probe == nil // else it may be sent again
+	if t.translated || isSniff(e.API) {
+		translator := translate.NewSender(dialect, version, t.to.Facts(), sender)
+		translator.OnFired = seen.fired(g.Fired)
+		t.answer, err = translator.SendAsked(ctx, e, req)
+	} else {
+		t.answer, err = sender.Send(ctx, req)
+	}
 	if probe != nil {
 		t.lacksModule = probe.missing
 	}
@@ -351,22 +363,54 @@ func (g *Gateway) forward(w *answer, r *http.Request, to *cluster.Cluster) error
 
 // gathers reports whether a write may go together with others.
 func (g *Gateway) gathers(r *http.Request, e esapi.Endpoint, to *cluster.Cluster) bool {
-	return gather.Takes(e, r.URL.RawQuery, r.Header, r.ContentLength) && !g.Alone(to)
+	return gather.Takes(e, r.URL.RawQuery, r.Header, r.ContentLength) && !namesHeaders(r.Header["Connection"]) && !g.Alone(to)
+}
+
+// namesHeaders reports whether a header Connection names others, which are not passed on.
+func namesHeaders(connection []string) bool {
+	return slices.ContainsFunc(connection, func(value string) bool {
+		return !strings.EqualFold(value, "keep-alive") && !strings.EqualFold(value, "close")
+	})
 }
 
 // forwardWrite is forward for the write of one document, which may go together with
 // others.
 func (g *Gateway) forwardWrite(w *answer, r *http.Request, e esapi.Endpoint, v esapi.Version, to *cluster.Cluster) error {
-	req, err := g.request(w, r)
+	if r.ContentLength > g.MaxBody {
+		return tooLarge(g.MaxBody)
+	}
+	req := &esapi.Request{Method: r.Method, Path: e.Path, Params: esapi.ParseParams(r.URL.RawQuery), Header: r.Header}
+	if r.ContentLength > 0 {
+		var err error
+		// What gather takes is not longer than inMemory: its maxBody is less.
+		if req.Body, err = readBody(r.Body, int(r.ContentLength), nil); err != nil {
+			return unread(r, err)
+		}
+	}
+	res, err := g.gather.Send(r.Context(), gather.Target{Cluster: to, Version: v}, &writer{g, r, to}, req, &e)
 	if err != nil {
 		return err
 	}
 	x := &exchange{asked: r, dialect: v}
-	res, err := g.gather.Sender(gather.Target{Cluster: to, Version: v}, to).Send(r.Context(), req)
-	if err != nil {
-		return err
-	}
 	return x.write(w, res)
+}
+
+// A writer sends a client's write, or one that others go along with, which has its headers. It makes
+// the cluster's headers of those: most writes go along with another one.
+type writer struct {
+	g     *Gateway
+	asked *http.Request
+	to    *cluster.Cluster
+}
+
+// Send implements esapi.Sender.
+func (w *writer) Send(ctx context.Context, r *esapi.Request) (*esapi.Response, error) {
+	sent := *r
+	sent.Header = passedOn(r.Header)
+	if w.g.Forwarded != nil {
+		w.g.Forwarded(sent.Header, w.asked)
+	}
+	return w.to.Send(ctx, &sent)
 }
 
 // dialect is the version that the clients speak.

@@ -18,13 +18,14 @@ import (
 // is sent, in bytes; it can then be sent again on another connection.
 const inMemory = 1 << 20
 
-// request makes the request that goes through the chain: unpacked, bounded and
-// without the headers that concern this connection alone.
-func (g *Gateway) request(w http.ResponseWriter, r *http.Request) (*esapi.Request, error) {
+// opened makes the request that goes through the chain, bounded and without the headers that
+// concern this connection alone, and has its body, unpacked, be read: nil if there is none. The
+// length is -1 if it is not known.
+func (g *Gateway) opened(r *http.Request) (req *esapi.Request, body *limited, length int64, err error) {
 	if r.ContentLength > g.MaxBody {
-		return nil, tooLarge(g.MaxBody)
+		return nil, nil, 0, tooLarge(g.MaxBody)
 	}
-	req := &esapi.Request{
+	req = &esapi.Request{
 		Method: r.Method,
 		Path:   r.URL.EscapedPath(),
 		Params: esapi.ParseParams(r.URL.RawQuery),
@@ -34,74 +35,83 @@ func (g *Gateway) request(w http.ResponseWriter, r *http.Request) (*esapi.Reques
 		g.Forwarded(req.Header, r)
 	}
 	if r.Body == nil || r.ContentLength == 0 {
-		return req, nil
+		return req, nil, 0, nil
 	}
 
-	body, length := io.Reader(r.Body), r.ContentLength
-	switch encoding := strings.ToLower(strings.TrimSpace(r.Header.Get("Content-Encoding"))); encoding {
+	body, length = &limited{from: r.Body, left: g.MaxBody, max: g.MaxBody}, r.ContentLength
+	switch encoding := strings.ToLower(strings.TrimSpace(esapi.First(r.Header, "Content-Encoding"))); encoding {
 	case "", "identity":
-		if length >= 0 && length <= inMemory {
-			req.Body = make([]byte, length)
-			if _, err := io.ReadFull(r.Body, req.Body); err != nil {
-				return nil, unread(r, err)
-			}
-			req.Header.Del("Content-Encoding")
-			return req, nil
-		}
 	case "gzip", "x-gzip":
 		z, err := gzip.NewReader(r.Body)
 		if err != nil {
-			return nil, badRequest("the body is not gzip, as the header Content-Encoding says: " + err.Error())
+			return nil, nil, 0, badRequest("the body is not gzip, as the header Content-Encoding says: " + err.Error())
 		}
-		body, length = z, -1
+		body.from, length = z, -1
 	default:
-		return nil, badRequest(fmt.Sprintf("the body's Content-Encoding %q is not known; gzip is", encoding))
+		return nil, nil, 0, badRequest(fmt.Sprintf("the body's Content-Encoding %q is not known; gzip is", encoding))
 	}
-	req.Header.Del("Content-Encoding")
+	delete(req.Header, "Content-Encoding")
+	return req, body, length, nil
+}
 
-	stream := &limited{from: body, left: g.MaxBody, max: g.MaxBody}
-	req.Interrupt = func() { _ = http.NewResponseController(w).SetReadDeadline(time.Now()) }
-	if length > inMemory {
-		req.Stream, req.Length = stream, length
+// request makes a request whose body is in memory if it is short.
+func (g *Gateway) request(w http.ResponseWriter, r *http.Request) (*esapi.Request, error) {
+	return g.requestIn(w, r, nil)
+}
+
+// requestIn is request whose body in memory is in room that is lent.
+func (g *Gateway) requestIn(w http.ResponseWriter, r *http.Request, lent *room) (*esapi.Request, error) {
+	req, body, length, err := g.opened(r)
+	if err != nil || body == nil {
+		return req, err
+	}
+	if length >= 0 && length <= inMemory {
+		if req.Body, err = readBody(body, int(length), lent); err != nil {
+			return nil, unread(r, err)
+		}
 		return req, nil
 	}
-	head := bytes.NewBuffer(make([]byte, 0, max(length, 512)))
-	n, err := io.CopyN(head, stream, inMemory+1)
+	req.Interrupt = func() { _ = http.NewResponseController(w).SetReadDeadline(time.Now()) }
+	if length > inMemory {
+		req.Stream, req.Length = body, length
+		return req, nil
+	}
+	head := bytes.NewBuffer(make([]byte, 0, 512))
+	n, err := io.CopyN(head, body, inMemory+1)
 	switch {
 	case errors.Is(err, io.EOF):
 		req.Body = head.Bytes()
 		return req, nil
-	case stream.exceeded:
+	case body.exceeded:
 		return nil, tooLarge(g.MaxBody)
 	case err != nil:
 		return nil, unread(r, err)
 	}
-	req.Stream, req.Length = io.MultiReader(bytes.NewReader(head.Bytes()[:n]), stream), -1
+	req.Stream, req.Length = io.MultiReader(bytes.NewReader(head.Bytes()[:n]), body), -1
 	return req, nil
 }
 
 // wholeRequest is request with all of the body in memory.
-func (g *Gateway) wholeRequest(w http.ResponseWriter, r *http.Request) (*esapi.Request, error) {
-	return g.heldRequest(w, r, &hold{of: &held{most: math.MaxInt64}})
+func (g *Gateway) wholeRequest(_ http.ResponseWriter, r *http.Request) (*esapi.Request, error) {
+	h := &hold{of: newHeld(math.MaxInt64)}
+	defer h.free()
+	return g.heldRequest(r, h)
 }
 
 // heldRequest is wholeRequest for a body that is counted.
-func (g *Gateway) heldRequest(w http.ResponseWriter, r *http.Request, h *hold) (*esapi.Request, error) {
-	req, err := g.request(w, r)
-	if err != nil {
-		return nil, err
+func (g *Gateway) heldRequest(r *http.Request, h *hold) (*esapi.Request, error) {
+	req, body, length, err := g.opened(r)
+	if err != nil || body == nil {
+		return req, err
 	}
-	if req.Stream == nil {
-		return req, h.take(int64(len(req.Body)))
-	}
-	body, err := io.ReadAll(h.reading(req.Stream))
+	h.idle = req.Params.Get("refresh") == "wait_for"
+	req.Body, err = h.read(r.Context(), body, length)
 	if own := new(esapi.Error); errors.As(err, &own) {
 		return nil, own // it is too large, or there are too many
 	}
 	if err != nil {
 		return nil, unread(r, err)
 	}
-	req.Body, req.Stream, req.Length = body, nil, int64(len(body))
 	return req, nil
 }
 
@@ -156,17 +166,25 @@ func (l *limited) Close() error {
 // passedOn copies a header without what belongs to the connection, or to the
 // body's form on it.
 func passedOn(h http.Header) http.Header {
-	out := h.Clone()
+	values := 0
+	for _, of := range h {
+		values += len(of)
+	}
+	room, out := make([]string, 0, values), make(http.Header, len(h))
+	for name, of := range h {
+		switch name {
+		case "Accept-Encoding", "Connection", "Content-Length", "Expect", "Keep-Alive", "Proxy-Authenticate",
+			"Proxy-Authorization", "Proxy-Connection", "Te", "Trailer", "Transfer-Encoding", "Upgrade":
+			continue
+		}
+		from := len(room)
+		room = append(room, of...)
+		out[name] = room[from:len(room):len(room)]
+	}
 	for _, names := range h["Connection"] {
 		for name := range strings.SplitSeq(names, ",") {
 			out.Del(strings.TrimSpace(name))
 		}
-	}
-	for _, name := range []string{
-		"Accept-Encoding", "Connection", "Content-Length", "Expect", "Keep-Alive", "Proxy-Authenticate",
-		"Proxy-Authorization", "Proxy-Connection", "Te", "Trailer", "Transfer-Encoding", "Upgrade",
-	} {
-		delete(out, name)
 	}
 	return out
 }
@@ -181,8 +199,8 @@ const vendorType = "application/vnd.elasticsearch+"
 // for a client that names text behind JSON.
 func plainTypes(h http.Header) {
 	for _, name := range []string{"Accept", "Content-Type"} {
-		first, others, many := strings.Cut(strings.ToLower(h.Get(name)), ",")
-		format, found := strings.CutPrefix(first, vendorType)
+		one, others, many := strings.Cut(strings.ToLower(esapi.First(h, name)), ",")
+		format, found := strings.CutPrefix(one, vendorType)
 		if !found {
 			continue
 		}

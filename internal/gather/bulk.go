@@ -17,6 +17,7 @@ import (
 	"github.com/tidwall/gjson"
 
 	"github.com/esperanto-es/esperanto/internal/esapi"
+	"github.com/esperanto-es/esperanto/internal/peek"
 )
 
 // maxAnswer bounds the answer to a bulk, in bytes: a write's is some hundred, and one
@@ -25,9 +26,12 @@ const maxAnswer = 16 << 20
 
 // A bulk is writes that go together. The first one sends them.
 type bulk struct {
-	calls   []*call
-	began   time.Time
-	counted bool // others wait for it to be answered
+	calls []*call
+	began time.Time
+	slot  int // of the flight that others wait for, or uncounted
+
+	shares []share     // of its answer
+	header http.Header // of its answer; all read it
 
 	left   atomic.Int32 // clients that are still there
 	cancel atomic.Pointer[context.CancelFunc]
@@ -45,26 +49,46 @@ func (c *call) leave() {
 	}
 }
 
-// send sends a bulk and gives each write its answer.
-func (g *Gatherer) send(k kind, b *bulk) {
-	defer g.land(k, b)
-	g.gathered(len(b.calls))
+// leads leaves out the writes whose clients have gone while they waited, and reports whether
+// the first one still sends the bulk. If it is gone itself, the next one does.
+func (g *Gatherer) leads(q *queue, b *bulk) bool {
 	first := b.calls[0]
-	ctx, cancel := context.WithCancel(context.WithoutCancel(first.ctx))
-	defer cancel()
-	b.cancel.Store(&cancel)
-	if b.left.Load() == 0 {
-		cancel()
+	var gone []*call
+	b.calls = slices.DeleteFunc(b.calls, func(c *call) bool {
+		if !peek.Gone(c.ctx) {
+			return false
+		}
+		gone = append(gone, c)
+		return true
+	})
+	for _, c := range gone {
+		c.leave()
+		if c.err = context.Cause(c.ctx); c != first {
+			close(c.ready)
+		}
 	}
-	defer context.AfterFunc(first.ctx, first.leave)()
+	switch {
+	case len(b.calls) == 0:
+		g.landed(q, b)
+	case b.calls[0] != first:
+		close(b.calls[0].ready)
+	default:
+		return true
+	}
+	return false
+}
 
+// send sends a bulk and gives each write its answer.
+func (g *Gatherer) send(q *queue, b *bulk) {
+	k := q.kind
 	answered := false
 	defer func() { // also if sending panics: the others wait
 		if !answered {
 			b.fail(inDoubt("not understood"))
 		}
 	}()
-	res, answer, err := exchange(ctx, first.next, b.request(k))
+	res, answer, err := g.carry(q, b)
+	g.gathered(len(b.calls))
 	switch {
 	case tooLarge(err):
 		b.each(func(c *call) { c.alone = true }) // the gateway's own bound is for one request
@@ -77,9 +101,9 @@ func (g *Gatherer) send(k kind, b *bulk) {
 			}
 		})
 	case res.Status < 200 || res.Status >= 300:
-		b.each(func(c *call) { c.res = response(res.Status, res.Header, answer) })
+		b.each(func(c *call) { c.res = response(res.Status, res.Header, answer, "") })
 	default:
-		if !b.split(k, res.Header, answer) {
+		if b.header = res.Header; !b.split(k, answer) {
 			return
 		}
 		for _, c := range b.calls[1:] {
@@ -124,7 +148,9 @@ func stumbled(v esapi.Version, answer []byte) bool {
 	return v.Before(esapi.V(8, 0)) && bytes.HasPrefix(answer, []byte(`{"error":{"root_cause":[{"type":"null_pointer_exception","reason":"id must not be null"}`))
 }
 
-func (b *bulk) fail(err error) { b.each(func(c *call) { c.alone, c.res, c.err = false, nil, err }) }
+func (b *bulk) fail(err error) {
+	b.each(func(c *call) { c.alone, c.share, c.res, c.err = false, nil, nil, err })
+}
 
 // each answers every write.
 func (b *bulk) each(f func(c *call)) {
@@ -133,6 +159,33 @@ func (b *bulk) each(f func(c *call)) {
 		if i > 0 {
 			close(c.ready)
 		}
+	}
+}
+
+// carry sends a bulk and reads the answer. Those who wait for it go before it is looked at.
+func (g *Gatherer) carry(q *queue, b *bulk) (*esapi.Response, []byte, error) {
+	defer g.landed(q, b)
+	first := b.calls[0]
+	ctx, cancel := context.WithCancel(context.WithoutCancel(first.ctx))
+	defer cancel()
+	b.cancel.Store(&cancel)
+	if b.left.Load() == 0 {
+		cancel()
+	}
+	defer context.AfterFunc(first.ctx, first.leave)()
+	return exchange(ctx, first.next, b.request(q.kind))
+}
+
+// landed ends a bulk.
+func (g *Gatherer) landed(q *queue, b *bulk) {
+	if b.slot != uncounted {
+		g.land(q, b.slot)
+		return
+	}
+	if now := time.Now(); now.Sub(b.began) > tooLong {
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		g.noteSlow(q.kind.place, now)
 	}
 }
 
@@ -146,11 +199,20 @@ func exchange(ctx context.Context, next esapi.Sender, r *esapi.Request) (*esapi.
 		return res, nil, nil
 	}
 	defer res.Body.Close()
-	answer, err := io.ReadAll(io.LimitReader(res.Body, maxAnswer))
-	if err != nil {
+	answer := bytes.NewBuffer(make([]byte, 0, room(res.Header)))
+	if _, err := answer.ReadFrom(io.LimitReader(res.Body, maxAnswer)); err != nil {
 		return nil, nil, fmt.Errorf("reading the answer to writes that were sent together: %w", err)
 	}
-	return res, answer, nil
+	return res, answer.Bytes(), nil
+}
+
+// room is how much memory an answer takes, as far as that is known.
+func room(h http.Header) int {
+	n, err := strconv.Atoi(h.Get("Content-Length"))
+	if err != nil || n < 0 || n > 1<<20 {
+		return 16 << 10
+	}
+	return n + bytes.MinRead // and it need not grow to see the end
 }
 
 // request makes the bulk.
@@ -200,79 +262,121 @@ func (w *write) appendAction(b []byte, v esapi.Version) []byte {
 	return append(b, "}}\n"...)
 }
 
-// split gives each write its item. It reports whether the answer has one for each.
-func (b *bulk) split(k kind, header http.Header, answer []byte) bool {
-	if !esapi.ValidJSON(answer) {
-		return false
-	}
-	n := 0
-	fits := true
-	gjson.GetBytes(answer, "items").ForEach(func(_, wrapped gjson.Result) bool {
-		if n == len(b.calls) {
-			fits = false
-			return false
-		}
-		c := b.calls[n]
-		fits = false
-		wrapped.ForEach(func(op, item gjson.Result) bool {
-			fits = op.Str == c.write.op && b.take(k, c, item, header)
-			return false
-		})
-		n++
-		return fits
-	})
-	return fits && n == len(b.calls)
+// A share is a write's part of a bulk's answer.
+type share struct {
+	raw    []byte // all of it, with its braces
+	status int
+	failed []byte // the error; nil: there is none
+
+	index, mappingType, id string
+	named, noop            bool
+	shards, told           span // "_shards", and ,"status":201, which a write alone is not told
 }
 
-// take makes an item of a bulk's answer that of a write alone. It reports whether it
-// is one.
-func (b *bulk) take(k kind, c *call, item gjson.Result, header http.Header) bool {
-	var i struct{ index, mappingType, id, result, shards, status, failed gjson.Result }
-	item.ForEach(func(key, value gjson.Result) bool {
-		switch key.Str {
-		case "_index":
-			i.index = value
-		case "_type":
-			i.mappingType = value
-		case "_id":
-			i.id = value
-		case "result":
-			i.result = value
-		case "_shards":
-			i.shards = value
-		case "status":
-			i.status = value
-		case "error":
-			i.failed = value
-		}
-		return true
-	})
-	code := int(i.status.Int())
-	if code < 200 || code > 599 {
+// A span is a part of an item.
+type span struct{ from, to int }
+
+// split finds each write's item. It reports whether the answer has one for each.
+func (b *bulk) split(k kind, answer []byte) bool {
+	b.shares = make([]share, len(b.calls))
+	n := 0
+	all := esapi.NewCursor(answer)
+	if !all.Open('{') {
 		return false
 	}
-	if i.failed.Exists() {
+	for key, ok := all.Key(); ok; key, ok = all.Key() {
+		if string(key) != "items" {
+			all.Skip()
+			continue
+		}
+		if n > 0 || !all.Open('[') {
+			return false
+		}
+		for all.Item() {
+			if n == len(b.calls) || !b.shares[n].read(&all, k, &b.calls[n].write) {
+				return false
+			}
+			n++
+		}
+	}
+	if n < len(b.calls) || !all.End() {
+		return false
+	}
+	for i, c := range b.calls {
+		if !b.take(k, c, &b.shares[i]) {
+			return false
+		}
+	}
+	return true
+}
+
+// read reads the item of a write. It reports whether it is one.
+func (i *share) read(all *esapi.Cursor, k kind, w *write) bool {
+	if !all.Open('{') {
+		return false
+	}
+	if op, ok := all.Key(); !ok || string(op) != w.op || all.Peek() != '{' {
+		return false
+	}
+	start, end := all.Pos(), 0 // of what was read last
+	all.Open('{')
+	for key, ok := all.Key(); ok; key, ok = all.Key() {
+		switch string(key) {
+		case "_index":
+			i.index = text(all, k.index)
+		case "_type":
+			i.mappingType = text(all, w.mappingType, "_doc")
+		case "_id":
+			if i.named {
+				return false
+			}
+			i.id, i.named = text(all, w.id), true
+		case "result":
+			i.noop = string(all.Skip()) == `"noop"`
+		case "_shards":
+			shards := all.Skip()
+			i.shards = span{all.Pos() - len(shards) - start, all.Pos() - start}
+		case "status":
+			status, _ := all.Int()
+			i.status = int(status)
+			i.told = span{end, all.Pos() - start}
+		case "error":
+			i.failed = all.Skip()
+		default:
+			all.Skip()
+		}
+		end = all.Pos() - start
+	}
+	i.raw = all.Bytes(start, all.Pos())
+	if _, more := all.Key(); more {
+		return false
+	}
+	return i.status >= 200 && i.status <= 599
+}
+
+// text reads a string; what is none is "".
+func text(all *esapi.Cursor, known ...string) string {
+	if all.Peek() != '"' {
+		all.Skip()
+		return ""
+	}
+	return all.Text(known...)
+}
+
+// take says how a write goes on with its item. It reports whether the item can be its.
+func (b *bulk) take(k kind, c *call, i *share) bool {
+	if i.failed != nil {
 		// Of an id that was made here, 409 can only say that the cluster has tried twice and
 		// the document is there.
-		made := c.write.id == "" && code == http.StatusConflict
-		if code < 500 && code != http.StatusTooManyRequests && !made {
+		made := c.write.id == "" && i.status == http.StatusConflict
+		if i.status < 500 && i.status != http.StatusTooManyRequests && !made {
 			c.alone = true
-		} else {
-			c.res = response(code, header, failure(i.failed, code))
+			return true
 		}
-		return true
-	}
-	if c.write.id != "" && i.id.Str != c.write.id && (k.Version.Before(esapi.V(6, 5)) || b.has(i.id.Str)) {
+	} else if c.write.id != "" && i.id != c.write.id && (k.Version.Before(esapi.V(6, 5)) || b.has(i.id)) {
 		return false // later ones have pipelines by default, which may change ids
 	}
-	body := without(item.Raw, i.status)
-	if c.write.op == opUpdate && i.result.Str == "noop" && i.shards.Exists() {
-		body = bytes.Replace(body, []byte(i.shards.Raw), []byte(`{"total":0,"successful":0,"failed":0}`), 1)
-	}
-	c.res = response(code, header, body)
-	if code == http.StatusCreated {
-		c.res.Header["Location"] = []string{location(i.index.Str, i.mappingType.Str, i.id.Str, cmp.Or(c.write.routing, c.aliasRouting))}
-	}
+	c.share = i
 	return true
 }
 
@@ -281,29 +385,85 @@ func (b *bulk) has(id string) bool {
 	return slices.ContainsFunc(b.calls, func(c *call) bool { return c.write.id == id })
 }
 
-// response is an answer with the headers of the bulk's.
-func response(status int, header http.Header, body []byte) *esapi.Response {
-	h := make(http.Header, len(header)+1)
-	all := make([]string, 0, len(header)+1) // its own: whoever is in front may change them
-	for name, values := range header {
-		n := len(all)
-		all = append(all, values...)
-		h[name] = all[n:len(all):len(all)]
+// answer is what a write alone would have been answered. It is called once.
+func (c *call) answer() *esapi.Response {
+	i := c.share
+	switch {
+	case i.failed != nil:
+		return response(i.status, c.bulk.header, failure(gjson.ParseBytes(i.failed), i.status), "")
+	case i.status == http.StatusCreated:
+		return response(i.status, c.bulk.header, i.body(c.write.op), location(i.index, i.mappingType, i.id, cmp.Or(c.write.routing, c.aliasRouting)))
 	}
-	h["Content-Length"] = []string{strconv.Itoa(len(body))}
-	return &esapi.Response{Status: status, Header: h, Body: io.NopCloser(bytes.NewReader(body))}
+	return response(i.status, c.bulk.header, i.body(c.write.op), "")
 }
 
-// without is an item without its status, which stands last: 5.6 to 8.17.
-func without(item string, status gjson.Result) []byte {
-	const name = `,"status":`
-	end := strings.LastIndex(item, name+status.Raw)
-	b := make([]byte, 0, len(item))
-	if end < 0 {
-		return append(b, item...)
+// noShards is what an update that has changed nothing says of shards.
+const noShards = `{"total":0,"successful":0,"failed":0}`
+
+// body is an item in the words for a write alone. It may be made in the item's place.
+func (i *share) body(op string) []byte {
+	nothing := i.noop && op == opUpdate && i.shards.to > 0
+	switch {
+	case !nothing && i.told.from == 0:
+		return i.raw // it begins with the status, which no Elasticsearch does
+	case !nothing && i.told.to == len(i.raw)-1: // 5.6 to 8.17
+		i.raw[i.told.from] = '}'
+		return i.raw[: i.told.from+1 : i.told.from+1]
 	}
-	b = append(b, item[:end]...)
-	return append(b, item[end+len(name)+len(status.Raw):]...)
+	b := make([]byte, 0, len(i.raw)+len(noShards))
+	at := 0
+	without := func(s span, instead string) {
+		if s.from >= at && s.from > 0 {
+			b = append(append(b, i.raw[at:s.from]...), instead...)
+			at = s.to
+		}
+	}
+	if nothing && i.shards.from < i.told.from {
+		without(i.shards, noShards)
+	}
+	without(i.told, "")
+	if nothing {
+		without(i.shards, noShards)
+	}
+	return append(b, i.raw[at:]...)
+}
+
+// A reply is an answer, in one piece of memory.
+type reply struct {
+	esapi.Response
+	body   reader
+	values [6]string
+}
+
+// A reader is a body in memory.
+type reader struct{ bytes.Reader }
+
+func (*reader) Close() error { return nil }
+
+// response is an answer with the headers of the bulk's.
+func response(status int, header http.Header, body []byte, location string) *esapi.Response {
+	r := &reply{}
+	h := make(http.Header, len(header)+2)
+	all := r.values[:0] // its own: whoever is in front may change them
+	for name, values := range header {
+		if name != "Content-Length" {
+			n := len(all)
+			all = append(all, values...)
+			h[name] = all[n:len(all):len(all)]
+		}
+	}
+	set := func(name, value string) {
+		n := len(all)
+		all = append(all, value)
+		h[name] = all[n : n+1 : n+1]
+	}
+	set("Content-Length", strconv.Itoa(len(body)))
+	if location != "" {
+		set("Location", location)
+	}
+	r.body.Reset(body)
+	r.Response = esapi.Response{Status: status, Header: h, Body: &r.body}
+	return &r.Response
 }
 
 // failure is the answer that a write alone gets for the error of an item which may have

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"testing/iotest"
@@ -17,6 +18,7 @@ import (
 
 	"github.com/esperanto-es/esperanto/internal/cluster"
 	"github.com/esperanto-es/esperanto/internal/esapi"
+	"github.com/esperanto-es/esperanto/internal/peek"
 )
 
 // A rig is a Gatherer in front of a cluster whose answers the test gives.
@@ -25,13 +27,13 @@ type rig struct {
 	g  *Gatherer
 	to Target
 
-	sent   chan *flight // what has come to the cluster
+	sent   chan *visit // what has come to the cluster
 	bulks  []int
 	result chan *result
 }
 
-// A flight is a request that has come to the cluster.
-type flight struct {
+// A visit is a request that has come to the cluster.
+type visit struct {
 	*esapi.Request
 	ctx    context.Context
 	answer func(res *esapi.Response, err error)
@@ -49,7 +51,7 @@ type result struct {
 func run(t *testing.T, f func(r *rig)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		r := &rig{t: t, sent: make(chan *flight, 1000), result: make(chan *result, 1000)}
+		r := &rig{t: t, sent: make(chan *visit, 1000), result: make(chan *result, 1000)}
 		of := cluster.New("fake", senderFunc(func(_ context.Context, r *esapi.Request) (*esapi.Response, error) {
 			name := strings.Trim(r.Path, "/")
 			return esapi.NewResponse(200, []byte(`{"`+name+`":{"aliases":{},"mappings":{},"settings":{"index":{"uuid":"u"}}}}`)), nil
@@ -80,7 +82,7 @@ func (r *rig) Send(ctx context.Context, req *esapi.Request) (*esapi.Response, er
 		err error
 	}
 	wait := make(chan given, 1)
-	r.sent <- &flight{req, ctx, func(res *esapi.Response, err error) { wait <- given{res, err} }}
+	r.sent <- &visit{req, ctx, func(res *esapi.Response, err error) { wait <- given{res, err} }}
 	select {
 	case a := <-wait:
 		if a.err == errPanic {
@@ -120,7 +122,7 @@ func (r *rig) indexTo(ctx context.Context, id string) {
 }
 
 // next is the request that has come to the cluster next.
-func (r *rig) next() *flight {
+func (r *rig) next() *visit {
 	r.t.Helper()
 	synctest.Wait()
 	select {
@@ -168,7 +170,7 @@ func (r *rig) all() map[string]*result {
 }
 
 // plugs are two writes that are under way.
-func (r *rig) plugs() (a, b *flight) {
+func (r *rig) plugs() (a, b *visit) {
 	r.t.Helper()
 	r.index("plug1")
 	r.index("plug2")
@@ -176,7 +178,7 @@ func (r *rig) plugs() (a, b *flight) {
 }
 
 // done answers a write as a cluster does.
-func (f *flight) done() { f.answer(created(f.Path[strings.LastIndexByte(f.Path, '/')+1:]), nil) }
+func (f *visit) done() { f.answer(created(f.Path[strings.LastIndexByte(f.Path, '/')+1:]), nil) }
 
 func created(id string) *esapi.Response { return esapi.NewResponse(201, []byte(item(id, ""))) }
 
@@ -186,7 +188,7 @@ func item(id, rest string) string {
 }
 
 // ids are the documents of a bulk.
-func (f *flight) ids() (ids []string) {
+func (f *visit) ids() (ids []string) {
 	for line := range bytes.Lines(f.Body) {
 		gjson.ParseBytes(line).ForEach(func(op, meta gjson.Result) bool {
 			if meta.IsObject() {
@@ -199,7 +201,7 @@ func (f *flight) ids() (ids []string) {
 }
 
 // carryOut answers a bulk.
-func (f *flight) carryOut() {
+func (f *visit) carryOut() {
 	var items []string
 	for _, id := range f.ids() {
 		items = append(items, `{"index":`+item(id, `,"status":201`)+`}`)
@@ -287,6 +289,78 @@ func TestOneThatHasWaited(t *testing.T) {
 	})
 }
 
+// While one bulk is under way the next one waits until half of all are there, or the other one
+// is answered.
+func TestHalfGoTogether(t *testing.T) {
+	many := func(r *rig) (bulk, other *visit) {
+		a, b := r.plugs()
+		for i := range 6 {
+			r.index(fmt.Sprint(i))
+		}
+		a.done()
+		return r.next(), b
+	}
+	run(t, func(r *rig) {
+		bulk, other := many(r)
+		bulk.carryOut()
+		for _, id := range []string{"a", "b", "c"} {
+			r.index(id)
+			r.quiet()
+		}
+		r.index("d")
+		bulk = r.next()
+		if ids := fmt.Sprint(bulk.ids()); ids != "[a b c d]" {
+			t.Errorf("sent %s", ids)
+		}
+		bulk.carryOut()
+		other.done()
+		r.index("alone")
+		if f := r.next(); f.Path != "/books/_doc/alone" {
+			t.Errorf("sent %s", f.Path)
+		} else {
+			f.done()
+		}
+	})
+	run(t, func(r *rig) {
+		bulk, other := many(r)
+		bulk.carryOut()
+		r.index("a")
+		r.index("b")
+		r.quiet()
+		other.done()
+		bulk = r.next()
+		if ids := fmt.Sprint(bulk.ids()); ids != "[a b]" {
+			t.Errorf("sent %s", ids)
+		}
+		bulk.carryOut()
+	})
+	run(t, func(r *rig) {
+		bulk, other := many(r)
+		bulk.carryOut()
+		r.index("a")
+		time.Sleep(maxWait + time.Millisecond)
+		f := r.next()
+		if f.Path != "/books/_doc/a" {
+			t.Errorf("sent %s", f.Path)
+		}
+		f.done()
+		r.index("b") // it is not expected any more that many come
+		r.next().done()
+		other.done()
+	})
+	run(t, func(r *rig) {
+		bulk, other := many(r)
+		bulk.carryOut()
+		ctx, cancel := context.WithCancel(r.t.Context())
+		r.indexTo(ctx, "a")
+		r.quiet()
+		cancel()
+		synctest.Wait()
+		other.done()
+		r.quiet()
+	})
+}
+
 func TestLimits(t *testing.T) {
 	run(t, func(r *rig) {
 		a, b := r.plugs()
@@ -295,7 +369,7 @@ func TestLimits(t *testing.T) {
 		}
 		r.quiet()
 		a.done()
-		for _, want := range []int{64, 64, 22} {
+		for _, want := range []int{64, 64} {
 			bulk := r.next()
 			if n := len(bulk.ids()); n != want {
 				t.Fatalf("a bulk of %d, want %d", n, want)
@@ -303,7 +377,9 @@ func TestLimits(t *testing.T) {
 			r.quiet() // two are under way again
 			bulk.carryOut()
 		}
+		r.quiet() // fewer are left than half of all
 		b.done()
+		r.next().carryOut()
 		if got := r.all(); len(got) != 152 || fmt.Sprint(r.bulks) != "[64 64 22]" {
 			t.Errorf("%d got an answer, bulks %v", len(got), r.bulks)
 		}
@@ -314,6 +390,7 @@ func TestLimits(t *testing.T) {
 		for i := range 20 {
 			r.start(r.t.Context(), r.to, fmt.Sprint(i), esapi.NewRequest("PUT", fmt.Sprint("/books/_doc/", i), body))
 		}
+		sent := 0
 		for a.done(); ; {
 			if synctest.Wait(); len(r.sent) == 0 {
 				break
@@ -323,8 +400,10 @@ func TestLimits(t *testing.T) {
 				t.Errorf("a bulk of %d bytes", len(bulk.Body))
 			}
 			bulk.carryOut()
+			if sent++; sent == 2 {
+				b.done() // fewer are left than half of all
+			}
 		}
-		b.done()
 		if got := r.all(); len(got) != 22 {
 			t.Errorf("%d got an answer", len(got))
 		}
@@ -457,6 +536,59 @@ func TestGoneWhileWaiting(t *testing.T) {
 		b.done()
 		r.quiet()
 	})
+}
+
+// A gone client is one of which nobody has noticed yet.
+type goneClient struct{ cancel context.CancelFunc }
+
+func (c goneClient) LookNow() { c.cancel() }
+
+// A write is left out also if it is only seen that its client has gone when it is looked for,
+// whichever of the writes those are; the others are carried out.
+func TestGoneUnnoticed(t *testing.T) {
+	for some := range 1 << 4 {
+		run(t, func(r *rig) {
+			a, b := r.plugs()
+			var want []string
+			for i := range 4 {
+				ctx, cancel := context.WithCancel(r.t.Context())
+				defer cancel()
+				name := fmt.Sprint(i)
+				if some>>i&1 == 1 {
+					ctx = peek.With(ctx, goneClient{cancel})
+				} else {
+					want = append(want, name)
+				}
+				r.indexTo(ctx, name)
+			}
+			a.done()
+			switch len(want) {
+			case 0:
+				r.quiet()
+			case 1:
+				v := r.next()
+				if !strings.HasSuffix(v.Path, "/"+want[0]) {
+					t.Errorf("%04b: sent %s", some, v.Path)
+				}
+				v.answer(esapi.NewResponse(201, []byte(item(want[0], ""))), nil)
+			default:
+				bulk := r.next()
+				if ids := bulk.ids(); !slices.Equal(ids, want) {
+					t.Errorf("%04b: sent %s", some, ids)
+				}
+				bulk.carryOut()
+			}
+			b.done()
+			for name, got := range r.all() {
+				if !strings.Contains("0123", name) {
+					continue
+				}
+				if written := slices.Contains(want, name); written != (got.err == nil) || !written && !errors.Is(got.err, context.Canceled) {
+					t.Errorf("%04b: %s: %v", some, name, got.err)
+				}
+			}
+		})
+	}
 }
 
 // A bulk that was sent is seen to its end while one of its clients is there, also if the
@@ -786,17 +918,21 @@ func FuzzAnswer(f *testing.F) {
 			b.calls = append(b.calls, c)
 		}
 		b.left.Store(2)
-		New(nil).send(kind{place: place{Target{Version: esapi.V(6, 0)}, "books"}}, b)
+		b.slot = uncounted
+		New(nil).send(&queue{kind: kind{place: place{Target{Version: esapi.V(6, 0)}, "books"}}}, b)
 		select {
 		case <-b.calls[1].ready:
 		default:
 			t.Fatal("the second write has no answer")
 		}
 		for _, c := range b.calls {
+			if c.share != nil {
+				c.res = c.answer()
+			}
 			if !c.alone && c.res == nil && c.err == nil {
 				t.Fatalf("%s has no answer", c.write.id)
 			}
-			if status >= 300 || c.res == nil {
+			if status < 200 || status >= 300 || c.res == nil {
 				continue
 			}
 			body, err := io.ReadAll(c.res.Body)
@@ -808,6 +944,12 @@ func FuzzAnswer(f *testing.F) {
 			}
 		}
 	})
+}
+
+// taken reads a request.
+func taken(r *esapi.Request, v esapi.Version) (write, bool) {
+	e := esapi.ParseEndpoint(r.Method, r.Path, v)
+	return single(r, &e, v)
 }
 
 // FuzzSingle: a write that is taken says in a bulk exactly what it says alone.
@@ -835,7 +977,7 @@ func FuzzSingle(f *testing.F) {
 			r.Header.Set("Content-Type", contentType)
 		}
 		e := esapi.ParseEndpoint(method, path, version)
-		w, ok := single(r, version)
+		w, ok := single(r, &e, version)
 		if taken := Takes(e, query, r.Header, int64(len(body))); ok && !taken {
 			t.Fatal("refused by its head alone")
 		}
@@ -931,7 +1073,7 @@ func TestTimeoutOfAProxy(t *testing.T) {
 
 // Elasticsearch takes the last one of parameters with one name.
 func TestRepeatedParameter(t *testing.T) {
-	if _, ok := single(esapi.NewRequest("PUT", "/books/_doc/1?routing=first&routing=last", []byte(`{}`)), esapi.V(8, 7)); ok {
+	if _, ok := taken(esapi.NewRequest("PUT", "/books/_doc/1?routing=first&routing=last", []byte(`{}`)), esapi.V(8, 7)); ok {
 		t.Error("it may be gathered")
 	}
 }
@@ -947,7 +1089,7 @@ func TestPathsWithTypes(t *testing.T) {
 		if method != "DELETE" {
 			body = []byte(`{"doc":{}}`)
 		}
-		if _, ok := single(esapi.NewRequest(method, path, body), esapi.V(7, 17)); ok != want {
+		if _, ok := taken(esapi.NewRequest(method, path, body), esapi.V(7, 17)); ok != want {
 			t.Errorf("%s %s: %v", method, path, ok)
 		}
 	}
@@ -1009,5 +1151,35 @@ func TestConflictOfAnIDThatWasMade(t *testing.T) {
 		if got := r.all(); got["made"].res.Status != http.StatusConflict {
 			t.Errorf("%+v", got["made"])
 		}
+	})
+}
+
+// Who writes one document after the other beside a bulk that hangs does not wait for its
+// clients to come back, but a little for the first time.
+func TestLoneWriteBesideABulkThatHangs(t *testing.T) {
+	run(t, func(r *rig) {
+		a, b := r.plugs()
+		for i := range 40 {
+			r.index(fmt.Sprint("crowd", i))
+		}
+		a.done()
+		hung := r.next()
+		time.Sleep(time.Millisecond)
+		b.done()
+		r.all()
+		time.Sleep(50 * time.Millisecond)
+		for i := range 5 {
+			r.index("lone")
+			if i == 0 {
+				r.quiet()
+				time.Sleep(5 * time.Millisecond)
+			}
+			f := r.next()
+			time.Sleep(time.Millisecond)
+			f.done()
+			r.all()
+		}
+		hung.carryOut()
+		r.all()
 	})
 }

@@ -6,12 +6,17 @@ import (
 )
 
 // A reply sees an answer on its way to the client, so that it is known when the client
-// has all of it and goes on using the connection.
+// has all of it and goes on using the connection. It reads the head when it is asked.
 type reply struct {
-	state replyState
-	left  int64   // bytes of the body, if it has a length
-	tail  [5]byte // the last bytes, if it is chunked
-	seen  int     // of tail
+	head   []byte // with the empty line; empty: it has not come
+	body   int64  // bytes behind it
+	tail   [5]byte
+	seen   int  // of tail
+	unseen bool // bytes were sent without being seen
+	broken bool // it did not begin with a head
+
+	state  replyState
+	length int64 // of the body, if state is replyLength
 }
 
 var (
@@ -23,21 +28,28 @@ var (
 type replyState int
 
 const (
-	replyHead    replyState = iota // is to come
-	replyLength                    // left tells how much is to come
+	replyHead    replyState = iota // was not read yet
+	replyLength                    // length tells how long the body is
 	replyChunks                    // until the last chunk
 	replyUnknown                   // it ends the connection, or is not understood
 )
 
-// wrote takes notice of what is sent. head says that the client asks for the head alone.
-func (r *reply) wrote(p []byte, head bool) {
-	if r.state == replyHead {
-		p = r.begin(p, head)
+// reset begins another one.
+func (r *reply) reset() { *r = reply{head: r.head[:0]} }
+
+var emptyLine = []byte("\r\n\r\n")
+
+// wrote takes notice of what is sent. net/http writes heads at once.
+func (r *reply) wrote(p []byte) {
+	if len(r.head) == 0 && !r.broken {
+		end := bytes.Index(p, emptyLine) + len(emptyLine)
+		if r.broken = end < len(emptyLine); r.broken {
+			return
+		}
+		r.head = append(r.head, p[:end]...)
+		p = p[end:]
 	}
-	r.left -= int64(len(p))
-	if r.state != replyChunks {
-		return
-	}
+	r.body += int64(len(p))
 	if len(p) >= len(r.tail) {
 		r.seen = copy(r.tail[:], p[len(p)-len(r.tail):])
 		return
@@ -50,37 +62,29 @@ func (r *reply) wrote(p []byte, head bool) {
 }
 
 // sent takes notice of bytes that were sent without being seen.
-func (r *reply) sent(n int64) {
-	if r.state == replyLength {
-		r.left -= n
-	} else {
-		r.state = replyUnknown
-	}
-}
+func (r *reply) sent(n int64) { r.body, r.unseen = r.body+n, true }
 
-// begin reads a head and returns what stands behind it. net/http writes heads at once.
-func (r *reply) begin(p []byte, alone bool) (body []byte) {
-	lines, body, whole := bytes.Cut(p, []byte("\r\n\r\n"))
-	line, lines, _ := bytes.Cut(lines, []byte("\r\n"))
-	if r.state = replyUnknown; !whole || len(line) < len("HTTP/1.1 200") || string(line[:9]) != "HTTP/1.1 " {
-		return body
+// read reads the head, once. alone says that the client asks for the head alone.
+func (r *reply) read(alone bool) {
+	if r.state != replyHead {
+		return
+	}
+	line, lines, _ := bytes.Cut(bytes.TrimSuffix(r.head, emptyLine), []byte("\r\n"))
+	if r.state = replyUnknown; r.broken || len(line) < len("HTTP/1.1 200") || string(line[:9]) != "HTTP/1.1 " {
+		return
 	}
 	status := string(line[9:12])
-	if status[0] == '1' { // another one follows
-		r.state = replyHead
-		return nil
-	}
 	length, chunked := int64(-1), false
 	for len(lines) > 0 {
 		line, lines, _ = bytes.Cut(lines, []byte("\r\n"))
 		name, value, _ := bytes.Cut(line, []byte(":"))
 		switch {
 		case bytes.EqualFold(name, connection):
-			return body // net/http writes it only to say that it closes
+			return // net/http writes it only to say that it closes
 		case bytes.EqualFold(name, contentLength):
 			n, err := strconv.ParseInt(string(bytes.TrimSpace(value)), 10, 64)
 			if err != nil {
-				return body
+				return
 			}
 			length = n
 		case bytes.EqualFold(name, transferEncoding):
@@ -89,31 +93,39 @@ func (r *reply) begin(p []byte, alone bool) (body []byte) {
 	}
 	switch {
 	case alone || status == "204" || status == "304":
-		r.state, r.left = replyLength, 0
+		r.state, r.length = replyLength, 0
 	case chunked:
 		r.state = replyChunks
 	case length >= 0:
-		r.state, r.left = replyLength, length
+		r.state, r.length = replyLength, length
 	}
-	return body
 }
 
 // whole reports whether the client has the answer, and may send another request.
-func (r *reply) whole() bool {
-	switch r.state {
+func (r *reply) whole(alone bool) bool {
+	switch r.read(alone); r.state {
 	case replyLength:
-		return r.left == 0
+		return r.body == r.length
 	case replyChunks:
-		return r.seen >= len(r.tail) && string(r.tail[:]) == "0\r\n\r\n"
+		return !r.unseen && r.seen >= len(r.tail) && string(r.tail[:]) == "0\r\n\r\n"
 	}
 	return false
+}
+
+// hasBodyToCome reports whether bytes begin with the head of a request that has a body: its
+// handler may have been called without anybody reading behind it. In doubt it has.
+func hasBodyToCome(p []byte) bool {
+	if end := bytes.Index(p, emptyLine); end >= 0 {
+		return !isOneRequest(p[:end+len(emptyLine)])
+	}
+	return bytes.Contains(p, []byte("\n\n")) || bytes.Contains(p, []byte("\n\r\n")) // for net/http these end lines, too
 }
 
 // isOneRequest reports whether bytes are one request, without anything behind it. In
 // doubt they are not.
 func isOneRequest(p []byte) bool {
-	head, body, whole := bytes.Cut(p, []byte("\r\n\r\n"))
-	if !whole {
+	head, body, whole := bytes.Cut(p, emptyLine)
+	if !whole || bytes.Count(head, []byte("\n")) != bytes.Count(head, []byte("\r\n")) {
 		return false
 	}
 	length := 0

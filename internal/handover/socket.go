@@ -136,6 +136,8 @@ type listener struct {
 	closed   chan struct{}
 	closedAt time.Time // once closed is closed
 	err      error     // of Close
+
+	watch watch
 }
 
 func (l *listener) Accept() (net.Conn, error) {
@@ -147,7 +149,7 @@ func (l *listener) Accept() (net.Conn, error) {
 	select {
 	case a := <-l.queue:
 		if tcp, ok := a.conn.(*net.TCPConn); ok {
-			return &conn{TCPConn: tcp, of: l, begun: a.begun, unread: a.unread}, nil
+			return &conn{TCPConn: tcp, of: l, begun: a.begun, http1: a.begun, unread: a.unread}, nil // one that is bound does not come here
 		}
 		return a.conn, a.err
 	case <-l.closed:

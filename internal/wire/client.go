@@ -10,6 +10,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/esperanto-es/esperanto/internal/peek"
 )
 
 // ErrNotSent says that a request cannot have reached the node.
@@ -51,6 +53,8 @@ type Client struct {
 	reaper *time.Timer
 	closed bool
 
+	reaping bool // the reaper comes
+
 	watch    *time.Timer // calls look
 	watching bool
 	came     bool // a request, since the last look
@@ -88,11 +92,12 @@ func (c *Client) Running() int64 { return c.running.Load() }
 // each of them tell it takes more than all else that is done here.
 const lookEvery = 50 * time.Millisecond
 
-// begin watches the context of a request, until end.
-func (c *Client) begin(cn *conn, ctx context.Context, interrupt func()) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	cn.ctx, cn.interrupt, cn.at = ctx, interrupt, len(c.busy)
+// begin watches the context of a request, until end. The caller holds mu.
+func (c *Client) begin(cn *conn, ctx context.Context, r *Request) {
+	cn.ctx, cn.at = ctx, len(c.busy)
+	if r.Stream != nil {
+		cn.interrupt = r.Interrupt
+	}
 	c.busy = append(c.busy, cn)
 	c.came = true
 	if c.watching {
@@ -106,12 +111,32 @@ func (c *Client) begin(cn *conn, ctx context.Context, interrupt func()) {
 	}
 }
 
-// end ends that. It reports whether the connection was left alone.
-func (c *Client) end(cn *conn) bool {
+// end ends that, and closes the connection, or has it wait for the next request.
+func (c *Client) end(cn *conn, again bool) {
+	if again {
+		again = cn.rest()
+	}
 	c.mu.Lock()
-	defer c.mu.Unlock()
+	if cn.at < 0 || c.closed || len(c.idle) >= c.o.MaxIdle {
+		again = false // it was cut, or is one too many
+	}
+	c.leave(cn)
+	if again {
+		c.idle = append(c.idle, cn)
+		if !c.reaping && c.o.IdleTimeout > 0 {
+			c.wake()
+		}
+	}
+	c.mu.Unlock()
+	if !again {
+		_ = cn.net.Close()
+	}
+}
+
+// leave takes a connection from the busy ones, if it was not cut. The caller holds mu.
+func (c *Client) leave(cn *conn) {
 	if cn.at < 0 {
-		return false
+		return
 	}
 	last := len(c.busy) - 1
 	c.busy[cn.at] = c.busy[last]
@@ -119,7 +144,6 @@ func (c *Client) end(cn *conn) bool {
 	c.busy[last] = nil
 	c.busy = c.busy[:last]
 	c.over(cn)
-	return true
 }
 
 // over is called when a connection is busy no more. The caller holds mu.
@@ -169,11 +193,12 @@ func closeAll(idle []*conn) {
 // one had been idle and either took nothing of it, or ended before its answer
 // began and the request may be repeated.
 func (c *Client) Do(ctx context.Context, r *Request) (*Response, error) {
-	if err := ctx.Err(); err != nil {
-		return nil, endedBy(err, ErrNotSent)
+	// A write that nobody waits for must not come behind what its client does next.
+	if err := ctx.Err(); err != nil || r.changes() && peek.Gone(ctx) {
+		return nil, endedBy(cmp.Or(err, ctx.Err()), ErrNotSent)
 	}
-	buf := copies.Get().(*[]byte)
-	defer copies.Put(buf)
+	buf := heads.Get().(*[]byte)
+	defer heads.Put(buf)
 	out, err := r.appendHead((*buf)[:0])
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrNotSent, err)
@@ -181,7 +206,8 @@ func (c *Client) Do(ctx context.Context, r *Request) (*Response, error) {
 	if r.short() {
 		out = append(out, r.Body...)
 	}
-	cn, err := c.take(ctx)
+	*buf = out // it may be larger now
+	cn, err := c.take(ctx, r)
 	if err != nil {
 		return nil, err
 	}
@@ -191,7 +217,7 @@ func (c *Client) Do(ctx context.Context, r *Request) (*Response, error) {
 		return res, err
 	}
 	c.running.Add(1) // again
-	if cn, err = c.dial(ctx); err != nil {
+	if cn, err = c.dial(ctx, r); err != nil {
 		return nil, err
 	}
 	res, _, err = cn.exchange(ctx, r, out)
@@ -200,27 +226,31 @@ func (c *Client) Do(ctx context.Context, r *Request) (*Response, error) {
 
 // take returns a connection that waits, or a new one. The request runs from here on, until
 // its connection is over or cannot be made.
-func (c *Client) take(ctx context.Context) (*conn, error) {
-	c.running.Add(1)
+func (c *Client) take(ctx context.Context, r *Request) (*conn, error) {
 	for {
+		c.running.Add(1)
 		c.mu.Lock()
 		n := len(c.idle)
 		if n == 0 {
 			c.mu.Unlock()
-			return c.dial(ctx)
+			return c.dial(ctx, r)
 		}
 		cn := c.idle[n-1]
 		c.idle[n-1] = nil
 		c.idle = c.idle[:n-1]
+		c.begin(cn, ctx, r)
 		c.mu.Unlock()
 		if cn.usable() {
 			return cn, nil
 		}
-		_ = cn.net.Close()
+		c.end(cn, false)
+		if err := ctx.Err(); err != nil {
+			return nil, endedBy(err, ErrNotSent)
+		}
 	}
 }
 
-func (c *Client) dial(ctx context.Context) (*conn, error) {
+func (c *Client) dial(ctx context.Context, r *Request) (*conn, error) {
 	n, err := c.o.Dial(ctx)
 	if err != nil && ctx.Err() != nil {
 		err = endedBy(ctx.Err(), err)
@@ -229,36 +259,17 @@ func (c *Client) dial(ctx context.Context) (*conn, error) {
 		c.running.Add(-1)
 		return nil, fmt.Errorf("%w: %w", ErrNotSent, err)
 	}
-	return newConn(c, n), nil
-}
-
-// give has a connection wait for the next request.
-func (c *Client) give(cn *conn) {
-	cn.used, cn.idleSince = true, time.Now()
-	if cap(cn.head) > 4<<10 {
-		cn.head = nil
-	}
-	if cap(cn.fields) > 64 {
-		cn.fields = nil
-	}
-	clear(cn.fields[:cap(cn.fields)])       // they hold the text of the head
-	_ = cn.net.SetReadDeadline(time.Time{}) // the connection may set some by itself
+	cn := newConn(c, n)
 	c.mu.Lock()
-	if c.closed || len(c.idle) >= c.o.MaxIdle {
-		c.mu.Unlock()
-		_ = cn.net.Close()
-		return
-	}
-	c.idle = append(c.idle, cn)
-	if len(c.idle) == 1 && c.o.IdleTimeout > 0 {
-		c.wake()
-	}
+	c.begin(cn, ctx, r)
 	c.mu.Unlock()
+	return cn, nil
 }
 
-// wake has reap called when the oldest connection has waited long enough. The
-// caller holds mu.
+// wake has reap called when the oldest connection has waited long enough, if it waits so
+// long. The caller holds mu.
 func (c *Client) wake() {
+	c.reaping = true
 	d := c.o.IdleTimeout - time.Since(c.idle[0].idleSince)
 	if c.reaper == nil {
 		c.reaper = time.AfterFunc(d, c.reap)
@@ -276,7 +287,7 @@ func (c *Client) reap() {
 	}
 	old := slices.Clone(c.idle[:n])
 	c.idle = slices.Delete(c.idle, 0, n)
-	if len(c.idle) > 0 && !c.closed {
+	if c.reaping = false; len(c.idle) > 0 && !c.closed {
 		c.wake()
 	}
 	c.mu.Unlock()

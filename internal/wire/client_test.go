@@ -12,6 +12,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/esperanto-es/esperanto/internal/peek"
 )
 
 // What a node may say, and what a client gets.
@@ -266,6 +268,22 @@ func TestNotSent(t *testing.T) {
 		}
 	}
 }
+
+// A write is not sent if its client has gone, also if nobody has noticed yet.
+func TestNotSentForNobody(t *testing.T) {
+	n := newNode(t, always(okHello))
+	c := n.client(Options{})
+	for _, r := range []Request{put("/", "x"), {Method: "POST", Target: "/"}, {Method: "DELETE", Target: "/"}} {
+		ctx, cancel := context.WithCancel(t.Context())
+		if o := doIn(peek.With(ctx, goneClient{cancel}), c, r); !errors.Is(o.err, ErrNotSent) || !errors.Is(o.err, ErrEnded) {
+			t.Errorf("%s: %d %v", r.Method, o.status, o.err)
+		}
+	}
+}
+
+type goneClient struct{ cancel context.CancelFunc }
+
+func (c goneClient) LookNow() { c.cancel() }
 
 // Bodies of all kinds arrive as they are.
 func TestBodies(t *testing.T) {

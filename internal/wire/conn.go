@@ -14,14 +14,17 @@ import (
 	"sync/atomic"
 	"syscall"
 	"time"
+
+	"github.com/esperanto-es/esperanto/internal/peek"
 )
 
 // A conn is a connection to the node, used by one request at a time.
 type conn struct {
-	c    *Client
-	net  net.Conn
-	peek *peek // at the socket, nil if there is none to look at
-	from *bufio.Reader
+	c     *Client
+	net   net.Conn
+	plain bool       // net sets no deadlines by itself
+	peek  *peek.Peek // at the socket, nil if there is none to look at
+	from  *bufio.Reader
 
 	head      []byte // what heads of answers are read into
 	fields    []Field
@@ -37,13 +40,27 @@ type conn struct {
 }
 
 func newConn(c *Client, n net.Conn) *conn {
-	return &conn{c: c, net: n, peek: peekAt(n), from: bufio.NewReaderSize(n, c.o.ReadBuffer)}
+	_, plain := n.(*net.TCPConn)
+	return &conn{c: c, net: n, plain: plain, peek: peek.At(n), from: bufio.NewReaderSize(n, c.o.ReadBuffer)}
+}
+
+// rest prepares a connection for waiting. It reports whether that can be.
+func (cn *conn) rest() bool {
+	cn.used, cn.idleSince = true, time.Now()
+	if cap(cn.head) > 4<<10 {
+		cn.head = nil
+	}
+	if cap(cn.fields) > 64 {
+		cn.fields = nil
+	}
+	clear(cn.fields) // they hold the text of the head
+	return cn.plain || cn.net.SetReadDeadline(time.Time{}) == nil
 }
 
 // usable reports whether an idle connection can take a request: nothing has
 // come on it, not even its end.
 func (cn *conn) usable() bool {
-	if cn.from.Buffered() > 0 || !cn.peek.quiet() {
+	if cn.from.Buffered() > 0 || cn.peek.Look() != peek.Quiet {
 		return false
 	}
 	if _, secure := cn.net.(*tls.Conn); !secure {
@@ -59,17 +76,11 @@ func (cn *conn) usable() bool {
 // exchange sends a request and reads the head of its answer. out is the request's head,
 // with a short body. If unanswered is true no byte of an answer was seen.
 func (cn *conn) exchange(ctx context.Context, r *Request, out []byte) (res *Response, unanswered bool, err error) {
-	var interrupt func()
-	if r.Stream != nil {
-		interrupt = r.Interrupt
-	}
-	cn.c.begin(cn, ctx, interrupt)
 	fail := func(err error) error {
-		cn.c.end(cn)
 		if ctx.Err() != nil {
 			err = endedBy(ctx.Err(), err)
 		}
-		_ = cn.net.Close()
+		cn.c.end(cn, false)
 		return err
 	}
 	waiting := cn.limit()
@@ -226,8 +237,8 @@ func (cn *conn) stream(r *Request, head []byte) error {
 	if _, err := cn.net.Write(head); err != nil {
 		return err
 	}
-	buf := copies.Get().(*[]byte)
-	defer copies.Put(buf)
+	buf := streams.Get().(*[]byte)
+	defer streams.Put(buf)
 	if r.Length >= 0 {
 		n, err := io.CopyBuffer(onlyWriter{cn.net}, source{io.LimitReader(r.Stream, r.Length)}, *buf)
 		if err == nil && n < r.Length {
@@ -235,9 +246,10 @@ func (cn *conn) stream(r *Request, head []byte) error {
 		}
 		return err
 	}
-	to := bufio.NewWriterSize(cn.net, 33<<10) // one write for what was read at once
+	const most = 32 << 10
+	to := bufio.NewWriterSize(cn.net, most+1<<10) // one write for what was read at once
 	chunks := httputil.NewChunkedWriter(to)
-	if _, err := io.CopyBuffer(flusher{chunks, to}, source{r.Stream}, *buf); err != nil {
+	if _, err := io.CopyBuffer(flusher{chunks, to}, source{r.Stream}, (*buf)[:most]); err != nil {
 		return err
 	}
 	if err := chunks.Close(); err != nil {
@@ -249,8 +261,13 @@ func (cn *conn) stream(r *Request, head []byte) error {
 	return to.Flush()
 }
 
-// copies are for what streams.
-var copies = sync.Pool{New: func() any { b := make([]byte, 32<<10); return &b }}
+var (
+	// heads are for requests that go out at once.
+	heads = sync.Pool{New: func() any { b := make([]byte, 8<<10); return &b }}
+	// streams are for what is read and sent in pieces: each costs two calls of the system,
+	// and wakes the node.
+	streams = sync.Pool{New: func() any { b := make([]byte, 128<<10); return &b }}
+)
 
 // onlyWriter hides what a connection can do besides.
 type onlyWriter struct{ io.Writer }

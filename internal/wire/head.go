@@ -2,6 +2,7 @@ package wire
 
 import (
 	"bufio"
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -32,7 +33,11 @@ var errHead = errors.New("the answer is not HTTP")
 // connection the error is io.EOF if no byte was there, else
 // io.ErrUnexpectedEOF.
 func readHead(from *bufio.Reader, buf []byte, fields []Field) (h head, _ []byte, err error) {
-	buf, h.fields = buf[:0], fields[:0]
+	h.fields = fields[:0]
+	if whole, err := h.readAtOnce(from); whole || err != nil {
+		return h, buf, err
+	}
+	buf = buf[:0]
 	for {
 		start := len(buf)
 		for {
@@ -55,34 +60,58 @@ func readHead(from *bufio.Reader, buf []byte, fields []Field) (h head, _ []byte,
 			break
 		}
 	}
-	err = h.parse(string(buf))
+	_, err = h.parse(string(buf))
 	return h, buf, err
 }
 
-// parse takes a head apart. The strings of the header are parts of text.
-func (h *head) parse(text string) error {
+var emptyLine = []byte("\r\n\r\n")
+
+// readAtOnce reads a head that has come in one piece, as nearly all do. It reports false,
+// and has read nothing, if this is another one.
+func (h *head) readAtOnce(from *bufio.Reader) (bool, error) {
+	if _, err := from.Peek(1); err != nil {
+		return false, err
+	}
+	come, _ := from.Peek(from.Buffered())
+	end := bytes.Index(come, emptyLine)
+	if end < 0 {
+		return false, nil
+	}
+	end += len(emptyLine)
+	all := head{fields: h.fields}
+	if rest, err := all.parse(string(come[:end])); rest != "" || err != nil {
+		return false, nil // it ends earlier, as some line ends have no \r, or is not one
+	}
+	*h = all
+	_, err := from.Discard(end)
+	return true, err
+}
+
+// parse takes a head apart, and returns what stands behind it. The strings of the header are
+// parts of text.
+func (h *head) parse(text string) (rest string, err error) {
 	line, rest := cutLine(text)
 	version, status, _ := strings.Cut(line, " ")
 	status, _, _ = strings.Cut(status, " ")
 	code, err := strconv.ParseUint(status, 10, 16)
 	if err != nil || len(status) != 3 || code < 100 || version != "HTTP/1.1" && version != "HTTP/1.0" {
-		return fmt.Errorf("%w: it begins with %.40q", errHead, line)
+		return rest, fmt.Errorf("%w: it begins with %.40q", errHead, line)
 	}
 	h.status, h.length = int(code), -1
 	h.close = version != "HTTP/1.1"
 	for {
 		if line, rest = cutLine(rest); line == "" {
-			return h.check()
+			return rest, h.check()
 		}
 		name, value, found := strings.Cut(line, ":")
 		if !found || !isToken(name) {
-			return fmt.Errorf("%w: it has the line %.40q in its header", errHead, line)
+			return rest, fmt.Errorf("%w: it has the line %.40q in its header", errHead, line)
 		}
 		if value = strings.Trim(value, " \t"); !isValue(value) {
-			return fmt.Errorf("%w: the value of its header %s has control characters", errHead, name)
+			return rest, fmt.Errorf("%w: the value of its header %s has control characters", errHead, name)
 		}
 		if err := h.add(name, value); err != nil {
-			return err
+			return rest, err
 		}
 	}
 }

@@ -40,6 +40,9 @@ type Request struct {
 // short reports whether the body goes out with the head.
 func (r *Request) short() bool { return r.Stream == nil && len(r.Body) <= inline }
 
+// changes reports whether it may change something at the node.
+func (r *Request) changes() bool { return r.Method != "GET" && r.Method != "HEAD" }
+
 // A Field is one field of a header, its key in canonical form.
 type Field struct{ Key, Value string }
 

@@ -132,12 +132,7 @@ func (b *body) finish(err error) error {
 	if b.cn.finish(b.sent, b.interrupt) != nil {
 		whole = false // answered early
 	}
-	undisturbed := b.cn.c.end(b.cn)
-	if whole && b.keep && undisturbed && b.cn.from.Buffered() == 0 {
-		b.cn.c.give(b.cn)
-	} else {
-		_ = b.cn.net.Close()
-	}
+	b.cn.c.end(b.cn, whole && b.keep && b.cn.from.Buffered() == 0)
 	if ended != nil && !errors.Is(err, io.EOF) {
 		err = endedBy(ended, err)
 	}

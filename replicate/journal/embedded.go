@@ -2,6 +2,7 @@ package journal
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"os"
@@ -17,13 +18,13 @@ type EmbeddedOptions struct {
 	// existing journal keeps the number that it was created with.
 	Partitions int
 
-	// MaxBytes bounds the records that are kept, in bytes before compression.
+	// MaxBytes bounds the records that are kept, in bytes.
 	// When it is reached Append returns ErrFull until entries are committed. If
-	// zero, 10 GiB. On disk it takes about that much, and until compactions
-	// have caught up a few hundred MiB more.
+	// zero, 10 GiB. On disk it takes at most about half more and a few hundred MiB:
+	// records that are committed, beside others that are not.
 	MaxBytes int64
 
-	// MaxPendingBytes bounds the memory of appends that are not durable yet.
+	// MaxPendingBytes bounds the appends that are in the page cache and not synced yet, in bytes.
 	// When it is reached, because the disk is too slow, Append returns ErrFull.
 	// If zero, 16 MiB.
 	MaxPendingBytes int
@@ -41,7 +42,12 @@ type EmbeddedOptions struct {
 	// is logged.
 	Logf func(format string, args ...any)
 
-	fs vfs.FS // of pebble, for tests of broken disks
+	// For tests: broken disks, short segments, how much of the log may be committed
+	// records beside others, and how long appends are left that nobody waits for.
+	fs           vfs.FS
+	segmentBytes int64
+	slackBytes   int64
+	leftFor      time.Duration
 }
 
 func (o *EmbeddedOptions) setDefaults() {
@@ -50,6 +56,9 @@ func (o *EmbeddedOptions) setDefaults() {
 	setDefault(&o.MaxPendingBytes, 16<<20)
 	setDefault(&o.MaxRecordBytes, 16<<20)
 	setDefault(&o.TrimInterval, 10*time.Second)
+	setDefault(&o.segmentBytes, segmentBytesFor(o.MaxBytes))
+	setDefault(&o.leftFor, leftFor)
+	setDefault(&o.slackBytes, min(slackBytes, max(4<<20, o.MaxBytes/4)))
 	if o.Logf == nil {
 		o.Logf = func(string, ...any) {}
 	}
@@ -67,13 +76,14 @@ func setDefault[T ~int | ~int32 | ~int64](v *T, d T) {
 // Embedded is a Journal in a folder of this machine, for one process.
 //
 // An append goes through three stages. Append gives the record its offset and
-// writes it to the tail, which survives a kill of the process, under one mutex.
-// The writer goroutine takes what has gathered, puts it into one batch of
-// pebble and waits for its sync: one sync for all who have appended in the
-// meantime. The acknowledger goroutine calls the done functions, in order.
+// writes it to the log, where it survives a kill of the process, under one mutex.
+// The writer goroutine takes what has gathered and syncs the log: one sync for all
+// who have appended in the meantime. Of appends that nobody waits for (AppendAll) it does not
+// begin one for some milliseconds: the next append takes them along. The done functions are called
+// in order, by the acknowledger goroutine, or by the writer if they are few.
 //
 // Everything else that writes (commits, tables, trimming) goes through the same
-// queue, so that there is one place that can fail. When it fails, or when
+// queue into pebble, so that there is one place that can fail. When it fails, or when
 // pebble reports an error, the journal stops: nothing is accepted any more, and
 // Ping says why. It does not go on by itself, because after a failed sync the
 // operating system may have dropped the pages without telling again.
@@ -81,18 +91,24 @@ type Embedded struct {
 	dir  string
 	opts EmbeddedOptions
 	db   *store
-	tail *tail
+	log  *log
 
 	mu         sync.Mutex
 	parts      []partition
 	queue      []op // what the writer takes next, in order
 	queueBytes int  // of the queue, and of what the writer and acknowledger hold
 	used       uint64
-	oldest     time.Time // when the writer took what it is writing; zero when idle
-	failed     error     // why the journal has stopped, or nil
-	closing    bool      // no appends any more
-	closed     bool      // no writes of any kind any more
-	aborted    bool      // what is queued has to fail
+	due        bool        // the writer is to take the queue; else it is left for what comes next
+	left       int         // bytes of the queue that nobody waits for
+	leftSince  time.Time   // when the first of them came
+	flush      *time.Timer // for when nothing comes
+	flushing   bool        // flush is started
+	telling    int         // batches that the acknowledger has
+	oldest     time.Time   // when the writer took what it is writing; zero when idle
+	failed     error       // why the journal has stopped, or nil
+	closing    bool        // no appends any more
+	closed     bool        // no writes of any kind any more
+	aborted    bool        // what is queued has to fail
 	consuming  bool
 
 	wake   chan struct{} // the writer has work; capacity 1
@@ -100,7 +116,12 @@ type Embedded struct {
 	urgent chan struct{} // the trimmer has work; capacity 1
 	acks   chan acked    // from the writer to the acknowledger
 
-	spare spare // memory of frames
+	spare   spare       // memory of frames
+	buffers chan []byte // of readers of the log: so many may read at once
+
+	// reading is held by who reads the log; before the file of a segment is closed, whoever
+	// may have found it there is waited for.
+	reading sync.RWMutex
 
 	swapping chan struct{} // has one while a table's key is being swapped
 
@@ -118,6 +139,9 @@ type Embedded struct {
 	gone     chan struct{} // closed when Close has finished, closeErr is set then
 }
 
+// leftFor is how long what nobody waits for is left for what comes next, if it is not more than leftBytes.
+const leftFor, leftBytes = 5 * time.Millisecond, 1 << 20
+
 // A partition's offsets: first <= committed <= durable <= next.
 type partition struct {
 	first     int64 // oldest that is kept
@@ -130,6 +154,12 @@ type partition struct {
 
 	// stored is the committed offset on disk; only the writer uses it.
 	stored int64
+
+	// What is in the log, in order, and where a reader was. What is before the first run
+	// is in pebble, which may have more: entries below old.
+	runs   []run
+	cursor cursor
+	old    int64
 
 	arrived chan struct{} // durable has grown; capacity 1
 }
@@ -157,6 +187,10 @@ func OpenEmbedded(dir string, opts EmbeddedOptions) (*Embedded, error) {
 		swapping: make(chan struct{}, 1),
 		finished: make(chan struct{}),
 		gone:     make(chan struct{}),
+		buffers:  make(chan []byte, 4),
+	}
+	for range cap(e.buffers) {
+		e.buffers <- nil // made when it is needed
 	}
 	e.down, e.stop = context.WithCancelCause(context.Background())
 	var err error
@@ -173,6 +207,8 @@ func OpenEmbedded(dir string, opts EmbeddedOptions) (*Embedded, error) {
 		e.abandonOpen()
 		return nil, openingError(dir, err)
 	}
+	e.flush = time.AfterFunc(time.Hour, e.flushLeft)
+	e.flush.Stop()
 	go e.acknowledge()
 	go e.write()
 	e.trimmer.Add(1)
@@ -180,8 +216,7 @@ func OpenEmbedded(dir string, opts EmbeddedOptions) (*Embedded, error) {
 	return e, nil
 }
 
-// load reads what is stored, and takes over what the tail of a killed process
-// holds.
+// load reads what is stored, and what the log has.
 func (e *Embedded) load() error {
 	n, err := e.db.partitions(e.opts.Partitions)
 	if err != nil {
@@ -198,69 +233,14 @@ func (e *Embedded) load() error {
 			return fmt.Errorf("partition %d: %w", i, err)
 		}
 		p.stored = p.committed
-		e.used += p.bytesNext - p.bytesFirst
 	}
-	if e.tail, err = openTail(e.dir); err != nil {
+	if err := e.openLog(); err != nil {
 		return err
 	}
-	return e.replayTail()
-}
-
-// replayTail stores the frames that pebble had not written when the process was
-// killed. They follow without a hole on what pebble has; after a crash of the
-// machine there may be a hole, and what is behind it is dropped: nobody was told
-// that it is durable. If somebody was told, the tail knows, and it is an error.
-func (e *Embedded) replayTail() error {
-	b := e.db.NewBatch()
-	defer func() { b.Close() }()
-	stored := e.records()
-	next, dropped := stored, 0
-	durable, found, err := e.tail.replay(func(f frame) error {
-		if f.before() < next {
-			return nil // pebble has it
-		}
-		if f.before() > next {
-			dropped++
-			return nil
-		}
-		pos := f.position()
-		if pos.Partition < 0 || int(pos.Partition) >= len(e.parts) || pos.Offset != e.parts[pos.Partition].next {
-			return fmt.Errorf("the tail does not belong to this journal: record %d is at %+v", next, pos)
-		}
-		if err := setFrame(b, f); err != nil {
-			return err
-		}
-		next += uint64(f.records())
-		n := uint64(len(f.stored()))
-		p := &e.parts[pos.Partition]
-		p.next += f.records()
-		p.bytesNext += n
-		p.durable, p.bytesDurable = p.next, p.bytesNext
-		e.used += n
-		if b.Len() < maxBatchBytes {
-			return nil
-		}
-		if err := e.db.commit(b); err != nil {
-			return err
-		}
-		b.Close()
-		b = e.db.NewBatch()
-		return nil
-	})
-	if err == nil && !b.Empty() {
-		err = e.db.commit(b)
+	for i := range e.parts {
+		e.used += e.parts[i].bytesNext - e.parts[i].bytesFirst
 	}
-	switch {
-	case err != nil:
-		return fmt.Errorf("taking over the tail: %w", err)
-	case !found && stored > 0:
-		return fmt.Errorf("the files tail-0 and tail-1 are missing or damaged: %w", errBroken)
-	case next < durable:
-		return fmt.Errorf("%d records were durable and %d are there, the log is damaged: %w", durable, next, errBroken)
-	case next > stored || dropped > 0:
-		e.opts.Logf("the embedded journal in %s was not closed: %d records taken over that were on their way to disk, %d dropped that never were durable", e.dir, next-stored, dropped)
-	}
-	return e.tail.reset(next)
+	return nil
 }
 
 // records is how many were ever appended.
@@ -273,8 +253,8 @@ func (e *Embedded) records() (n uint64) {
 
 func (e *Embedded) abandonOpen() {
 	e.stop(ErrClosed)
-	if e.tail != nil {
-		e.tail.close()
+	if e.log != nil {
+		e.log.close()
 	}
 	e.db.close() // its errors follow from the one that is told
 }
@@ -283,15 +263,26 @@ func (e *Embedded) abandonOpen() {
 // pebble's while it holds locks: it does not touch the db.
 func (e *Embedded) fail(err error) {
 	e.mu.Lock()
-	first := e.failed == nil
-	if first {
-		e.failed = fmt.Errorf("%w: it has stopped after an error, free or repair the disk of %s and restart: %w", ErrClosed, e.dir, err)
-		e.stop(e.failed)
-	}
+	first := e.refuseAll(err)
 	e.mu.Unlock()
 	if first {
-		e.opts.Logf("the embedded journal in %s has stopped: %v", e.dir, err)
+		e.logStop(err)
 	}
+}
+
+// refuseAll is the part of fail that others must not come before. It reports whether this is the first
+// error; then logStop is to be called. e.mu is held.
+func (e *Embedded) refuseAll(err error) (first bool) {
+	if e.failed != nil {
+		return false
+	}
+	e.failed = fmt.Errorf("%w: it has stopped after an error, free or repair the disk of %s and restart: %w", ErrClosed, e.dir, err)
+	e.stop(e.failed)
+	return true
+}
+
+func (e *Embedded) logStop(err error) {
+	e.opts.Logf("the embedded journal in %s has stopped: %v", e.dir, err)
 }
 
 func (e *Embedded) Partition(key string) int32 { return partitionOf(key, e.Partitions()) }
@@ -365,13 +356,20 @@ func (e *Embedded) shutdown() {
 	<-e.finished
 	e.using.Wait()
 
-	err := e.db.close()
-	if err == nil && failed == nil && e.tail.empty() {
-		err = e.tail.reset(e.tail.durable) // nothing to take over at the next start
+	var err error
+	if failed == nil && e.failure() == nil {
+		err = apart(e.noteClosed)
 	}
-	if err = errors.Join(err, e.tail.close()); err != nil {
+	if err = errors.Join(err, e.db.close(), e.log.close()); err != nil {
 		e.closeErr = fmt.Errorf("closing the embedded journal in %s: %w", e.dir, err)
 	}
+}
+
+// noteClosed has the next opening see it if anything is missing then.
+func (e *Embedded) noteClosed() error {
+	b := e.db.NewBatch()
+	defer b.Close()
+	return errors.Join(b.Set([]byte(closedKey), binary.BigEndian.AppendUint64(nil, e.log.durable), nil), e.db.commit(b))
 }
 
 // use marks the caller as a reader of db until e.using.Done, or says why there

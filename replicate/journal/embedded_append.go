@@ -10,18 +10,20 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 )
 
-// An op is something for the writer to put into a batch: a frame, or what
-// write does.
+// An op is something for the writer to make durable: records of a frame in the log, or what
+// write puts into a batch.
 type op struct {
-	frame frame
-	all   []byte // the memory that goes back when it is done, or nil
+	seg     *segment // that has the frame, or nil
+	first   Position // of its records
+	records int64
+	bytes   int // of the frame, or about so many that write puts there
+
 	write func(*pebble.Batch) error
 	size  int                   // counted in queueBytes
 	done  func(Position, error) // may be nil
 }
 
-// opOverhead is about what an op costs besides its frame; counting it bounds
-// the number of small ones.
+// opOverhead is about what an op costs in memory; counting it bounds the number of small ones.
 const opOverhead = 128
 
 // Append returns when the record is in the page cache of the operating system:
@@ -29,21 +31,30 @@ const opOverhead = 128
 // without sync, a few microseconds; it waits for the disk only if the operating
 // system makes writers wait because too much is unwritten.
 func (e *Embedded) Append(r Record, done func(Position, error)) error {
+	return e.appendOne(r, done, false)
+}
+
+func (e *Embedded) appendOne(r Record, done func(Position, error), later bool) error {
 	if err := e.sizeRefusal(r); err != nil {
 		return err
 	}
-	f := newFrame(r)
+	memory := e.spare.take(frameBytes(r))
+	defer e.spare.put(memory)
+	f := newFrame(memory, r)
 	f.assign(e.Partition(r.Key))
-	return e.append(f, done, f)
+	return e.append(f, done, later, f)
 }
 
-// togetherBytes is about how long an entry of several records is: pebble makes its blocks
-// anew for longer ones.
+// togetherBytes is about how long a frame of several records is: it is read as a whole.
 const togetherBytes = 64 << 10
 
 // AppendAll implements Batcher: one write takes all records to the page cache, and many of
-// a partition are one entry in pebble.
+// a partition are one frame.
 func (e *Embedded) AppendAll(records []Record, done func(error)) error {
+	told := func(_ Position, err error) { done(err) }
+	if len(records) == 1 {
+		return e.appendOne(records[0], told, true)
+	}
 	where := make([]int32, len(records))
 	parts := make([]struct{ open, records int }, e.Partitions()) // open is the length of the frame that gets the next record
 	size := 0
@@ -65,6 +76,7 @@ func (e *Embedded) AppendAll(records []Record, done func(error)) error {
 		return err
 	}
 	all := e.spare.take(size)
+	defer e.spare.put(all)
 	rest := all
 	var frames []frame
 	for i := range parts {
@@ -72,11 +84,7 @@ func (e *Embedded) AppendAll(records []Record, done func(error)) error {
 			frames, rest = framesOf(frames, rest, int32(i), records, where)
 		}
 	}
-	err := e.append(all, func(_ Position, err error) { done(err) }, frames...)
-	if err != nil {
-		e.spare.put(all)
-	}
-	return err
+	return e.append(all, told, true, frames...)
 }
 
 // noRoom says early that n bytes cannot be taken: whoever waits for room asks often.
@@ -115,27 +123,39 @@ func framesOf(to []frame, memory []byte, partition int32, records []Record, wher
 	return to, memory
 }
 
-// A spare keeps memory that large frames were in for the next ones.
-type spare struct{ pool sync.Pool }
+// A spare keeps memory that frames were made in for the next ones: for single small records
+// and for many, each for themselves.
+type spare struct{ small, large sync.Pool }
 
-// What is smaller is soon made anew, and what is larger is rare.
-const spareLeast, spareMost = 16 << 10, 1 << 20
+// Of the small ones each has smallBytes. What is larger than spareMost is rare.
+const smallBytes, spareMost = 4 << 10, 1 << 20
 
 func (s *spare) take(n int) []byte {
-	if n < spareLeast || n > spareMost {
+	pool, room := s.of(n)
+	if pool == nil {
 		return make([]byte, n)
 	}
-	if kept, _ := s.pool.Get().(*[]byte); kept != nil && cap(*kept) >= n {
+	if kept, _ := pool.Get().(*[]byte); kept != nil && cap(*kept) >= n {
 		return (*kept)[:n]
 	}
-	return make([]byte, n, n+n/8)
+	return make([]byte, n, room)
 }
 
 func (s *spare) put(b []byte) {
-	if cap(b) >= spareLeast && cap(b) <= spareMost {
-		kept := b // what is too small takes no memory
-		s.pool.Put(&kept)
+	if pool, _ := s.of(cap(b)); pool != nil {
+		pool.Put(&b)
 	}
+}
+
+// of is where memory of n bytes is kept, and how much a new piece has.
+func (s *spare) of(n int) (pool *sync.Pool, room int) {
+	switch {
+	case n <= smallBytes:
+		return &s.small, smallBytes
+	case n <= spareMost:
+		return &s.large, min(n+n/8, spareMost)
+	}
+	return nil, 0
 }
 
 func (e *Embedded) sizeRefusal(r Record) error {
@@ -146,18 +166,15 @@ func (e *Embedded) sizeRefusal(r Record) error {
 }
 
 // append takes all frames, whose bytes are all, or none. done is told of the last: what
-// is before it is durable when it is.
-func (e *Embedded) append(all []byte, done func(Position, error), frames ...frame) error {
-	stored := 0
-	for _, f := range frames {
-		stored += len(f.stored())
-	}
+// is before it is durable when it is. Those that may come later are synced with what comes next.
+func (e *Embedded) append(all []byte, done func(Position, error), later bool, frames ...frame) error {
 	e.mu.Lock()
-	if err := e.refusal(stored); err != nil {
+	if err := e.refusal(len(all)); err != nil {
 		e.mu.Unlock()
 		return err
 	}
-	if err := e.pendingRefusal(len(all) + len(frames)*opOverhead); err != nil {
+	pending := len(all) + len(frames)*opOverhead
+	if err := e.pendingRefusal(pending); err != nil {
 		e.mu.Unlock()
 		return err
 	}
@@ -166,30 +183,74 @@ func (e *Embedded) append(all []byte, done func(Position, error), frames ...fram
 		p := &e.parts[f.position().Partition]
 		f.place(p.next, now, p.bytesNext)
 		p.next += f.records()
-		p.bytesNext += uint64(len(f.stored()))
+		p.bytesNext += uint64(len(f))
 	}
-	e.used += uint64(stored)
-	if err := e.tail.append(all, frames...); err != nil {
+	e.used += uint64(len(all))
+	s, at, err := e.log.append(all, frames...)
+	if err != nil {
 		for _, f := range frames {
 			p := &e.parts[f.position().Partition]
 			p.next -= f.records()
-			p.bytesNext -= uint64(len(f.stored()))
+			p.bytesNext -= uint64(len(f))
 		}
-		e.used -= uint64(stored)
+		e.used -= uint64(len(all))
+		e.refuseAll(err) // before anyone writes over what may be there of them
+		failed := e.failed
 		e.mu.Unlock()
-		e.fail(err)
-		return e.failure()
+		e.logStop(err)
+		return failed
 	}
 	for i, f := range frames {
-		o := op{frame: f, size: len(f) + opOverhead}
+		pos := f.position()
+		e.log.enter(&e.parts[pos.Partition], len(e.parts), s, at, f)
+		at += int64(len(f))
+		o := op{seg: s, first: pos, records: f.records(), bytes: len(f), size: len(f) + opOverhead}
 		if i == len(frames)-1 {
-			o.done, o.all = done, all
+			o.done = done
 		}
 		e.enqueue(o)
 	}
+	if later {
+		e.leave(pending, now)
+	} else {
+		e.hurry()
+	}
 	e.mu.Unlock()
-	notify(e.wake)
 	return nil
+}
+
+// leave has the writer leave what was appended to what comes next. e.mu is held.
+func (e *Embedded) leave(bytes int, now time.Time) {
+	if e.left == 0 {
+		e.leftSince = now
+	}
+	if e.left += bytes; e.left > min(leftBytes, e.opts.MaxPendingBytes/4) {
+		e.hurry()
+	} else if !e.flushing {
+		e.flushing = true
+		e.flush.Reset(e.opts.leftFor)
+	}
+}
+
+// flushLeft is called by the timer. That is not started for each append, for starting one costs more
+// than to find now and then that others have taken along what was left.
+func (e *Embedded) flushLeft() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if rest := e.opts.leftFor - time.Since(e.leftSince); e.left > 0 && rest > 0 {
+		e.flush.Reset(rest)
+		return
+	}
+	e.flushing = false
+	if e.left > 0 {
+		e.hurry()
+	}
+}
+
+// hurry has the writer take the queue. e.mu is held.
+func (e *Embedded) hurry() {
+	e.due = true
+	notify(e.wake)
 }
 
 // refusal says why no record of n bytes can be appended, apart from those that
@@ -266,8 +327,13 @@ func (e *Embedded) Commit(ctx context.Context, partition int32, next int64) erro
 // Append it waits for room, so that an applier can commit when the queue is
 // full of appends. If ctx ends first, write may be carried out all the same.
 func (e *Embedded) do(ctx context.Context, size int, write func(*pebble.Batch) error) error {
+	return e.carryOut(ctx, op{write: write, bytes: size, size: size + opOverhead})
+}
+
+// carryOut is do of an op without done.
+func (e *Embedded) carryOut(ctx context.Context, o op) error {
 	result := make(chan error, 1)
-	o := op{write: write, size: size + opOverhead, done: func(_ Position, err error) { result <- err }}
+	o.done = func(_ Position, err error) { result <- err }
 	for {
 		queued, err := e.tryEnqueue(o)
 		if err != nil {
@@ -282,7 +348,6 @@ func (e *Embedded) do(ctx context.Context, size int, write func(*pebble.Batch) e
 			return fmt.Errorf("waiting for the disk of the embedded journal: %w", context.Cause(ctx))
 		}
 	}
-	notify(e.wake)
 	notify(e.room) // there may be room for the next, too
 	select {
 	case err := <-result:
@@ -306,5 +371,6 @@ func (e *Embedded) tryEnqueue(o op) (bool, error) {
 		return false, nil
 	}
 	e.enqueue(o)
+	e.hurry()
 	return true, nil
 }

@@ -19,6 +19,7 @@ import (
 type brokenFS struct {
 	vfs.FS
 	delay  time.Duration // of every sync of a log
+	read   atomic.Int64  // bytes of segments
 	breaks atomic.Pointer[func(op, name string) error]
 }
 
@@ -46,6 +47,21 @@ func (fs *brokenFS) Create(name string, c vfs.DiskWriteCategory) (vfs.File, erro
 	return fs.wrap(name, f, err)
 }
 
+func (fs *brokenFS) OpenReadWrite(name string, c vfs.DiskWriteCategory, o ...vfs.OpenOption) (vfs.File, error) {
+	if err := fs.check("open", name); err != nil {
+		return nil, err
+	}
+	f, err := fs.FS.OpenReadWrite(name, c, o...)
+	return fs.wrap(name, f, err)
+}
+
+func (fs *brokenFS) Remove(name string) error {
+	if err := fs.check("remove", name); err != nil {
+		return err
+	}
+	return fs.FS.Remove(name)
+}
+
 func (fs *brokenFS) ReuseForWrite(old, name string, c vfs.DiskWriteCategory) (vfs.File, error) {
 	f, err := fs.FS.ReuseForWrite(old, name, c)
 	return fs.wrap(name, f, err)
@@ -64,11 +80,26 @@ func (f *brokenFile) Write(p []byte) (int, error) {
 	return f.File.Write(p)
 }
 
+func (f *brokenFile) WriteAt(p []byte, at int64) (int, error) {
+	if err := f.fs.check("write", f.name); err != nil {
+		return 0, err
+	}
+	return f.File.WriteAt(p, at)
+}
+
+func (f *brokenFile) ReadAt(p []byte, at int64) (int, error) {
+	n, err := f.File.ReadAt(p, at)
+	if segmentNumber(f.name) > 0 {
+		f.fs.read.Add(int64(n))
+	}
+	return n, err
+}
+
 func (f *brokenFile) SyncData() error { return f.sync(f.File.SyncData) }
 func (f *brokenFile) Sync() error     { return f.sync(f.File.Sync) }
 
 func (f *brokenFile) sync(do func() error) error {
-	if strings.HasSuffix(f.name, ".log") {
+	if strings.HasSuffix(f.name, ".log") || segmentNumber(f.name) > 0 {
 		time.Sleep(f.fs.delay)
 	}
 	if err := f.fs.check("sync", f.name); err != nil {
@@ -98,8 +129,26 @@ func TestEmbeddedStopsWhenTheDiskBreaks(t *testing.T) {
 		locked bool // only a new process can open it again
 	}{
 		"sync of the log fails": {breaks: func(op, name string) error {
+			if op == "sync" && segmentNumber(name) > 0 {
+				return syscall.EIO
+			}
+			return nil
+		}},
+		"sync of the store's log fails": {breaks: func(op, name string) error {
 			if op == "sync" && strings.HasSuffix(name, ".log") {
 				return syscall.EIO
+			}
+			return nil
+		}},
+		"a segment cannot be made": {breaks: func(op, name string) error {
+			if op == "open" && segmentNumber(name) > 0 {
+				return syscall.EIO
+			}
+			return nil
+		}},
+		"it cannot be noted what is durable": {breaks: func(op, name string) error {
+			if op == "write" && name == noteName {
+				return syscall.ENOSPC
 			}
 			return nil
 		}},
@@ -124,7 +173,7 @@ func TestEmbeddedStopsWhenTheDiskBreaks(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir, fs := t.TempDir(), &brokenFS{FS: vfs.Default}
-			e := openTest(t, dir, EmbeddedOptions{fs: fs})
+			e := openTest(t, dir, EmbeddedOptions{fs: fs, segmentBytes: 1 << 20})
 			consumed := make(chan error, 1)
 			go func() { consumed <- e.Consume(context.Background(), newCollector()) }()
 			acknowledged := 0
@@ -137,6 +186,10 @@ func TestEmbeddedStopsWhenTheDiskBreaks(t *testing.T) {
 			value := []byte(strings.Repeat("x", 10_000))
 			limit := time.Now().Add(20 * time.Second)
 			for refused == nil && time.Now().Before(limit) {
+				put := e.Table("state").Put(context.Background(), "k", value)
+				if put != nil && !errors.Is(put, ErrClosed) {
+					t.Fatalf("Put returned %v", put)
+				}
 				acks := make(chan error, 1)
 				if refused = e.Append(Record{"k", value}, func(_ Position, err error) { acks <- err }); refused != nil {
 					break
@@ -192,8 +245,8 @@ func TestEmbeddedStopsWhenTheDiskBreaks(t *testing.T) {
 
 // The disk may also fail while the journal is opened.
 func TestEmbeddedOpenOnBrokenDisk(t *testing.T) {
-	for _, pattern := range []string{"MANIFEST*", "*.log", "marker*", "OPTIONS*"} {
-		for _, op := range []string{"create", "write", "sync"} {
+	for _, pattern := range []string{"MANIFEST*", "*.log", "marker*", "OPTIONS*", "log-*", noteName} {
+		for _, op := range []string{"create", "open", "write", "sync"} {
 			dir, fs := t.TempDir(), &brokenFS{FS: vfs.Default}
 			fs.break_(func(o, name string) error {
 				if ok, _ := filepath.Match(pattern, name); ok && o == op {
@@ -272,26 +325,17 @@ func TestEmbeddedSlowDisk(t *testing.T) {
 	}
 }
 
-// filledRecords are so many that the log is longer than the tail, and so few
-// that pebble does not begin a new log by itself: the folder must not change
-// while it is copied.
-const filledRecords = 700
+// filledRecords are so many that the log has several segments of filledSegment.
+const filledRecords, filledSegment = 700, 1 << 20
 
-// filled returns copies of the folder of a journal with filledRecords records,
-// of which the oldest 100 are in a table: as a kill leaves it, as a power cut leaves it when
-// nothing of the tail has come to the disk, and as Close leaves it.
+// filled returns copies of the folder of a journal with filledRecords records: as a kill leaves it, as a
+// power cut leaves it when nothing that was not synced has come to the disk, and as Close leaves it.
 func filled(t *testing.T) (killed, cut, closed string) {
 	t.Helper()
 	dir := t.TempDir()
 	killed, cut, closed = t.TempDir(), t.TempDir(), t.TempDir()
-	e := openTest(t, dir, EmbeddedOptions{})
-	copyFolder(t, cut, dir, "tail-*")
+	e := openTest(t, dir, EmbeddedOptions{segmentBytes: filledSegment})
 	for i := 0; i < filledRecords; i += 50 {
-		if i == 100 {
-			if err := e.db.Flush(); err != nil {
-				t.Fatal(err)
-			}
-		}
 		acks := make(chan error, 50)
 		for k := range 50 {
 			value := fmt.Sprintf("%d %s", i+k, strings.Repeat("x", 5000))
@@ -305,8 +349,15 @@ func filled(t *testing.T) (killed, cut, closed string) {
 			}
 		}
 	}
+	// What the writer does between two batches is over when the next one is durable.
+	if err := e.Table("state").Put(t.Context(), "k", nil); err != nil {
+		t.Fatal(err)
+	}
 	copyFolder(t, killed, dir, "*")
-	copyFolder(t, cut, dir, "[^t]*")
+	copyFolder(t, cut, dir, "*")
+	if err := os.Remove(filepath.Join(cut, noteName)); err != nil {
+		t.Fatal(err)
+	}
 	if err := e.Close(context.Background()); err != nil {
 		t.Fatal(err)
 	}
@@ -377,46 +428,46 @@ func expectRefused(t *testing.T, dir string) {
 	}
 }
 
-// newest is the last file of a kind by name, and its content.
-func newest(t *testing.T, dir, pattern string) (string, []byte) {
+// lastSegment is the one that has records, and its content.
+func lastSegment(t *testing.T, dir string) (string, []byte) {
 	t.Helper()
-	names, err := filepath.Glob(filepath.Join(dir, pattern))
-	if err != nil || len(names) == 0 {
+	names, err := filepath.Glob(filepath.Join(dir, "log-*"))
+	if err != nil || len(names) < 3 {
 		t.Fatal(names, err)
 	}
-	name := names[len(names)-1]
-	content, err := os.ReadFile(name)
-	if err != nil {
-		t.Fatal(err)
+	for i := len(names) - 1; i >= 0; i-- {
+		content, err := os.ReadFile(names[i])
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(content) > 10_000 {
+			return names[i], content
+		}
 	}
-	return name, content
+	t.Fatal("there is no segment with records")
+	return "", nil
 }
 
 func TestEmbeddedTornLog(t *testing.T) {
 	t.Parallel()
 	killed, cut, closed := filled(t)
 	tear := func(dir string) {
-		name, content := newest(t, dir, "*.log")
-		end := len(strings.TrimRight(string(content), "\x00")) // it is allocated ahead
-		if err := os.Truncate(name, int64(end-100)); err != nil {
+		name, content := lastSegment(t, dir)
+		if err := os.Truncate(name, int64(len(content)-100)); err != nil {
 			t.Fatal(err)
 		}
 	}
-	t.Run("after a kill the tail has it", func(t *testing.T) {
+	t.Run("after a kill it is damage", func(t *testing.T) {
 		tear(killed)
-		e := openTest(t, killed, EmbeddedOptions{})
-		defer e.Close(context.Background())
-		expectRecords(t, e, filledRecords)
+		expectRefused(t, killed)
 	})
-	t.Run("after a power cut the torn batch is gone", func(t *testing.T) {
+	t.Run("after a power cut what is torn is gone, if nobody can tell that it was durable", func(t *testing.T) {
 		tear(cut)
-		e := openTest(t, cut, EmbeddedOptions{})
-		defer e.Close(context.Background())
-		n := e.parts[e.Partition("k")].durable
-		if n < filledRecords-50 || n >= filledRecords { // of 50 per round, some may make a batch alone
-			t.Fatalf("%d records are there", n)
+		for range 2 {
+			e := openTest(t, cut, EmbeddedOptions{})
+			expectRecords(t, e, filledRecords-1)
+			e.Close(context.Background())
 		}
-		expectRecords(t, e, n)
 	})
 	t.Run("after Close it is damage", func(t *testing.T) {
 		tear(closed)
@@ -434,43 +485,51 @@ func flip(t *testing.T, name string, content []byte, at int) {
 
 func TestEmbeddedFlippedByteInLog(t *testing.T) {
 	t.Parallel()
-	flipAt := func(dir string, part float64) {
-		name, content := newest(t, dir, "*.log")
-		end := len(strings.TrimRight(string(content), "\x00"))
-		flip(t, name, content, int(float64(end)*part))
+	flipAt := func(t *testing.T, dir string, part float64) {
+		name, content := lastSegment(t, dir)
+		flip(t, name, content, int(float64(len(content)-1)*part))
 	}
-	killed, _, closed := filled(t)
-	t.Run("after Close", func(t *testing.T) {
-		flipAt(closed, 0.5)
-		expectRefused(t, closed)
+	for _, part := range []float64{0, 0.5, 1} {
+		t.Run(fmt.Sprint("in the last segment at ", part), func(t *testing.T) {
+			killed, cut, closed := filled(t)
+			flipAt(t, killed, part)
+			expectRefused(t, killed)
+			flipAt(t, closed, part)
+			expectRefused(t, closed)
+			if flipAt(t, cut, part); part == 0 { // behind it are witnesses
+				expectRefused(t, cut)
+			}
+		})
+	}
+	t.Run("the last segment is missing", func(t *testing.T) {
+		killed, _, closed := filled(t)
+		for _, dir := range []string{killed, closed} {
+			name, _ := lastSegment(t, dir)
+			os.Remove(name)
+			expectRefused(t, dir)
+		}
 	})
-	t.Run("after a kill, before what the tail has", func(t *testing.T) {
-		flipAt(killed, 0.1)
-		expectRefused(t, killed)
+	t.Run("another segment is missing", func(t *testing.T) {
+		_, cut, _ := filled(t)
+		os.Remove(filepath.Join(cut, segmentName(2)))
+		expectRefused(t, cut)
 	})
-	killed, _, _ = filled(t)
-	t.Run("after a kill, in what the tail has", func(t *testing.T) {
-		flipAt(killed, 0.9)
-		e := openTest(t, killed, EmbeddedOptions{})
-		defer e.Close(context.Background())
-		expectRecords(t, e, filledRecords)
-	})
-	t.Run("the tail is missing", func(t *testing.T) {
-		os.Remove(filepath.Join(killed, "tail-0"))
-		os.Remove(filepath.Join(killed, "tail-1"))
-		expectRefused(t, killed)
+	t.Run("in a segment that is not read at opening", func(t *testing.T) {
+		_, _, closed := filled(t)
+		name := filepath.Join(closed, segmentName(2))
+		content, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		flip(t, name, content, len(content)/2)
+		expectFailsReading(t, closed)
 	})
 }
 
-func TestEmbeddedFlippedByteInTable(t *testing.T) {
-	dir, _, _ := filled(t)
-	name, content := newest(t, dir, "*.sst")
-	flip(t, name, content, len(content)/3)
-	e, err := OpenEmbedded(dir, EmbeddedOptions{Logf: t.Logf})
-	if err != nil {
-		t.Log(err) // right, too
-		return
-	}
+// expectFailsReading consumes until the journal has seen that it is damaged.
+func expectFailsReading(t *testing.T, dir string) {
+	t.Helper()
+	e := openTest(t, dir, EmbeddedOptions{})
 	defer e.Close(context.Background())
 	c := newCollector()
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
@@ -483,9 +542,32 @@ func TestEmbeddedFlippedByteInTable(t *testing.T) {
 	if err := e.Append(Record{"k", nil}, nil); !errors.Is(err, ErrClosed) {
 		t.Errorf("Append returned %v", err)
 	}
+	if len(c.entries) == 0 {
+		t.Error("nothing was delivered")
+	}
 	for i, entry := range c.entries {
 		if !strings.HasPrefix(string(entry.Value), fmt.Sprint(i, " x")) {
 			t.Errorf("entry %d is damaged", i)
 		}
 	}
+}
+
+// What is not in the log is in a table of pebble's.
+func TestEmbeddedFlippedByteInTable(t *testing.T) {
+	dir := t.TempDir()
+	var records []Record
+	for i := range filledRecords {
+		records = append(records, Record{"k", []byte(fmt.Sprint(i, " ", strings.Repeat("x", 5000)))})
+	}
+	formerJournal(t, dir, 8, records, 1)
+	names, err := filepath.Glob(filepath.Join(dir, "*.sst"))
+	if err != nil || len(names) == 0 {
+		t.Fatal(names, err)
+	}
+	content, err := os.ReadFile(names[len(names)-1])
+	if err != nil {
+		t.Fatal(err)
+	}
+	flip(t, names[len(names)-1], content, len(content)/2)
+	expectFailsReading(t, dir)
 }

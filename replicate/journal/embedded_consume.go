@@ -2,13 +2,8 @@ package journal
 
 import (
 	"context"
-	"encoding/binary"
-	"errors"
 	"fmt"
 	"sync"
-	"time"
-
-	"github.com/cockroachdb/pebble/v2"
 )
 
 // One Deliver gets at most so many entries and bytes; an entry that is larger
@@ -103,52 +98,4 @@ func (e *Embedded) deliver(ctx context.Context, h Handler, partition int32) erro
 		}
 		next += int64(len(entries))
 	}
-}
-
-// read returns entries from offset next on, at least one. All below end are
-// there; a missing one is an error.
-func (e *Embedded) read(partition int32, next, end int64) (entries []Entry, err error) {
-	if err := e.use(); err != nil {
-		return nil, err
-	}
-	defer e.using.Done()
-	i, err := e.db.NewIter(&pebble.IterOptions{LowerBound: entryKey(partition, next), UpperBound: entryKey(partition, end)})
-	if err != nil {
-		return nil, err
-	}
-	defer func() { err = errors.Join(err, i.Close()) }()
-	bytes := 0
-	var records []Record
-	for ok := i.First(); ok; ok = i.Next() {
-		value, err := i.ValueAndErr()
-		if err != nil {
-			return nil, err
-		}
-		if bytes += len(value); len(entries) > 0 && bytes > deliverBytes {
-			return entries, nil
-		}
-		var at time.Time
-		if records, at, _, err = decodeStored(records[:0], value); err != nil {
-			return nil, err
-		}
-		want := next + int64(len(entries))
-		last := int64(binary.BigEndian.Uint64(i.Key()[6:]))
-		passed := want - (last - int64(len(records)) + 1) // of the first ones, which were delivered before
-		if passed < 0 || passed >= int64(len(records)) || passed > 0 && len(entries) > 0 {
-			return nil, fmt.Errorf("the record at %d is missing: %w", want, errBroken)
-		}
-		for _, r := range records[passed:] {
-			if len(entries) == deliverEntries {
-				return entries, nil
-			}
-			entries = append(entries, Entry{r, Position{partition, next + int64(len(entries))}, at})
-		}
-	}
-	if err := i.Error(); err != nil {
-		return nil, err
-	}
-	if want := next + int64(len(entries)); len(entries) == 0 || want < end {
-		return nil, fmt.Errorf("the record at %d is missing: %w", want, errBroken)
-	}
-	return entries, nil
 }

@@ -7,6 +7,7 @@ import (
 	"runtime"
 	"sync/atomic"
 	"syscall"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -16,7 +17,10 @@ import (
 //
 //	m/format             version of this layout, 4 bytes
 //	m/partitions         number of partitions, 4 bytes
-//	j/<partition><offset>  stored value of a frame, under the offset of its last record
+//	m/begun              records before the part of the log that has no rows, 8 bytes
+//	m/closed             records there were when it was closed, 8 bytes
+//	s/<number>           what there is in a segment of the log, see segmentRow
+//	j/<partition><offset>  stored value of a frame that is not in the log, under the offset of its last record
 //	f/<partition>        first kept offset 8, bytes ever appended before it 8
 //	c/<partition>        committed offset 8
 //	t/<table> 0 <key>    value of a table
@@ -27,13 +31,21 @@ type store struct {
 	lock  *pebble.Lock
 	cache *pebble.Cache
 
+	format uint32 // that it was found in, 0 if it is new
+
 	// broken says that pebble may hold its own mutexes for ever: it must not
 	// be called any more, not even to be closed.
 	broken atomic.Bool
 }
 
-// storeFormat 2 has entries of several records; 1, which has not, is read as well.
-const storeFormat = 2
+// storeFormat 3 has the log. 2 had all records in pebble, also several in an entry, and 1 had not that: what
+// they have is read.
+const storeFormat = 3
+
+const (
+	begunKey  = "m/begun"
+	closedKey = "m/closed"
+)
 
 // Sizes for a sidecar: with the pending appends everything stays below about
 // 40 MB. Batches are kept below half a memtable, above which pebble flushes a
@@ -55,7 +67,15 @@ func openStore(dir string, fs vfs.FS, logf func(string, ...any), fail func(error
 		return nil, fmt.Errorf("locking the embedded journal in %s: %w", dir, err)
 	}
 	s := &store{lock: lock, cache: pebble.NewCache(cacheBytes)}
-	s.DB, err = openPebble(dir, &pebble.Options{
+	failed := make(chan error, 1)
+	told := func(err error) {
+		fail(err)
+		select {
+		case failed <- err:
+		default:
+		}
+	}
+	if err := s.open(dir, failed, &pebble.Options{
 		// Older formats drop everything behind a damaged record of the log
 		// without a word; this one refuses to open.
 		FormatMajorVersion: pebble.FormatNewest,
@@ -67,22 +87,18 @@ func openStore(dir string, fs vfs.FS, logf func(string, ...any), fail func(error
 		MemTableStopWritesThreshold: 3,
 		L0CompactionThreshold:       4,
 		L0StopWritesThreshold:       64,
+		FlushDelayDeleteRange:       10 * time.Second, // else the space of trimmed entries is freed late
 		MaxOpenFiles:                256,
 		CompactionConcurrencyRange:  func() (int, int) { return 1, 1 },
-		Logger:                      &storeLogger{s, logf, fail},
+		Logger:                      &storeLogger{s, logf, told},
 		EventListener: &pebble.EventListener{
-			BackgroundError: func(err error) { fail(fmt.Errorf("in the background: %w", err)) },
+			BackgroundError: func(err error) { told(fmt.Errorf("in the background: %w", err)) },
 			DataCorruption: func(i pebble.DataCorruptionInfo) {
-				fail(fmt.Errorf("%s is damaged: %w", i.Path, i.Details))
+				told(fmt.Errorf("%s is damaged: %w", i.Path, i.Details))
 			},
 		},
-	})
-	if err != nil {
-		s.cache.Unref()
-		if s.broken.Load() {
-			return nil, err
-		}
-		return nil, errors.Join(err, lock.Close())
+	}); err != nil {
+		return nil, err
 	}
 	return s, nil
 }
@@ -95,6 +111,9 @@ func openingError(dir string, err error) error {
 	if errors.Is(err, ErrClosed) { // it says already where and what next
 		return fmt.Errorf("opening the embedded journal: %w", err)
 	}
+	if errors.Is(err, errNotClosed) {
+		return fmt.Errorf("opening the embedded journal in %s: %w", dir, err)
+	}
 	if errors.As(err, &errno) {
 		return fmt.Errorf("opening the embedded journal in %s: %w; free or repair the disk and start again, nothing is lost yet", dir, err)
 	}
@@ -102,46 +121,95 @@ func openingError(dir string, err error) error {
 		"the follower, as what it had not applied is lost then", dir, err)
 }
 
-// openPebble opens in a goroutine of its own, because storeLogger.Fatalf ends
-// the goroutine that calls it.
-func openPebble(dir string, o *pebble.Options) (db *pebble.DB, err error) {
-	err = errors.New("the disk failed")
+// open opens pebble, or returns the first failure that it tells of: on a disk that has no room it
+// would try again for ever. Then it is waited for in the background, and what it took is let go.
+func (s *store) open(dir string, failed <-chan error, o *pebble.Options) error {
+	opened := make(chan error, 1)
+	go func() {
+		opened <- apart(func() (err error) {
+			s.DB, err = pebble.Open(dir, o)
+			return err
+		})
+	}()
+	end := func(err error) error {
+		if err == nil {
+			return s.close()
+		}
+		return s.letGo()
+	}
+	select {
+	case err := <-opened:
+		if err != nil {
+			return errors.Join(err, end(err))
+		}
+		return nil
+	case err := <-failed:
+		go func() { end(<-opened) }()
+		return err
+	}
+}
+
+// apart calls f in a goroutine of its own, because storeLogger.Fatalf ends the goroutine that calls it.
+func apart(f func() error) error {
+	err := errors.New("the disk failed")
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		db, err = pebble.Open(dir, o)
+		err = f()
 	}()
 	<-done
-	return db, err
+	return err
 }
 
-// close leaves the lock taken if pebble is broken: its goroutines may still
-// write, so only a restart of the process makes the folder free.
 func (s *store) close() error {
+	if s.broken.Load() {
+		return s.letGo()
+	}
+	return errors.Join(apart(s.DB.Close), s.letGo())
+}
+
+// letGo leaves the lock taken if pebble is broken: its goroutines may still
+// write, so only a restart of the process makes the folder free.
+func (s *store) letGo() error {
 	if s.broken.Load() {
 		return errors.New("the store is broken, it stays locked until the process ends")
 	}
-	err := s.DB.Close()
 	s.cache.Unref()
-	return errors.Join(err, s.lock.Close())
+	return s.lock.Close()
 }
 
-// commit writes b and returns when it is synced. The wait is not part of the
-// application to pebble, because pebble treats an error of that as fatal.
-func (s *store) commit(b *pebble.Batch) (err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			s.broken.Store(true)
-			err = fmt.Errorf("writing the log: %v", p)
-		}
-	}()
-	if err := s.ApplyNoSyncWait(b, pebble.Sync); err != nil {
-		return fmt.Errorf("writing the log: %w", err)
+// commit writes b and returns when it is synced.
+func (s *store) commit(b *pebble.Batch) error {
+	if err := s.begin(b); err != nil {
+		return err
 	}
-	if err := b.SyncWait(); err != nil {
-		return fmt.Errorf("syncing the log: %w", err)
+	return s.wait(b)
+}
+
+// begin writes b, and wait returns when it is synced. The wait is not part of the
+// application to pebble, because pebble treats an error of that as fatal.
+func (s *store) begin(b *pebble.Batch) (err error) {
+	defer s.recovered(&err)
+	if err := s.ApplyNoSyncWait(b, pebble.Sync); err != nil {
+		return fmt.Errorf("writing the log of the store: %w", err)
 	}
 	return nil
+}
+
+func (s *store) wait(b *pebble.Batch) (err error) {
+	defer s.recovered(&err)
+	if err := b.SyncWait(); err != nil {
+		return fmt.Errorf("syncing the log of the store: %w", err)
+	}
+	return nil
+}
+
+// recovered makes an error of a panic of pebble's.
+func (s *store) recovered(err *error) {
+	if p := recover(); p != nil {
+		s.broken.Store(true)
+		*err = fmt.Errorf("writing the log of the store: %v", p)
+	}
 }
 
 // storeLogger passes errors on and drops the rest, which is chatter.
@@ -173,32 +241,14 @@ func entryKey(partition int32, offset int64) []byte {
 	return binary.BigEndian.AppendUint64(partitionKey('j', partition), uint64(offset))
 }
 
-// setFrame stores a frame.
-func setFrame(b *pebble.Batch, f frame) error {
-	p := f.position()
-	return b.Set(entryKey(p.Partition, p.Offset+f.records()-1), f.stored(), nil)
-}
-
-// partitions returns the stored number of partitions and stores it in a new
-// journal.
+// partitions returns the stored number of partitions, and the wanted one for a new journal.
 func (s *store) partitions(wanted int) (int, error) {
-	format, err := s.number("m/format")
-	if err != nil {
-		return 0, err
+	var err error
+	if s.format, err = s.number("m/format"); err != nil || s.format == 0 {
+		return wanted, err
 	}
-	if format > storeFormat {
-		return 0, fmt.Errorf("it is written in format %d and this version reads format %d: use the version that wrote it", format, storeFormat)
-	}
-	if format < storeFormat {
-		b := s.NewBatch()
-		defer b.Close()
-		err := b.Set([]byte("m/format"), binary.BigEndian.AppendUint32(nil, storeFormat), nil)
-		if format == 0 {
-			err = errors.Join(err, b.Set([]byte("m/partitions"), binary.BigEndian.AppendUint32(nil, uint32(wanted)), nil))
-		}
-		if err = errors.Join(err, s.commit(b)); err != nil || format == 0 {
-			return wanted, err
-		}
+	if s.format > storeFormat {
+		return 0, fmt.Errorf("it is written in format %d and this version reads format %d: use the version that wrote it", s.format, storeFormat)
 	}
 	n, err := s.number("m/partitions")
 	if err == nil && (n < 1 || n > maxPartitions) {
@@ -232,10 +282,10 @@ func (s *store) value(key []byte) ([]byte, error) {
 	return v, closer.Close()
 }
 
-// loadPartition reads the offsets. The next offset is behind the last entry, or
-// the first kept one if all were trimmed: trimming stores that, so that offsets
-// never go back.
-func (s *store) loadPartition(partition int32, p *partition) error {
+// loadPartition reads the offsets. The next offset is behind the last entry that is not in the
+// log, or the first kept one if all were trimmed: trimming stores that, so that offsets
+// never go back. What the log has comes behind that.
+func (s *store) loadPartition(partition int32, p *partition) (err error) {
 	v, err := s.value(partitionKey('f', partition))
 	if err != nil {
 		return err
@@ -258,28 +308,25 @@ func (s *store) loadPartition(partition int32, p *partition) error {
 		p.committed = max(p.first, int64(binary.BigEndian.Uint64(v)))
 	}
 
-	i, err := s.NewIter(&pebble.IterOptions{LowerBound: entryKey(partition, p.first), UpperBound: partitionKey('j', partition+1)})
+	i, err := s.NewIter(&pebble.IterOptions{LowerBound: partitionKey('j', partition), UpperBound: partitionKey('j', partition+1)})
 	if err != nil {
 		return err
 	}
-	if i.Last() {
-		value, err := i.ValueAndErr()
-		if err != nil {
-			return errors.Join(err, i.Close())
-		}
-		_, _, before, err := decodeStored(nil, value)
-		if err != nil {
-			return errors.Join(err, i.Close())
-		}
-		p.next = int64(binary.BigEndian.Uint64(i.Key()[6:])) + 1
-		p.bytesNext = before + uint64(len(value))
+	defer func() { err = errors.Join(err, i.Close()) }()
+	if !i.Last() {
+		return i.Error()
 	}
-	if err := errors.Join(i.Error(), i.Close()); err != nil {
+	value, err := i.ValueAndErr()
+	if err != nil {
 		return err
 	}
-	p.durable, p.bytesDurable = p.next, p.bytesNext
-	if p.committed > p.next {
-		return fmt.Errorf("%d is committed and %d is the next offset: records are missing", p.committed, p.next)
+	_, _, before, err := decodeStored(nil, value)
+	if err != nil {
+		return err
+	}
+	p.old = int64(binary.BigEndian.Uint64(i.Key()[6:])) + 1
+	if p.old > p.next {
+		p.next, p.bytesNext = p.old, before+frameHeader+uint64(len(value))
 	}
 	return nil
 }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
-	"slices"
 	"testing"
 	"time"
 )
@@ -124,59 +123,6 @@ func TestAppendAllOrNone(t *testing.T) {
 	delivered(t, e, 5)
 }
 
-// The tail has all of them when AppendAll has returned, and of what a kill has cut none.
-func TestTailOfMany(t *testing.T) {
-	dir := t.TempDir()
-	tl := newTail(t, dir)
-	tailAppend(t, tl, 0, 100)
-	size := 0
-	var records []Record
-	for i := range 10 {
-		r := Record{"k", append([]byte{byte(i)}, make([]byte, 99)...)}
-		records, size = append(records, r), roomForAll(size, r)
-	}
-	f := make(frame, size).startAll()
-	for _, r := range records {
-		f = f.add(r)
-	}
-	f.sum()
-	f.assign(3)
-	f.place(1, time.Unix(0, 1), 0)
-	if len(f) != size {
-		t.Errorf("%d bytes, %d were expected", len(f), size)
-	}
-	if err := tl.append(f, f); err != nil {
-		t.Fatal(err)
-	}
-	tailAppend(t, tl, 11, 100)
-	if numbers, _ := replayedFirsts(t, dir); !slices.Equal(numbers, []uint64{0, 1, 11}) {
-		t.Errorf("%v", numbers)
-	}
-	if err := tl.files[tl.current].f.Truncate(tl.files[tl.current].size - 200); err != nil {
-		t.Fatal(err)
-	}
-	if numbers, _ := replayedFirsts(t, dir); !slices.Equal(numbers, []uint64{0}) {
-		t.Errorf("%v", numbers)
-	}
-}
-
-// replayedFirsts are the numbers of the first records of the frames that are found after a kill.
-func replayedFirsts(t *testing.T, dir string) (numbers []uint64, durable uint64) {
-	t.Helper()
-	tl, err := openTail(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer tl.close()
-	if durable, _, err = tl.replay(func(f frame) error {
-		numbers = append(numbers, f.before())
-		return nil
-	}); err != nil {
-		t.Fatal(err)
-	}
-	return numbers, durable
-}
-
 // A consumer may have applied a part of what was appended together: what is behind that is
 // delivered, also after the rest was trimmed and the journal opened again.
 func TestCommitWithin(t *testing.T) {
@@ -192,7 +138,7 @@ func TestCommitWithin(t *testing.T) {
 		if err := e.Commit(t.Context(), 0, committed); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := e.trim(0, 1); err != nil {
+		if err := e.trim(0, 1); err != nil {
 			t.Fatal(err)
 		}
 		if err := e.Close(t.Context()); err != nil {
@@ -225,38 +171,10 @@ func TestCommitWithin(t *testing.T) {
 	}
 }
 
-// A journal of the format before is read, and written in the new one.
-func TestFormerFormat(t *testing.T) {
-	dir := t.TempDir()
-	e, err := OpenEmbedded(dir, EmbeddedOptions{Partitions: 1})
-	if err != nil {
-		t.Fatal(err)
-	}
-	appendWait(t, e, "k", "one")
-	if err := e.db.Set([]byte("m/format"), []byte{0, 0, 0, 1}, nil); err != nil {
-		t.Fatal(err)
-	}
-	for range 2 {
-		if err := e.Close(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-		if e, err = OpenEmbedded(dir, EmbeddedOptions{}); err != nil {
-			t.Fatal(err)
-		}
-		if n, err := e.db.number("m/format"); n != storeFormat || err != nil {
-			t.Errorf("format %d %v", n, err)
-		}
-	}
-	defer e.Close(context.Background())
-	appendAllWait(t, e, manyRecords("a", 10, 10))
-	if entries := delivered(t, e, 11)[0]; string(entries[0].Value) != "one" || entries[10].Offset != 10 {
-		t.Errorf("%+v", entries)
-	}
-}
-
 // Whatever is stored, reading it does not panic.
 func FuzzStored(f *testing.F) {
-	one := newFrame(Record{"key", []byte("value")})
+	r := Record{"key", []byte("value")}
+	one := newFrame(make([]byte, frameBytes(r)), r)
 	many := make(frame, 100).startAll()
 	for _, r := range []Record{{"key", []byte("value")}, {"key", nil}, {"other", []byte("x")}} {
 		many = many.add(r)

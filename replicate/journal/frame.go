@@ -8,11 +8,11 @@ import (
 	"time"
 )
 
-// A frame is a record, or several of one partition, as the embedded journal writes them: a
-// header, which only the tail needs, and the stored value, which goes into pebble as it is.
+// A frame is a record, or several of one partition, as the embedded journal writes them to its
+// log: a header, and the stored value, which goes into pebble as it is if it has to go there.
 //
 //	header  head checksum 4, body checksum 4, length of the stored value 4,
-//	        partition 4, offset of the first record 8, generation of the tail's file 8, records
+//	        partition 4, offset of the first record 8, number of the segment 8, records
 //	        of the journal before this one 8, of them durable when it was taken 8
 //	stored  time in ns 8, bytes in this partition before this frame 8, then
 //	        of one record: length of the key 4, key, value
@@ -27,6 +27,7 @@ type frame []byte
 
 const (
 	frameHeader  = 48
+	numberAt     = 24
 	storedHead   = 16
 	storedHeader = storedHead + 4
 	recordHeader = 8       // of each of several
@@ -38,9 +39,12 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 // errBroken says that bytes are not a frame or a stored value.
 var errBroken = errors.New("broken record")
 
-// newFrame encodes what is known before the record has its place.
-func newFrame(r Record) frame {
-	f := make(frame, frameHeader+storedHeader+len(r.Key)+len(r.Value))
+// frameBytes is the length of the frame of a record.
+func frameBytes(r Record) int { return frameHeader + storedHeader + len(r.Key) + len(r.Value) }
+
+// newFrame encodes, in memory of frameBytes, what is known before the record has its place.
+func newFrame(memory []byte, r Record) frame {
+	f := frame(memory)
 	s := f.stored()
 	binary.BigEndian.PutUint32(s[storedHead:], uint32(len(r.Key)))
 	n := copy(s[storedHeader:], r.Key)
@@ -101,9 +105,9 @@ func (f frame) place(offset int64, now time.Time, before uint64) {
 	binary.BigEndian.PutUint64(s[8:], before)
 }
 
-// seal ties the frame to its place in the tail.
-func (f frame) seal(generation, before, durable uint64) {
-	binary.BigEndian.PutUint64(f[24:], generation)
+// seal ties the frame to its place in the log.
+func (f frame) seal(number, before, durable uint64) {
+	binary.BigEndian.PutUint64(f[numberAt:], number)
 	binary.BigEndian.PutUint64(f[32:], before)
 	binary.BigEndian.PutUint64(f[40:], durable)
 	binary.BigEndian.PutUint32(f, crc32.Checksum(f[4:frameHeader+storedHead], castagnoli))
@@ -119,15 +123,25 @@ func (f frame) position() Position {
 // before is the number of records in the journal before this one.
 func (f frame) before() uint64 { return binary.BigEndian.Uint64(f[32:]) }
 
+// bytesBefore is the number of bytes appended to the partition before this one.
+func (f frame) bytesBefore() uint64 { return binary.BigEndian.Uint64(f[frameHeader+8:]) }
+
 // durable is how many records were durable when this one was taken.
 func (f frame) durable() uint64 { return binary.BigEndian.Uint64(f[40:]) }
 
-// valid tells whether f, which is at least a header and a stored head long, was
-// written completely in this generation.
-func (f frame) valid(generation uint64) bool {
-	return binary.BigEndian.Uint64(f[24:]) == generation &&
-		binary.BigEndian.Uint32(f) == crc32.Checksum(f[4:frameHeader+storedHead], castagnoli) &&
-		binary.BigEndian.Uint32(f[4:]) == crc32.Checksum(f[frameHeader+storedHead:], castagnoli)
+// length is that of the whole frame.
+func (f frame) length() int64 { return frameHeader + int64(binary.BigEndian.Uint32(f[8:])) }
+
+// headValid tells whether f, which is at least a header and a stored head long, begins as a
+// frame of this segment does.
+func (f frame) headValid(number uint64) bool {
+	return binary.BigEndian.Uint64(f[numberAt:]) == number &&
+		binary.BigEndian.Uint32(f) == crc32.Checksum(f[4:frameHeader+storedHead], castagnoli)
+}
+
+// bodyValid tells whether the rest of f, whose head is valid, was written completely.
+func (f frame) bodyValid() bool {
+	return binary.BigEndian.Uint32(f[4:]) == crc32.Checksum(f[frameHeader+storedHead:], castagnoli)
 }
 
 // decodeStored appends the records of a stored value, which it copies, to some.

@@ -127,11 +127,12 @@ type Journal interface {
 	Close(ctx context.Context) error
 }
 
-// A Batcher is a Journal to which many records cost less if they come together.
+// A Batcher is a Journal to which records cost less if they come together, or if nobody waits for them.
 type Batcher interface {
 	// AppendAll is Append of all records, one at least, in their order, or of none of them; but of
 	// a disk that fails in the midst, which ends the journal, some may be read later. It copies
 	// them, and so does Append of a Batcher. done is called once, when all are durable, or when that cannot be said of one of them.
+	// That may take a few milliseconds more than with Append: they become durable together with what others append.
 	AppendAll(records []Record, done func(error)) error
 }
 

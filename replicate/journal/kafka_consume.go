@@ -12,9 +12,9 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-// A kafkaConsumer is a running Consume: one goroutine that polls, and one per
-// assigned partition that delivers (kafkaFeed). A client of its own is a member
-// of the group for as long as Consume runs.
+// A kafkaConsumer is a running Consume: a client of its own that is a member of the
+// group for as long as Consume runs, and one per assigned partition that reads and delivers
+// (kafkaFeed).
 type kafkaConsumer struct {
 	k    *Kafka
 	h    Handler
@@ -37,12 +37,12 @@ func (k *Kafka) Consume(ctx context.Context, h Handler) error {
 		return err
 	}
 	defer k.owned.Done()
-	c.poll()
+	c.watch()
 
 	// The partitions are given up by hand before the client leaves the group,
 	// because the handler may commit until Revoked has returned.
 	c.revoke(nil)
-	c.cl.CloseAllowingRebalance()
+	c.cl.Close()
 	k.mu.Lock()
 	k.consumer = nil
 	k.mu.Unlock()
@@ -80,25 +80,19 @@ func (k *Kafka) startConsumer(ctx context.Context, h Handler) (*kafkaConsumer, e
 		// committed offset that is not there is never replaced silently.
 		kgo.ConsumeStartOffset(kgo.NewOffset().AtStart()),
 		kgo.ConsumeResetOffset(kgo.NoResetOffset()),
-
-		// While records are on the way from a poll to their partition's
-		// goroutine, that partition cannot be taken away.
-		kgo.BlockRebalanceOnPoll(),
 		kgo.OnPartitionsAssigned(c.onAssigned),
 		kgo.AdjustFetchOffsetsFn(c.begin),
 		kgo.OnPartitionsRevoked(c.onRevoked),
 		kgo.OnPartitionsLost(c.onLost),
-
-		kgo.FetchMaxBytes(fetchBytes),
-		kgo.FetchMaxPartitionBytes(fetchBytes/4),
-		kgo.FetchMaxWait(fetchWait),
 	)
 	// The client calls back from its own goroutines as soon as it is made: what
 	// they use is there before, and the lock keeps them from using c.cl early.
 	c.ctx, c.fail = context.WithCancelCause(ctx)
 	c.free = context.AfterFunc(k.down, func() { c.fail(context.Cause(k.down)) })
 	c.mu.Lock()
-	c.cl, err = kgo.NewClient(opts...)
+	if c.cl, err = kgo.NewClient(opts...); err == nil {
+		c.cl.PauseFetchTopics(k.opts.Topic) // the feeds read
+	}
 	c.mu.Unlock()
 	if err != nil {
 		c.free()
@@ -110,37 +104,14 @@ func (k *Kafka) startConsumer(ctx context.Context, h Handler) (*kafkaConsumer, e
 	return c, nil
 }
 
-// fetchWait is how long a broker waits for records. A partition that was paused, as its
-// worker had enough, is asked for again only with the next request: while the others have
-// nothing that is when this time has gone by.
-const fetchWait = 50 * time.Millisecond
-
-// fetchBytes is what is fetched from one broker at once; a larger record comes
-// alone.
-const fetchBytes = 8 << 20
-
-// poll hands records to the feeds until ctx ends.
-func (c *kafkaConsumer) poll() {
+// watch hears what does not go well in the group until ctx ends.
+func (c *kafkaConsumer) watch() {
 	for c.ctx.Err() == nil {
-		fetches := c.cl.PollRecords(c.ctx, deliverEntries)
+		fetches := c.cl.PollFetches(c.ctx)
 		if c.ctx.Err() != nil || fetches.IsClientClosed() {
 			return
 		}
 		fetches.EachError(c.fetchError)
-		fetches.EachPartition(func(p kgo.FetchTopicPartition) {
-			if len(p.Records) == 0 {
-				return
-			}
-			c.mu.Lock()
-			f := c.feeds[p.Partition]
-			c.mu.Unlock()
-			if f == nil { // cannot be; were it so, the records come again
-				c.fail(fmt.Errorf("topic %s: records of partition %d came without its assignment", c.k.opts.Topic, p.Partition))
-				return
-			}
-			f.add(p.Records)
-		})
-		c.cl.AllowRebalance()
 	}
 }
 

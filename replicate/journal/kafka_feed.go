@@ -5,13 +5,15 @@ import (
 	"fmt"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-// A kafkaFeed delivers one partition from a goroutine of its own, so that a
-// partition that is slow does not hold up the others. What waits for the
-// handler is bounded by pausing the partition in the client.
+// A kafkaFeed delivers one partition, and reads it with a client of its own: one that
+// is slow holds up no other, and what was fetched waits until it is delivered. (A client
+// of several would have to pause the slow one: it throws away what it has fetched of it, and
+// asks for it again only when its request for the others has been answered.)
 type kafkaFeed struct {
 	c         *kafkaConsumer
 	partition int32
@@ -22,24 +24,20 @@ type kafkaFeed struct {
 	committed atomic.Int64 // the largest that was committed here
 	ended     sync.Once
 	done      chan struct{} // closed when the goroutine has ended
-
-	mu      sync.Mutex
-	waiting []*kgo.Record
-	bytes   int
-	paused  bool
-	arrived chan struct{} // capacity 1
 }
 
-// Above these a partition is paused until half of it is delivered.
 const (
-	feedRecords = 2 * deliverEntries
-	feedBytes   = 2 * deliverBytes
+	// feedBytes is what is fetched at once, as it is compressed; a larger record comes alone. While it is
+	// delivered nothing more is fetched, but when the last of it is.
+	feedBytes = 1 << 20
+	// feedWait is how long a broker waits for records.
+	feedWait = time.Second
 )
 
 // startFeed is called with c.mu held; the handler hears of it from the feed's
 // goroutine.
 func startFeed(c *kafkaConsumer, partition int32, next int64) *kafkaFeed {
-	f := &kafkaFeed{c: c, partition: partition, done: make(chan struct{}), arrived: make(chan struct{}, 1)}
+	f := &kafkaFeed{c: c, partition: partition, done: make(chan struct{})}
 	f.ctx, f.cancel = context.WithCancel(c.ctx)
 	f.delivered.Store(next)
 	f.committed.Store(next)
@@ -59,76 +57,77 @@ func (f *kafkaFeed) run(next int64) {
 	defer close(f.done)
 	f.c.h.Assigned(f.partition, next)
 	defer f.c.h.Revoked(f.partition)
+	cl, err := f.client(next)
+	if err != nil {
+		f.c.fail(fmt.Errorf("reading partition %d from %d: %w", f.partition, next, err))
+		return
+	}
+	defer cl.Close()
 	for {
-		entries := f.take()
+		fetches := cl.PollRecords(f.ctx, deliverEntries)
 		if f.ctx.Err() != nil {
 			return
 		}
-		if len(entries) == 0 {
-			select {
-			case <-f.arrived:
-			case <-f.ctx.Done():
+		fetches.EachError(f.c.fetchError)
+		records := fetches.Records()
+		for len(records) > 0 {
+			entries := entriesOf(records)
+			records = records[len(entries):]
+			if !f.deliver(entries) {
 				return
 			}
-			continue
-		}
-		// It counts as delivered before, because the handler may commit from
-		// within.
-		f.delivered.Store(entries[len(entries)-1].Offset + 1)
-		if err := f.c.h.Deliver(f.ctx, f.partition, entries); err != nil {
-			if f.ctx.Err() == nil {
-				f.c.fail(fmt.Errorf("delivering partition %d from %d: %w", f.partition, entries[0].Offset, err))
-			}
-			return
 		}
 	}
 }
 
-// add is called by the poller, which must not wait.
-func (f *kafkaFeed) add(records []*kgo.Record) {
-	f.mu.Lock()
-	f.waiting = append(f.waiting, records...)
+// client reads the partition from an offset on.
+func (f *kafkaFeed) client(next int64) (*kgo.Client, error) {
+	opts, err := commonOptions(f.c.k.opts)
+	if err != nil {
+		return nil, err
+	}
+	return kgo.NewClient(append(opts,
+		kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{f.c.k.opts.Topic: {f.partition: kgo.NewOffset().At(next)}}),
+		kgo.ConsumeResetOffset(kgo.NoResetOffset()), // what is not there is never left out silently
+		kgo.DisableFetchSessions(),                  // they save naming many partitions
+		kgo.DisableClientMetrics(),
+		kgo.FetchMaxBytes(feedBytes),
+		kgo.FetchMaxPartitionBytes(feedBytes),
+		kgo.FetchMaxWait(feedWait),
+	)...)
+}
+
+// deliver reports whether the feed goes on.
+func (f *kafkaFeed) deliver(entries []Entry) bool {
+	// It counts as delivered before, because the handler may commit from
+	// within.
+	f.delivered.Store(entries[len(entries)-1].Offset + 1)
+	err := f.c.h.Deliver(f.ctx, f.partition, entries)
+	if err != nil && f.ctx.Err() == nil {
+		f.c.fail(fmt.Errorf("delivering partition %d from %d: %w", f.partition, entries[0].Offset, err))
+	}
+	return err == nil && f.ctx.Err() == nil
+}
+
+// entriesOf are those of the first records, as many as one Deliver gets.
+func entriesOf(records []*kgo.Record) []Entry {
+	n, bytes := 0, 0
 	for _, r := range records {
-		f.bytes += len(r.Key) + len(r.Value)
-	}
-	pause := !f.paused && (len(f.waiting) > feedRecords || f.bytes > feedBytes)
-	if pause {
-		f.paused = true
-		f.c.cl.PauseFetchPartitions(f.topic())
-	}
-	f.mu.Unlock()
-	notify(f.arrived)
-}
-
-func (f *kafkaFeed) topic() map[string][]int32 {
-	return map[string][]int32{f.c.k.opts.Topic: {f.partition}}
-}
-
-// take returns what one Deliver gets, or nothing.
-func (f *kafkaFeed) take() []Entry {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	var entries []Entry
-	bytes := 0
-	for _, r := range f.waiting {
-		n := len(r.Key) + len(r.Value)
-		if len(entries) > 0 && (len(entries) == deliverEntries || bytes+n > deliverBytes) {
+		bytes += len(r.Key) + len(r.Value)
+		if n > 0 && bytes > deliverBytes {
 			break
 		}
-		bytes += n
-		entries = append(entries, Entry{
-			Record:   Record{string(r.Key), r.Value},
-			Position: Position{r.Partition, r.Offset},
-			Time:     r.Timestamp,
-		})
+		n++
 	}
-	f.bytes -= bytes
-	if f.waiting = f.waiting[len(entries):]; len(f.waiting) == 0 {
-		f.waiting = nil
-	}
-	if f.paused && len(f.waiting) <= feedRecords/2 && f.bytes <= feedBytes/2 {
-		f.paused = false
-		f.c.cl.ResumeFetchPartitions(f.topic())
+	entries := make([]Entry, n)
+	for i, r := range records[:n] {
+		key := ""
+		if i > 0 && entries[i-1].Key == string(r.Key) {
+			key = entries[i-1].Key
+		} else {
+			key = string(r.Key)
+		}
+		entries[i] = Entry{Record: Record{key, r.Value}, Position: Position{r.Partition, r.Offset}, Time: r.Timestamp}
 	}
 	return entries
 }

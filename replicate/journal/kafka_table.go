@@ -143,6 +143,9 @@ func (t *kafkaTable) prepare() (end int64, err error) {
 	return e.Offset, nil
 }
 
+// tableFetchBytes is what is fetched of a table at once; a larger record comes alone.
+const tableFetchBytes = 8 << 20
+
 // read returns when the table cannot be kept up.
 func (t *kafkaTable) read() error {
 	end, err := t.prepare()
@@ -156,7 +159,7 @@ func (t *kafkaTable) read() error {
 	cl, err := kgo.NewClient(append(opts,
 		kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{t.topic: {0: kgo.NewOffset().AtStart()}}),
 		kgo.ConsumeResetOffset(kgo.NoResetOffset()),
-		kgo.FetchMaxBytes(fetchBytes),
+		kgo.FetchMaxBytes(tableFetchBytes),
 		kgo.FetchMaxWait(time.Second),
 	)...)
 	if err != nil {

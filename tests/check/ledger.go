@@ -34,6 +34,10 @@ type Known struct {
 	// Acked is what the last acknowledged write has left.
 	Acked State
 
+	// Highest is the highest version that an acknowledged write was told. That of Acked is lower
+	// if the document was deleted and the master has forgotten that, which the other cluster need not have.
+	Highest int64
+
 	// Maybe are writes that got no answer: each may have happened, also after
 	// later ones.
 	Maybe []State

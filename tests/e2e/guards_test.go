@@ -65,6 +65,9 @@ func TestBlocksAndFinalPipelinesMoveWithTheMaster(t *testing.T) {
 
 	// What the follower has of its own does not change the documents.
 	final(`"missing"`)
+	if err := g.Stop(); err != nil {
+		t.Fatal(err)
+	}
 	if err := g.Restart(ctx); err != nil {
 		t.Fatal(err)
 	}

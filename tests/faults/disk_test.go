@@ -45,9 +45,8 @@ func TestFullDisk(t *testing.T) {
 	r.final()
 }
 
-// The gateway is killed, and what was on its way to the disk is torn: the end of
-// the journal's log is cut off or garbled, that of its tail is followed by
-// garbage.
+// The gateway is killed, and what was on its way to the disk is torn: the end of the log that
+// pebble has of tables and offsets is cut off or garbled, that of the records is followed by garbage.
 func TestTornJournal(t *testing.T) {
 	r := shared(t, "5.6.16", "7.10.2")
 	dir := r.inFolder()
@@ -64,7 +63,7 @@ func TestTornJournal(t *testing.T) {
 			name, end := logEnd(t, dir)
 			r.blow(overwrite(name, end-1-rand.Int64N(min(20, end)), []byte{0xff}))
 		case 2:
-			for _, name := range matches(t, dir, "tail-*") {
+			for _, name := range matches(t, dir, "log-*") {
 				info, err := os.Stat(name)
 				if err != nil {
 					t.Fatal(err)
@@ -80,7 +79,7 @@ func TestTornJournal(t *testing.T) {
 	r.final()
 }
 
-// logEnd finds the newest log of the journal and where its content ends: it is
+// logEnd finds the newest log of pebble's and where its content ends: it is
 // allocated ahead.
 func logEnd(t *testing.T, dir string) (name string, end int64) {
 	t.Helper()

@@ -25,7 +25,7 @@
 //	both clusters are slow                            TestSlowClusters
 //	answers of the master or the follower are cut     TestTruncatedAnswers
 //	the disk of the embedded journal is full          TestFullDisk
-//	the end of its log or its tail is torn            TestTornJournal
+//	the end of its logs is torn                       TestTornJournal
 //	one of two gateways is frozen, the master moves    TestStoppedGatewayAndANewMaster
 //	gateways come and go on one consumer group        TestRebalanceStorm
 //	the configuration is loaded anew                  TestReloads

@@ -379,7 +379,7 @@ func (w *writer) conclude(k *check.Known, o outcome, status int, answer gjson.Re
 			return
 		}
 		to.Version, to.Routing = answer.Get("_version").Int(), routing(k)
-		k.Acked = to
+		k.Acked, k.Highest = to, max(k.Highest, to.Version)
 	case refused:
 		if status == 0 || status >= 500 || !exact(k) {
 			return
@@ -503,8 +503,17 @@ func (w *writer) external(k *check.Known, kind string, above int64) {
 		method, text, to = "DELETE", "", check.State{Deleted: true}
 	}
 	o, status, answer := w.send(method, w.l.d.doc(k.Index, k.ID)+params, text)
-	w.conclude(k, o, status, answer, to)
+	w.conclude(k, o, status, answer, to, remembered(k, version)...)
 	w.noteDeleted(k)
+}
+
+// remembered is with what a version may be refused that a client chooses: a cluster may remember a deletion of
+// a higher one, though another one that was the master since has forgotten it.
+func remembered(k *check.Known, version int64) (may []int) {
+	if k.Acked.Deleted && version <= k.Highest {
+		may = append(may, 409)
+	}
+	return may
 }
 
 // automatic writes a document whose id the cluster chooses.
@@ -554,9 +563,10 @@ func (w *writer) share() {
 // bulk writes some documents, each at most once.
 func (w *writer) bulk() {
 	type item struct {
-		op string
-		k  *check.Known
-		to check.State
+		op  string
+		k   *check.Known
+		to  check.State
+		may []int
 	}
 	var body strings.Builder
 	var items []item
@@ -570,7 +580,7 @@ func (w *writer) bulk() {
 			more = fmt.Sprintf(`,"routing":%q`, r)
 		}
 		mark, source, text := w.source()
-		it := item{"index", k, check.State{Mark: mark, Source: source}}
+		it := item{op: "index", k: k, to: check.State{Mark: mark, Source: source}}
 		switch n := w.random.IntN(10); {
 		case n < 2:
 			it.op, it.to = "delete", check.State{Deleted: true}
@@ -581,7 +591,9 @@ func (w *writer) bulk() {
 			it.to.Source = maps.Clone(k.Acked.Source)
 			it.to.Source["w"] = mark
 		case n < 6:
-			more += fmt.Sprintf(`,"version":%d,"version_type":"external"`, k.Acked.Version+1+int64(w.random.IntN(3)))
+			version := k.Acked.Version + 1 + int64(w.random.IntN(3))
+			more += fmt.Sprintf(`,"version":%d,"version_type":"external"`, version)
+			it.may = remembered(k, version)
 		}
 		items = append(items, it)
 		body.WriteString(w.l.d.action(it.op, k.Index, k.ID, more))
@@ -598,7 +610,7 @@ func (w *writer) bulk() {
 	for i, it := range items {
 		if o == acked {
 			result := results[i].Get(it.op)
-			w.conclude(it.k, itemOutcome(result), int(result.Get("status").Int()), result, it.to)
+			w.conclude(it.k, itemOutcome(result), int(result.Get("status").Int()), result, it.to, it.may...)
 		} else {
 			w.conclude(it.k, o, status, answer, it.to)
 		}

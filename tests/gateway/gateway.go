@@ -130,6 +130,13 @@ func (g *Gateway) PID() int { return g.cmd.Process.Pid }
 // Restart starts the process again after Kill or Stop, on the same ports and
 // journal.
 func (g *Gateway) Restart(ctx context.Context) error {
+	if g.cmd != nil {
+		select {
+		case <-g.ended:
+		default:
+			return errors.New("the gateway still runs: stop or kill it first")
+		}
+	}
 	log, err := os.OpenFile(g.logFile(), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		return err

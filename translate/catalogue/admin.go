@@ -181,7 +181,7 @@ func init() {
 			ID: "DOC-07", Name: "ParentParameterWasRemoved", Since: V(7, 0),
 			Doc: "The parameter parent, which only indices of 5.x have a use for, is gone.",
 			OldClient: Direction{Fidelity: translate.Lossy, Loses: "the error that 6.x gives for an index without parents: parent is taken for routing", Request: []Rule{
-				at(translate.RequestHead, func(x *Exchange, _ *Node) error {
+				withParams(translate.RequestHead, func(x *Exchange, _ *Node) error {
 					if x.Params.Has("routing") {
 						x.Params.Drop("parent")
 					} else {

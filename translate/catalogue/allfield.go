@@ -49,8 +49,8 @@ func init() {
 			Doc: "The field _all is gone; a query on it becomes a multi_match on all fields.",
 			OldClient: Direction{Fidelity: translate.Lossy, Loses: "scores, single words of keyword fields, and phrases across fields",
 				Request: []Rule{
-					at(translate.Query, allToMultiMatch),
-					at(translate.Query, allToOtherQueries),
+					keyed(at(translate.Query, allToMultiMatch), "match", "term", "match_phrase", "match_phrase_prefix"),
+					keyed(at(translate.Query, allToOtherQueries), "exists", "terms", "prefix", "wildcard", "regexp", "fuzzy"),
 					at(translate.Clause("more_like_this"), likeAllFields),
 				}},
 			NewClient: nothing,

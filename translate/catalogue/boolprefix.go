@@ -18,14 +18,14 @@ func init() {
 			Doc:       "The query match_bool_prefix is new; a bool query of a match and, for the last word, a simple_query_string says nearly the same.",
 			OldClient: nothing,
 			NewClient: Direction{Fidelity: translate.Lossy, Loses: "words are told apart at spaces",
-				Request: []Rule{at(translate.Query, replaceClause("match_bool_prefix", matchBoolPrefixAsBool))}},
+				Request: []Rule{keyed(at(translate.Query, replaceClause("match_bool_prefix", matchBoolPrefixAsBool)), "match_bool_prefix")}},
 		},
 		&Change{
 			ID: "QRY-50", Name: "MultiMatchGotBoolPrefix", Since: V(7, 2),
 			Doc:       "multi_match has the type bool_prefix: a match_bool_prefix on each of the fields.",
 			OldClient: nothing,
 			NewClient: Direction{Fidelity: translate.Lossy, Loses: "words are told apart at spaces; fields that are named by a pattern are searched together",
-				Request: []Rule{at(translate.Query, replaceClause("multi_match", multiMatchBoolPrefix))}},
+				Request: []Rule{keyed(at(translate.Query, replaceClause("multi_match", multiMatchBoolPrefix)), "multi_match")}},
 		},
 	)
 }

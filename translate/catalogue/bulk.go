@@ -116,20 +116,17 @@ func init() {
 			ID: "MGET-01", Name: "MgetTypeIsRefused", Since: V(8, 0),
 			Doc: `An item of mget with "_type" is refused; 7.x still took it.`,
 			OldClient: Direction{Fidelity: translate.Exact,
-				Request: []Rule{at(translate.MgetBody, from7(idsOfForeignType)), at(translate.MgetItem, from7(noteForeignItem)),
+				Request: []Rule{from7(at(translate.MgetBody, idsOfForeignType)), from7(at(translate.MgetItem, noteForeignItem)),
 					drop(translate.MgetItem, "_type")},
-				Response: []Rule{at(translate.Doc, from7(showMgetItem))}},
+				Response: []Rule{from7(at(translate.Doc, showMgetItem))}},
 			NewClient: nothing,
 		},
 		&Change{
 			ID: "MGET-04", Name: "SourceFiltersAreWrittenInPlural", Since: V(7, 0),
 			Doc: "Source filters in a body are called includes and excludes; include and exclude are deprecated.",
-			OldClient: Direction{Fidelity: translate.Exact, Request: each(func(_ *Exchange, n *Node) error {
-				if s := n.Get("_source"); s.IsObject() {
-					n.Set("_source", pluralFilter(s))
-				}
-				return nil
-			}, translate.MgetItem, translate.SearchBody)},
+			OldClient: Direction{Fidelity: translate.Exact, Request: []Rule{
+				keyed(at(translate.MgetItem, pluralSource), "_source"), keyed(at(translate.SearchBody, pluralSource), "_source"),
+			}},
 			NewClient: withoutRules,
 		},
 	)
@@ -313,6 +310,14 @@ func dropBulkType(x *Exchange, n *Node) error {
 		items.add(x, n).findsNothing(x, t)
 	default:
 		items.refuse(x, n, secondType(x, index, known, t).(*esapi.Error))
+	}
+	return nil
+}
+
+// pluralSource renames the members of a source filter.
+func pluralSource(_ *Exchange, n *Node) error {
+	if s := n.Get("_source"); s.IsObject() {
+		n.Set("_source", pluralFilter(s))
 	}
 	return nil
 }

@@ -87,7 +87,7 @@ func init() {
 					}
 					return nil
 				}),
-				at(translate.RequestEnd, func(x *Exchange, _ *Node) error {
+				onAPIs(translate.RequestEnd, []string{"delete_by_query"}, func(x *Exchange, _ *Node) error {
 					if isDeleteByQuery(x) && len(bytes.TrimSpace(x.RequestBody)) == 0 && !x.Params.Has("q") {
 						x.RequestBody = []byte(`{"query":{"match_all":{}}}`)
 						x.Header.Set("Content-Type", "application/json")

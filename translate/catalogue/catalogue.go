@@ -63,9 +63,16 @@ func onErrors(do func(x *Exchange, n *Node) error) Rule {
 	return Rule{At: translate.AnswerHead, Do: do, If: translate.OnErrors}
 }
 
-// withTypes is at for a rule of a head that does nothing where an index has one type.
-func withTypes(p Place, do func(x *Exchange, n *Node) error) Rule {
-	return Rule{At: p, Do: do, If: translate.ManyTypes}
+// withTypes is at for a rule of a head that does nothing where an index has one type, nor for
+// other APIs than these if there are any.
+func withTypes(p Place, do func(x *Exchange, n *Node) error, apis ...string) Rule {
+	return Rule{At: p, Do: do, On: apis, If: translate.ManyTypes}
+}
+
+// keyed is a rule that does nothing to a node without one of some members.
+func keyed(r Rule, keys ...string) Rule {
+	r.Keys = keys
+	return r
 }
 
 // each makes the same rule for several places.
@@ -79,20 +86,20 @@ func each(do func(x *Exchange, n *Node) error, places ...Place) []Rule {
 
 // rename makes a rule that gives a member another name.
 func rename(p Place, from, to string) Rule {
-	return at(p, func(_ *Exchange, n *Node) error {
+	return keyed(at(p, func(_ *Exchange, n *Node) error {
 		n.Rename(from, to)
 		return nil
-	})
+	}), from)
 }
 
 // drop makes a rule that removes members.
 func drop(p Place, keys ...string) Rule {
-	return at(p, func(_ *Exchange, n *Node) error {
+	return keyed(at(p, func(_ *Exchange, n *Node) error {
 		for _, k := range keys {
 			n.Drop(k)
 		}
 		return nil
-	})
+	}), keys...)
 }
 
 // dropParams makes a rule that removes URL parameters, on the given APIs or on

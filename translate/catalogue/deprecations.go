@@ -72,12 +72,17 @@ func quotedWarning(text string) string {
 
 // while makes a rule for clients from one version on and before another.
 func while(from, before Version, p Place, do func(x *Exchange, n *Node)) Rule {
-	return at(p, func(x *Exchange, n *Node) error {
-		if x.Client.AtLeast(from) && x.Client.Before(before) {
-			do(x, n)
-		}
+	return Rule{At: p, From: from, Before: before, Do: func(x *Exchange, n *Node) error {
+		do(x, n)
 		return nil
-	})
+	}}
+}
+
+// whileOn is while for a rule of a head that does nothing for other APIs than these.
+func whileOn(apis []string, from, before Version, p Place, do func(x *Exchange, n *Node)) Rule {
+	r := while(from, before, p, do)
+	r.On = apis
+	return r
 }
 
 func deprecations() []Rule {
@@ -86,7 +91,7 @@ func deprecations() []Rule {
 	rules := []Rule{
 		while(v5, v6, head, deprecatedEndpoints5),
 		while(v5, v6, head, deprecatedParams5),
-		while(v5, v7, head, deprecatedCacheParams),
+		whileOn([]string{"indices.clear_cache"}, v5, v7, head, deprecatedCacheParams),
 		while(v6, v8, head, deprecatedResizes),
 		while(v6, v7, head, deprecatedParams6),
 		while(v7, v8, head, deprecatedParams7),

@@ -20,7 +20,7 @@ func init() {
 					}
 					return nil
 				}),
-				at(translate.RequestEnd, func(x *Exchange, _ *Node) error {
+				onAPIs(translate.RequestEnd, []string{"search", "search_template"}, func(x *Exchange, _ *Node) error {
 					if x.Asked.API == "search_template" || (x.Asked.API == "search" && len(x.RequestBody) == 0 && !x.Params.Has("track_total_hits")) {
 						if x.Asked.API == "search_template" {
 							x.Params.Set("rest_total_hits_as_int", "true")

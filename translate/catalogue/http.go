@@ -43,14 +43,14 @@ func init() {
 			ID: "HTTP-07", Name: "AnswersLostTheirCharset", Since: V(8, 0),
 			Doc: "Answers have the type application/json; it was application/json; charset=UTF-8.",
 			OldClient: Direction{Fidelity: translate.Exact, Response: []Rule{at(translate.AnswerHead, func(x *Exchange, _ *Node) error {
-				if strings.EqualFold(x.AnswerHeader.Get("Content-Type"), "application/json") {
+				if strings.EqualFold(esapi.First(x.AnswerHeader, "Content-Type"), "application/json") {
 					x.AnswerHeader.Set("Content-Type", "application/json; charset=UTF-8")
 					x.Edited()
 				}
 				return nil
 			})}},
 			NewClient: Direction{Fidelity: translate.Exact, Response: []Rule{at(translate.AnswerHead, func(x *Exchange, _ *Node) error {
-				if strings.EqualFold(x.AnswerHeader.Get("Content-Type"), "application/json; charset=UTF-8") {
+				if strings.EqualFold(esapi.First(x.AnswerHeader, "Content-Type"), "application/json; charset=UTF-8") {
 					x.AnswerHeader.Set("Content-Type", "application/json")
 					x.Edited()
 				}
@@ -192,7 +192,7 @@ const vendoredNote = "the client accepts 8.x's media type"
 // plainTypes gives the cluster media types that all versions know.
 func plainTypes(x *Exchange, _ *Node) error {
 	for _, h := range []string{"Accept", "Content-Type"} {
-		given := x.Header.Get(h)
+		given := esapi.First(x.Header, h)
 		if !strings.ContainsRune(given, '+') {
 			continue // as of nearly all clients of old versions
 		}
@@ -210,7 +210,7 @@ func plainTypes(x *Exchange, _ *Node) error {
 }
 
 func vendoredAnswer(x *Exchange, _ *Node) error {
-	if x.Noted(vendoredNote) != nil && strings.HasPrefix(x.AnswerHeader.Get("Content-Type"), "application/json") {
+	if x.Noted(vendoredNote) != nil && strings.HasPrefix(esapi.First(x.AnswerHeader, "Content-Type"), "application/json") {
 		x.AnswerHeader.Set("Content-Type", "application/vnd.elasticsearch+json;compatible-with=8")
 		x.Edited()
 	}
@@ -220,7 +220,7 @@ func vendoredAnswer(x *Exchange, _ *Node) error {
 // guessContentType gives a request the type that its body has, as 5.x finds it
 // out.
 func guessContentType(x *Exchange, _ *Node) error {
-	given, _, _ := strings.Cut(strings.ToLower(x.Header.Get("Content-Type")), ";")
+	given, _, _ := strings.Cut(strings.ToLower(esapi.First(x.Header, "Content-Type")), ";")
 	switch strings.TrimSpace(given) {
 	case "application/json", "application/x-ndjson", "application/yaml", "application/smile", "application/cbor":
 		return nil
@@ -247,7 +247,7 @@ func guessContentType(x *Exchange, _ *Node) error {
 // refuseContentType answers as the client's version does to a body of no known
 // type, for a cluster that would guess.
 func refuseContentType(x *Exchange, _ *Node) error {
-	given := x.Header.Get("Content-Type")
+	given := esapi.First(x.Header, "Content-Type")
 	if len(x.RequestBody) == 0 {
 		return nil
 	}
@@ -345,7 +345,7 @@ func noHandlerJSON(x *Exchange, _ *Node) error {
 		return nil
 	}
 	uri := x.Asked.Path
-	if strings.HasPrefix(x.AnswerHeader.Get("Content-Type"), "text/plain") {
+	if strings.HasPrefix(esapi.First(x.AnswerHeader, "Content-Type"), "text/plain") {
 		found := noHandler.FindSubmatch(x.AnswerBody())
 		if found == nil {
 			return nil
@@ -403,7 +403,7 @@ func gatewayAddress(x *Exchange, n *Node) error {
 // typedLocation gives the address of a new document the type that the client is
 // to see.
 func typedLocation(x *Exchange, _ *Node) error {
-	location := x.AnswerHeader.Get("Location")
+	location := esapi.First(x.AnswerHeader, "Location")
 	if location == "" {
 		return nil
 	}

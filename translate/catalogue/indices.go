@@ -149,7 +149,7 @@ func init() {
 			ID: "OPS-06", Name: "UpgradeWasRemoved", Since: V(8, 0),
 			Doc: "_upgrade, which rewrote segments of older versions, is gone.",
 			OldClient: Direction{Fidelity: translate.Lossy, Loses: "nothing is rewritten; the answer says that nothing has to be", Request: []Rule{
-				at(translate.RequestHead, func(x *Exchange, _ *Node) error {
+				onAPIs(translate.RequestHead, []string{"indices.upgrade", "indices.get_upgrade"}, func(x *Exchange, _ *Node) error {
 					if x.Asked.API == "indices.upgrade" || x.Asked.API == "indices.get_upgrade" {
 						x.Endpoint.API, x.Endpoint.Method = "indices.segments", http.MethodGet
 						for _, name := range []string{"only_ancient_segments", "wait_for_completion"} {
@@ -203,14 +203,14 @@ func init() {
 			ID: "OPS-10", Name: "PercolateStatsWereRemoved", Since: V(6, 0),
 			Doc: "The metric percolate of _stats and _nodes/stats is gone; percolations count as searches.",
 			OldClient: Direction{Fidelity: translate.Lossy, Loses: "the metric percolate", Request: []Rule{
-				at(translate.RequestHead, withoutMetric("percolate"))}},
+				onAPIs(translate.RequestHead, []string{"indices.stats", "nodes.stats"}, withoutMetric("percolate"))}},
 			NewClient: nothing,
 		},
 		&Change{
 			ID: "OPS-10", Name: "SuggestStatsMovedToSearch", Since: V(7, 0),
 			Doc: "The metric suggest of _stats and _nodes/stats is gone; suggestions count as searches.",
 			OldClient: Direction{Fidelity: translate.Lossy, Loses: "the metric suggest", Request: []Rule{
-				at(translate.RequestHead, withoutMetric("suggest"))}},
+				onAPIs(translate.RequestHead, []string{"indices.stats", "nodes.stats"}, withoutMetric("suggest"))}},
 			NewClient: nothing,
 		},
 		&Change{

@@ -13,7 +13,7 @@ func init() {
 			ID: "DOC-07", Name: "ParentBecameRouting", Since: V(6, 0),
 			Doc: "The parameter parent of a document is gone: routing says where it lies. (With types merge the join field says who its parent is.)",
 			OldClient: Direction{Fidelity: translate.Lossy, Loses: "without types merge, who the parent is", Request: []Rule{
-				at(translate.RequestHead, func(x *Exchange, _ *Node) error {
+				withParams(translate.RequestHead, func(x *Exchange, _ *Node) error {
 					if x.Params.Has("routing") {
 						x.Params.Drop("parent")
 					} else {

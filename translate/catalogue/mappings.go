@@ -52,8 +52,8 @@ func init() {
 			ID: "IDX-02", Name: "IncludeTypeNameWasRemoved", Since: V(8, 0),
 			Doc: "The parameter include_type_name, and with it typed mappings, are gone.",
 			OldClient: Direction{Fidelity: translate.Exact,
-				Request:  []Rule{dropParams(mappingAPIs, "include_type_name"), at(translate.Mappings, from7(unwrapType))},
-				Response: []Rule{at(translate.IndexState, from7(wrapMappings)), at(translate.FieldMappingsT, from7(wrapFieldMappings))}},
+				Request:  []Rule{dropParams(mappingAPIs, "include_type_name"), from7(at(translate.Mappings, unwrapType))},
+				Response: []Rule{from7(at(translate.IndexState, wrapMappings)), from7(at(translate.FieldMappingsT, wrapFieldMappings))}},
 			NewClient: nothing,
 		},
 		&Change{
@@ -65,7 +65,7 @@ func init() {
 		&Change{
 			ID: "IDX-07", Name: "TypedPutMappingWasRemoved", Since: V(8, 0),
 			Doc:       "The path /books/_mapping/book, which 7.x still took with include_type_name, is gone.",
-			OldClient: Direction{Fidelity: translate.Exact, Request: []Rule{at(translate.RequestHead, from7(putTypelessMapping))}},
+			OldClient: Direction{Fidelity: translate.Exact, Request: []Rule{from7(onAPIs(translate.RequestHead, []string{"indices.put_mapping"}, putTypelessMapping))}},
 			NewClient: nothing,
 		},
 		&Change{
@@ -88,8 +88,8 @@ func init() {
 			ID: "IDX-09", Name: "TypedGetMappingIsRefused", Since: V(8, 0),
 			Doc: "The path /books/_mapping/book, which 7.x still took with include_type_name, is gone.",
 			OldClient: Direction{Fidelity: translate.Exact, Response: []Rule{
-				at(translate.AnswerHead, from7(typeMissing)), at(translate.IndicesAnswer, from7(onlyAskedType)),
-				at(translate.AnswerHead, from7(fieldTypeMissing)), at(translate.FieldMappings, from7(onlyIndicesWithFields)),
+				from7(onAPIs(translate.AnswerHead, []string{"indices.get_mapping"}, typeMissing)), from7(at(translate.IndicesAnswer, onlyAskedType)),
+				from7(onAPIs(translate.AnswerHead, []string{"indices.get_field_mapping"}, fieldTypeMissing)), from7(at(translate.FieldMappings, onlyIndicesWithFields)),
 			}},
 			NewClient: nothing,
 		},
@@ -156,7 +156,7 @@ func init() {
 			ID: "IDX-11", Name: "FeaturesOfAnIndexLostTheirPath", Since: V(6, 0),
 			Doc: "GET /books/_settings,_mappings shows parts of an index; from 6.0 on each part has its own path.",
 			OldClient: Direction{Fidelity: translate.Exact,
-				Request:  []Rule{at(translate.RequestHead, askWholeIndex)},
+				Request:  []Rule{onAPIs(translate.RequestHead, []string{"indices.get"}, askWholeIndex)},
 				Response: []Rule{at(translate.IndexState, keepFeatures)}},
 			NewClient: nothing,
 		},
@@ -244,13 +244,9 @@ func only6(do func(*Exchange, *Node) error) func(*Exchange, *Node) error {
 
 // from7 keeps a rule of 8.0 from clients for which the change of 7.0 has done
 // the same.
-func from7(do func(*Exchange, *Node) error) func(*Exchange, *Node) error {
-	return func(x *Exchange, n *Node) error {
-		if x.Client.Before(V(7, 0)) {
-			return nil
-		}
-		return do(x, n)
-	}
+func from7(r Rule) Rule {
+	r.From = V(7, 0)
+	return r
 }
 
 // unwrapType takes the type name off a mapping and remembers it in _meta.

@@ -59,7 +59,7 @@ func init() {
 			ID: "SRCH-18", Name: "NegativeSizesFailBeforeTheShards", Since: V(7, 13),
 			Doc: "A negative size in a search's body is an illegal_argument_exception; each shard failed with it.",
 			OldClient: Direction{Fidelity: translate.Exact,
-				Request:  []Rule{at(translate.SearchBody, failOnTheShards)},
+				Request:  []Rule{keyed(at(translate.SearchBody, failOnTheShards), "size")},
 				Response: []Rule{at(translate.Error, noNegativeHits)}},
 			NewClient: Direction{Fidelity: translate.Exact, Request: []Rule{at(translate.SearchBody, func(x *Exchange, n *Node) error {
 				if size := n.Get("size"); onAPI(x, searchAPIs) && size.Int() < -1 {
@@ -85,7 +85,7 @@ func init() {
 			ID: "ERR-14", Name: "UnknownActionsBecameErrors", Since: V(8, 0),
 			Doc: "An unknown action in a bulk is an error; it was skipped, together with the line behind it.",
 			OldClient: Direction{Fidelity: translate.Exact, Request: []Rule{
-				at(translate.BulkAction, from7(nextBulkItem)),
+				from7(at(translate.BulkAction, nextBulkItem)),
 				at(translate.BulkAction, func(x *Exchange, n *Node) error {
 					if action, known := bulkActionOf(n); !known && n.Get(action).IsObject() {
 						bulkItemsOf(x).add(x, n).skipped = true

@@ -21,7 +21,7 @@ func init() {
 		Doc: "_percolate, _percolate/count and _mpercolate are gone: a search with a percolate query does the same.",
 		OldClient: Direction{Fidelity: translate.Lossy, Loses: "percolate_index and other options beside query, filter, size, sort, highlight and track_scores are refused",
 			Request: []Rule{
-				at(translate.RequestHead, percolateHead),
+				onAPIs(translate.RequestHead, []string{"percolate", "count_percolate", "mpercolate"}, percolateHead),
 				at(translate.SearchBody, percolateBody),
 				at(translate.MsearchHeader, percolateHeader),
 			}},

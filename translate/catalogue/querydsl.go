@@ -17,13 +17,13 @@ func init() {
 		&Change{
 			ID: "QRY-01", Name: "SynonymsOfClausesWereRemoved", Since: V(6, 0),
 			Doc:       "The second names of queries are gone: in (terms), mlt (more_like_this), fuzzy_match and match_fuzzy (match), geo_bbox (geo_bounding_box).",
-			OldClient: Direction{Fidelity: translate.Exact, Request: []Rule{at(translate.Query, renameSynonyms)}},
+			OldClient: Direction{Fidelity: translate.Exact, Request: []Rule{keyed(at(translate.Query, renameSynonyms), "in", "mlt", "fuzzy_match", "match_fuzzy", "geo_bbox")}},
 			NewClient: nothing,
 		},
 		&Change{
 			ID: "QRY-01", Name: "IndicesQueryWasRemoved", Since: V(6, 0),
 			Doc:       "The indices query is gone; a bool query with a terms query on _index says the same.",
-			OldClient: Direction{Fidelity: translate.Exact, Request: []Rule{at(translate.Query, replaceClause("indices", indicesAsBool))}},
+			OldClient: Direction{Fidelity: translate.Exact, Request: []Rule{keyed(at(translate.Query, replaceClause("indices", indicesAsBool)), "indices")}},
 			NewClient: nothing,
 		},
 		&Change{
@@ -38,7 +38,7 @@ func init() {
 		&Change{
 			ID: "QRY-02", Name: "MatchLostItsType", Since: V(6, 0),
 			Doc:       `A match query with "type": "phrase" or "phrase_prefix" is written as match_phrase or match_phrase_prefix.`,
-			OldClient: Direction{Fidelity: translate.Exact, Request: []Rule{at(translate.Query, matchTypeToClause)}},
+			OldClient: Direction{Fidelity: translate.Exact, Request: []Rule{keyed(at(translate.Query, matchTypeToClause), "match")}},
 			NewClient: nothing,
 		},
 		&Change{
@@ -70,12 +70,12 @@ func init() {
 			// filters of aggregations and aliases, but not in a post_filter.
 			ID: "QRY-06", Name: "ShouldInAFilterBecameOptional", Since: V(7, 0),
 			Doc: "In a filter, a bool query with must or filter and should needed one of should to match; now should is without effect there unless minimum_should_match is given.",
-			OldClient: Direction{Fidelity: translate.Exact, Request: []Rule{at(translate.Clause("bool"), func(_ *Exchange, n *Node) error {
+			OldClient: Direction{Fidelity: translate.Exact, Request: []Rule{keyed(at(translate.Clause("bool"), func(_ *Exchange, n *Node) error {
 				if isOptionalShould(n) {
 					n.Set("minimum_should_match", "1")
 				}
 				return nil
-			})}},
+			}), "should")}},
 			NewClient: Direction{Fidelity: translate.Exact, Request: []Rule{at(translate.Clause("bool"), func(_ *Exchange, n *Node) error {
 				if isOptionalShould(n) {
 					n.Drop("should")
@@ -277,7 +277,7 @@ func init() {
 			ID: "QRY-27", Name: "CommonQueryWasRemoved", Since: V(8, 0),
 			Doc: "The common query is gone; match does the same faster.",
 			OldClient: Direction{Fidelity: translate.Lossy, Loses: "the different treatment of frequent words",
-				Request: []Rule{at(translate.Query, replaceClause("common", commonAsMatch))}},
+				Request: []Rule{keyed(at(translate.Query, replaceClause("common", commonAsMatch)), "common")}},
 			NewClient: nothing,
 		},
 		&Change{
@@ -351,7 +351,7 @@ func init() {
 		&Change{
 			ID: "QRY-36", Name: "FieldNamesCannotBeQueried", Since: V(8, 0),
 			Doc:       "A term query on _field_names is written as an exists query.",
-			OldClient: Direction{Fidelity: translate.Exact, Request: []Rule{at(translate.Query, fieldNamesToExists)}},
+			OldClient: Direction{Fidelity: translate.Exact, Request: []Rule{keyed(at(translate.Query, fieldNamesToExists), "term")}},
 			NewClient: nothing,
 		},
 		&Change{
@@ -383,7 +383,7 @@ func init() {
 			ID: "QRY-36", Name: "MetadataFieldsExist", Since: V(6, 1),
 			Doc:       "An exists query on a field of metadata that all documents have, such as _id, matches all of them; 5.x and 6.0 have none.",
 			OldClient: nothing,
-			NewClient: Direction{Fidelity: translate.Exact, Request: []Rule{at(translate.Query, replaceClause("exists", existsAsMatchAll))}},
+			NewClient: Direction{Fidelity: translate.Exact, Request: []Rule{keyed(at(translate.Query, replaceClause("exists", existsAsMatchAll)), "exists")}},
 		},
 		&Change{
 			ID: "RESP-01", Name: "IgnoredCanBeQueried", Since: V(6, 4),
@@ -438,7 +438,7 @@ func init() {
 			ID: "QRY-50", Name: "ScriptScoreQueryAppeared", Since: V(7, 0),
 			Doc:       "The query script_score is new; a function_score query whose script replaces the score says the same.",
 			OldClient: nothing,
-			NewClient: Direction{Fidelity: translate.Exact, Request: []Rule{at(translate.Query, replaceClause("script_score", scriptScoreAsFunctionScore))}},
+			NewClient: Direction{Fidelity: translate.Exact, Request: []Rule{keyed(at(translate.Query, replaceClause("script_score", scriptScoreAsFunctionScore)), "script_score")}},
 		},
 		&Change{
 			ID: "QRY-50", Name: "CombinedFieldsAppeared", Since: V(7, 13),
@@ -466,14 +466,14 @@ var clausesByVersion = []struct {
 
 // refuseClauses refuses queries by their names.
 func refuseClauses(names ...string) Rule {
-	return at(translate.Query, func(x *Exchange, n *Node) error {
+	return keyed(at(translate.Query, func(x *Exchange, n *Node) error {
 		for _, name := range names {
 			if n.Has(name) {
 				return x.Refuse("the query %s", name)
 			}
 		}
 		return nil
-	})
+	}), names...)
 }
 
 // replaceClause puts another query in the place of a clause; do is given what

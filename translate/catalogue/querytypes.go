@@ -26,12 +26,12 @@ func init() {
 
 	types := Change{ID: "TYPE-07", Name: "TypeCannotBeQueried",
 		Doc: "_type is no field any more: queries on it match all documents of the index or none."}
-	onType := []Rule{at(translate.Query, queryOnType)}
+	onType := []Rule{keyed(at(translate.Query, queryOnType), "exists", "term", "terms", "match")}
 	hidden(types, onType, Direction{Fidelity: translate.Exact, Request: onType})
 	removed(types, onType)
 
 	clause := Change{ID: "TYPE-08", Name: "TypeQueryWasRemoved", Doc: "The query type is gone: it matches all documents of the index or none."}
-	typeQuery := []Rule{at(translate.Query, typeQueryToMatchAll)}
+	typeQuery := []Rule{keyed(at(translate.Query, typeQueryToMatchAll), "type")}
 	hidden(clause, typeQuery, Direction{Fidelity: translate.Exact, Request: typeQuery})
 	removed(clause, typeQuery)
 
@@ -104,8 +104,8 @@ func init() {
 			Doc: "The field _uid, book#1, is gone; _id, 1, takes its place in queries and sorts.",
 			OldClient: Direction{Fidelity: translate.Lossy, Loses: "8.x sorts by _id only in part, see IDsAreNotSorted",
 				Request: []Rule{
-					at(translate.Query, uidToID),
-					at(translate.SearchBody, searchAfterUid),
+					keyed(at(translate.Query, uidToID), "term", "terms"),
+					keyed(at(translate.SearchBody, searchAfterUid), "search_after"),
 					at(translate.Sort, sortUidToID),
 				},
 				Response: []Rule{at(translate.Hit, showSortedUid)}},
@@ -114,22 +114,22 @@ func init() {
 		&Change{
 			ID: "SRCH-34", Name: "SlicesByUidWereRemoved", Since: V(7, 0),
 			Doc: `A slice says by which field it is made; the default, "_uid" up to 6.x, is "_id" from 7.0 on.`,
-			OldClient: Direction{Fidelity: translate.Exact, Request: []Rule{at(translate.SearchBody, func(_ *Exchange, n *Node) error {
+			OldClient: Direction{Fidelity: translate.Exact, Request: []Rule{keyed(at(translate.SearchBody, func(_ *Exchange, n *Node) error {
 				edit(n, "slice", func(s *Node) {
 					if s.Get("field").String() == "_uid" {
 						s.Drop("field")
 					}
 				})
 				return nil
-			})}},
-			NewClient: Direction{Fidelity: translate.Exact, Request: []Rule{at(translate.SearchBody, func(_ *Exchange, n *Node) error {
+			}), "slice")}},
+			NewClient: Direction{Fidelity: translate.Exact, Request: []Rule{keyed(at(translate.SearchBody, func(_ *Exchange, n *Node) error {
 				edit(n, "slice", func(s *Node) {
 					if s.Get("field").String() == "_id" {
 						s.Drop("field")
 					}
 				})
 				return nil
-			})}},
+			}), "slice")}},
 		},
 	)
 }

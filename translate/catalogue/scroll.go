@@ -15,14 +15,14 @@ func init() {
 		&Change{
 			ID: "SCR-01", Name: "ScrollIDsAsTextWereRemoved", Since: V(6, 0),
 			Doc:       `The body of a scroll is {"scroll_id": …}; 5.x also takes the bare id, and ids with commas to clear scrolls.`,
-			OldClient: Direction{Fidelity: translate.Exact, Request: []Rule{at(translate.RequestHead, scrollTextToJSON)}},
+			OldClient: Direction{Fidelity: translate.Exact, Request: []Rule{onAPIs(translate.RequestHead, scrollAPIs, scrollTextToJSON)}},
 			NewClient: nothing,
 		},
 		&Change{
 			ID: "SCR-03", Name: "ScrollIDsInPathsWereDeprecated", Since: V(7, 0),
 			Doc:       "A scroll's id is given in the body: ids are longer than a path may be.",
-			OldClient: Direction{Fidelity: translate.Exact, Request: []Rule{at(translate.RequestHead, scrollIDToBody)}},
-			NewClient: Direction{Fidelity: translate.Exact, Request: []Rule{at(translate.RequestHead, scrollIDToBody)}},
+			OldClient: Direction{Fidelity: translate.Exact, Request: []Rule{onAPIs(translate.RequestHead, scrollAPIs, scrollIDToBody)}},
+			NewClient: Direction{Fidelity: translate.Exact, Request: []Rule{onAPIs(translate.RequestHead, scrollAPIs, scrollIDToBody)}},
 		},
 		&Change{
 			ID: "SCR-04", Name: "FromOfScrollsBecameAnError", Since: V(6, 0),
@@ -34,12 +34,12 @@ func init() {
 					}
 					return nil
 				}),
-				at(translate.SearchBody, func(x *Exchange, n *Node) error {
+				keyed(at(translate.SearchBody, func(x *Exchange, n *Node) error {
 					if x.Params.Has("scroll") && isSearchRoot(n) && isSearch(x) {
 						n.Drop("from")
 					}
 					return nil
-				}),
+				}), "from"),
 			}},
 			NewClient: nothing,
 		},
@@ -47,7 +47,7 @@ func init() {
 			ID: "SCR-04", Name: "EmptyScrollsBecameErrors", Since: V(6, 0),
 			Doc: "A search that opens a scroll must ask for hits; with size 0 its pages were empty.",
 			OldClient: Direction{Fidelity: translate.Exact, Request: []Rule{
-				at(translate.RequestHead, knowEmptyScroll),
+				onAPIs(translate.RequestHead, scrollAPIs, knowEmptyScroll),
 				withParams(translate.RequestHead, func(x *Exchange, _ *Node) error {
 					if x.Params.Get("size") == "0" && x.Params.Has("scroll") && isSearch(x) {
 						x.Params.Set("size", "1")
@@ -55,13 +55,13 @@ func init() {
 					}
 					return nil
 				}),
-				at(translate.SearchBody, func(x *Exchange, n *Node) error {
+				keyed(at(translate.SearchBody, func(x *Exchange, n *Node) error {
 					if n.Get("size").Raw == "0" && x.Params.Has("scroll") && !x.AskedParams.Has("size") && isSearchRoot(n) && isSearch(x) {
 						n.Set("size", "1")
 						openEmptyScroll(x)
 					}
 					return nil
-				}),
+				}), "size"),
 			}},
 			NewClient: Direction{Fidelity: translate.Exact, Request: []Rule{
 				at(translate.SearchBody, func(x *Exchange, n *Node) error {
@@ -100,6 +100,8 @@ func checkScroll(x *Exchange, size, from string) error {
 }
 
 func isSearch(x *Exchange) bool { return x.Asked.API == "search" || x.Asked.API == "search_template" }
+
+var scrollAPIs = []string{"scroll", "clear_scroll"}
 
 func isScroll(x *Exchange) bool { return x.Asked.API == "scroll" || x.Asked.API == "clear_scroll" }
 

@@ -61,7 +61,7 @@ func init() {
 		&Change{
 			ID: "SRCH-15", Name: "IndicesBoostBecameAList", Since: V(5, 2), Removed: V(8, 0),
 			Doc: `indices_boost is a list, [{"books": 2}]; the object {"books": 2} is gone.`,
-			OldClient: Direction{Fidelity: translate.Exact, Request: []Rule{at(translate.SearchBody, func(_ *Exchange, n *Node) error {
+			OldClient: Direction{Fidelity: translate.Exact, Request: []Rule{keyed(at(translate.SearchBody, func(_ *Exchange, n *Node) error {
 				edit(n, "indices_boost", func(boosts *Node) {
 					if boosts.IsObject() {
 						var list []string
@@ -72,8 +72,8 @@ func init() {
 					}
 				})
 				return nil
-			})}},
-			NewClient: Direction{Fidelity: translate.Exact, Request: []Rule{at(translate.SearchBody, func(_ *Exchange, n *Node) error {
+			}), "indices_boost")}},
+			NewClient: Direction{Fidelity: translate.Exact, Request: []Rule{keyed(at(translate.SearchBody, func(_ *Exchange, n *Node) error {
 				edit(n, "indices_boost", func(boosts *Node) {
 					if boosts.IsArray() {
 						object := translate.NewNode("{}")
@@ -87,14 +87,14 @@ func init() {
 					}
 				})
 				return nil
-			})}},
+			}), "indices_boost")}},
 		},
 		&Change{
 			ID: "SRCH-18", Name: "NegativeSizeBecameAnError", Since: V(8, 0),
 			Doc: "size and from must not be negative; -1 meant the default.",
 			OldClient: Direction{Fidelity: translate.Exact, Request: []Rule{
-				at(translate.SearchBody, dropNegative),
-				at(translate.RequestHead, func(x *Exchange, _ *Node) error {
+				keyed(at(translate.SearchBody, dropNegative), "size", "from", "terminate_after"),
+				withParams(translate.RequestHead, func(x *Exchange, _ *Node) error {
 					for _, p := range []string{"size", "from"} {
 						if onAPI(x, searchAPIs) && x.Params.Get(p) == "-1" {
 							x.Params.Drop(p)
@@ -125,7 +125,7 @@ func init() {
 			ID: "SRCH-22", Name: "PreferencesForPrimariesWereRemoved", Since: V(7, 0),
 			Doc: "The preferences _primary, _primary_first, _replica and _replica_first are gone.",
 			OldClient: Direction{Fidelity: translate.Lossy, Loses: "which copy of a shard answers", Request: []Rule{
-				at(translate.RequestHead, func(x *Exchange, _ *Node) error {
+				withParams(translate.RequestHead, func(x *Exchange, _ *Node) error {
 					if isCopyPreference(x.Params.Get("preference")) {
 						x.Params.Drop("preference")
 					}
@@ -143,7 +143,7 @@ func init() {
 		&Change{
 			ID: "SRCH-23", Name: "TextBehindTheBodyBecameAnError", Since: V(7, 0),
 			Doc: "Nothing may follow a search's body.",
-			OldClient: Direction{Fidelity: translate.Exact, Request: []Rule{at(translate.RequestHead, func(x *Exchange, _ *Node) error {
+			OldClient: Direction{Fidelity: translate.Exact, Request: []Rule{onAPIs(translate.RequestHead, []string{"search", "count"}, func(x *Exchange, _ *Node) error {
 				if (x.Asked.API == "search" || x.Asked.API == "count") && !translate.IsOneObject(x.RequestBody) {
 					var first json.RawMessage
 					d := json.NewDecoder(bytes.NewReader(x.RequestBody))
@@ -160,11 +160,11 @@ func init() {
 			ID: "SRCH-24", Name: "EmptyClausesBecameErrors", Since: V(6, 0),
 			Doc: `An empty clause, {"query": {}}, is refused; it was left out.`,
 			OldClient: Direction{Fidelity: translate.Exact, Request: []Rule{
-				at(translate.SearchBody, dropEmptyClauses("query", "post_filter")),
-				at(translate.Clause("bool"), dropEmptyClauses("must", "should", "filter", "must_not")),
-				at(translate.Clause("dis_max"), dropEmptyClauses("queries")),
+				keyed(at(translate.SearchBody, dropEmptyClauses("query", "post_filter")), "query", "post_filter"),
+				keyed(at(translate.Clause("bool"), dropEmptyClauses("must", "should", "filter", "must_not")), "must", "should", "filter", "must_not"),
+				keyed(at(translate.Clause("dis_max"), dropEmptyClauses("queries")), "queries"),
 				at(translate.Clause("constant_score"), emptyToMatchAll("filter", "query")),
-				at(translate.Clause("function_score"), dropEmptyClauses("query", "filter")),
+				keyed(at(translate.Clause("function_score"), dropEmptyClauses("query", "filter")), "query", "filter"),
 			}},
 			NewClient: Direction{Fidelity: translate.Exact, Request: []Rule{at(translate.Query, func(x *Exchange, n *Node) error {
 				if !n.IsObject() || n.Len() > 0 {
@@ -218,19 +218,19 @@ func init() {
 			// A cluster that did terminate early says true in all versions.
 			ID: "RESP-09", Name: "TerminatedEarlyIsLeftOutWhenFalse", Since: V(6, 0),
 			Doc:       `A search with terminate_after says "terminated_early": false on 5.x and from 7.0 on, but not on 6.x.`,
-			OldClient: Direction{Fidelity: translate.Exact, Request: noteTerminateAfter, Response: []Rule{at(translate.SearchAnswer, notTerminatedEarly)}},
-			NewClient: Direction{Fidelity: translate.Exact, Response: []Rule{at(translate.SearchAnswer, dropNotTerminatedEarly)}},
+			OldClient: Direction{Fidelity: translate.Exact, Request: noteTerminateAfter, Response: []Rule{keyed(at(translate.SearchAnswer, notTerminatedEarly), "timed_out")}},
+			NewClient: Direction{Fidelity: translate.Exact, Response: []Rule{keyed(at(translate.SearchAnswer, dropNotTerminatedEarly), "terminated_early")}},
 		},
 		&Change{
 			ID: "RESP-09", Name: "TerminatedEarlyIsBackWhenFalse", Since: V(7, 0),
 			Doc: `A search with terminate_after says "terminated_early": false on 5.x and from 7.0 on, but not on 6.x.`,
-			OldClient: Direction{Fidelity: translate.Exact, Response: []Rule{at(translate.SearchAnswer, func(x *Exchange, n *Node) error {
+			OldClient: Direction{Fidelity: translate.Exact, Response: []Rule{keyed(at(translate.SearchAnswer, func(x *Exchange, n *Node) error {
 				if x.Asked.API == "scroll" && x.Client.Before(V(6, 0)) {
 					return nil // 5.x says it of pages in the order of the index, too
 				}
 				return dropNotTerminatedEarly(x, n)
-			})}},
-			NewClient: Direction{Fidelity: translate.Exact, Request: noteTerminateAfter, Response: []Rule{at(translate.SearchAnswer, notTerminatedEarly)}},
+			}), "terminated_early")}},
+			NewClient: Direction{Fidelity: translate.Exact, Request: noteTerminateAfter, Response: []Rule{keyed(at(translate.SearchAnswer, notTerminatedEarly), "timed_out")}},
 		},
 		&Change{
 			ID: "RESP-02", Name: "FilteredSourcesOfNestedHitsBecameRelative", Since: V(6, 0),
@@ -435,12 +435,12 @@ func noteNestedSource(x *Exchange, n *Node) error {
 }
 
 var noteTerminateAfter = []Rule{
-	at(translate.SearchBody, func(x *Exchange, n *Node) error {
+	keyed(at(translate.SearchBody, func(x *Exchange, n *Node) error {
 		if n.Has("terminate_after") && x.Asked.API == "search" {
 			x.Note(terminateAfterNote, true)
 		}
 		return nil
-	}),
+	}), "terminate_after"),
 	withParams(translate.RequestHead, func(x *Exchange, _ *Node) error {
 		if x.Params.Has("terminate_after") && x.Asked.API == "search" {
 			x.Note(terminateAfterNote, true)

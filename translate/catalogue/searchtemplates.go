@@ -33,7 +33,7 @@ func init() {
 		&Change{
 			ID: "TPL-02", Name: "TemplateEndpointsWereRemoved", Since: V(6, 0),
 			Doc:       "Search templates are stored as scripts in the language mustache; /_search/template/{id} is gone.",
-			OldClient: Direction{Fidelity: translate.Exact, Request: []Rule{at(translate.RequestHead, storedTemplate)}},
+			OldClient: Direction{Fidelity: translate.Exact, Request: []Rule{onAPIs(translate.RequestHead, []string{"put_template", "delete_template", "get_template"}, storedTemplate)}},
 			NewClient: nothing,
 		},
 	)
@@ -41,7 +41,7 @@ func init() {
 	// boundaries may need it translated; one does it for all.
 	for _, v := range []Version{V(6, 0), V(7, 0), V(8, 0)} {
 		render := Direction{Fidelity: translate.Exact, Loses: "searches by template take a request more, those of an msearch each",
-			Request: []Rule{at(translate.RequestHead, renderHere)},
+			Request: []Rule{onAPIs(translate.RequestHead, []string{"search_template", "msearch_template"}, renderHere)},
 			Response: []Rule{at(translate.SearchAnswer, func(x *Exchange, n *Node) error {
 				if x.Asked.API == "msearch_template" { // which is sent as an msearch
 					n.Drop("status")

@@ -189,12 +189,12 @@ func tooManyBuckets(from, to int) []Rule {
 			}
 			return nil
 		}),
-		at(translate.SearchAnswer, func(x *Exchange, n *Node) error { // in an msearch
+		keyed(at(translate.SearchAnswer, func(x *Exchange, n *Node) error { // in an msearch
 			if x.Asked.API == "msearch" && n.Get("status").Raw == strconv.Itoa(from) && strings.Contains(n.Get("error").Raw, kind) {
 				n.Set("status", strconv.Itoa(to))
 			}
 			return nil
-		}),
+		}), "status"),
 	}
 }
 

@@ -19,12 +19,12 @@ func init() {
 		ID: "TYPE-09", Name: "IDsAreNotSorted", Since: V(8, 0),
 		Doc: "Hits are sorted by _id only if the cluster's setting indices.id_field_data.enabled says so. The gateway sorts by _id alone what has up to 10,000 hits.",
 		OldClient: Direction{Fidelity: translate.Lossy, Loses: "sorts by _id of more than 10,000 hits, behind other fields, with collapse and with search_after: the cluster's error is shown",
-			Request: []Rule{at(translate.SearchBody, func(x *Exchange, n *Node) error {
+			Request: []Rule{keyed(at(translate.SearchBody, func(x *Exchange, n *Node) error {
 				if x.Asked.API == "search" && isSearchRoot(n) && !x.Params.Has("scroll") && idOrder(n.Get("sort")) != 0 {
 					x.Via(sortByID)
 				}
 				return nil
-			})}},
+			}), "sort")}},
 		NewClient: nothing,
 	})
 }

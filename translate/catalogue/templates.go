@@ -55,7 +55,7 @@ func init() {
 		&Change{
 			ID: "TMP-03", Name: "TypedTemplatesWereRemoved", Since: V(8, 0),
 			Doc:       "include_type_name, with which 7.x shows a template's mappings under a type name, is gone.",
-			OldClient: Direction{Fidelity: translate.Exact, Response: []Rule{at(translate.TemplateState, from7(wrapTemplate))}},
+			OldClient: Direction{Fidelity: translate.Exact, Response: []Rule{from7(at(translate.TemplateState, wrapTemplate))}},
 			NewClient: nothing,
 		},
 		&Change{

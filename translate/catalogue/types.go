@@ -34,7 +34,7 @@ func init() {
 			ID: "TYPE-06", Name: "TypedSearchWasRemoved", Since: V(7, 0),
 			Doc: "A search below a type, /books/book/_search, searches the index; an index that does not have the type is left out.",
 			OldClient: Direction{Fidelity: translate.Exact, Request: []Rule{
-				at(translate.RequestHead, noteTypesOfPath),
+				onAPIs(translate.RequestHead, slices.Concat([]string{"search", "count", "indices.validate_query", "search_template"}, byQueryAPIs), noteTypesOfPath),
 				at(translate.SearchBody, func(x *Exchange, n *Node) error {
 					if isSearchRoot(n) {
 						keepToTypes(x, n)

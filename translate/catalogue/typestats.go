@@ -28,7 +28,7 @@ func init() {
 		&Change{
 			ID: "OPS-10", Name: "StatisticsOfTypesWereRemovedFrom8", Since: V(8, 0),
 			Doc:       "_stats?types=book, which 7.x still took, is gone.",
-			OldClient: Direction{Fidelity: translate.Lossy, Loses: lost, Request: []Rule{onAPIs(translate.RequestHead, []string{"indices.stats"}, from7(countTypes))}},
+			OldClient: Direction{Fidelity: translate.Lossy, Loses: lost, Request: []Rule{from7(onAPIs(translate.RequestHead, []string{"indices.stats"}, countTypes))}},
 			NewClient: nothing,
 		},
 	)

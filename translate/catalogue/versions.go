@@ -64,7 +64,7 @@ func init() {
 			ID: "VER-02", Name: "InternalVersionsAreNoConditionAnymore", Since: V(6, 7), Removed: V(7, 0),
 			Doc: "A write with version=n and internal versions is refused; the condition is if_seq_no and if_primary_term.",
 			OldClient: Direction{Fidelity: translate.Exact, Request: []Rule{
-				at(translate.RequestHead, func(x *Exchange, _ *Node) error {
+				withParams(translate.RequestHead, func(x *Exchange, _ *Node) error {
 					version := x.Params.Get("version")
 					if version == "" || !slices.Contains(conditionalAPIs, x.Asked.API) || !isInternal(x.Params.Get("version_type")) {
 						return nil

@@ -22,6 +22,8 @@ var (
 	period     = flag.Duration("period", 3*time.Second, "how long is written without a pause")
 	switches   = flag.Int("switches", 30, "how often the master is moved, each")
 	kills      = flag.Int("kills", 10, "how often the gateway is killed, each")
+	binary     = flag.String("binary", "", "esperanto's, built before; catch-up compares several, with commas between")
+	journal    = flag.String("journal", "", "of catch-up: embedded or Kafka; both if empty")
 	connection = flag.Int("connections", 16, "connections of the writers, where nothing else is said")
 )
 

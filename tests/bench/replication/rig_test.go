@@ -70,11 +70,17 @@ func (r *rig) apart(n int) (names []string) {
 // front starts a gateway in front of both clusters, or of the source alone.
 func (r *rig) front(global string, two bool) *gateway.Gateway {
 	r.Helper()
+	return r.frontOf(r.binaries()[0], global, two)
+}
+
+// frontOf is front with a binary.
+func (r *rig) frontOf(path, global string, two bool) *gateway.Gateway {
+	r.Helper()
 	block := fmt.Sprintf("cluster source {\nto %s\n}\nsource source", r.a.URL())
 	if two {
 		block += fmt.Sprintf("\ncluster target {\nto %s\n}\ntarget target\nmaster source\ngrace 1s", r.b.URL())
 	}
-	return gateway.Run(r.T, gateway.Options{Block: block, Global: global})
+	return gateway.Run(r.T, gateway.Options{Binary: path, Block: block, Global: global})
 }
 
 // done fails the test.
@@ -202,7 +208,11 @@ const bulkSize = 1000
 // them at a time for each index, and returns how long that took.
 func (r *rig) fill(url, version string, indices []string, n, parallel int) time.Duration {
 	r.Helper()
-	var lines [][]string // of each index, the bulks
+	return r.sendBulks(url, bulksOf(version, indices, n), parallel)
+}
+
+// bulksOf are the bulks of the documents 0 to n for each of the indices.
+func bulksOf(version string, indices []string, n int) (lines [][]string) {
 	for _, index := range indices {
 		var bulks []string
 		for from := 0; from < n; from += bulkSize {
@@ -216,6 +226,12 @@ func (r *rig) fill(url, version string, indices []string, n, parallel int) time.
 		}
 		lines = append(lines, bulks)
 	}
+	return lines
+}
+
+// sendBulks sends the bulks for each of several indices, so many of them at a time for each.
+func (r *rig) sendBulks(url string, lines [][]string, parallel int) time.Duration {
+	r.Helper()
 	began := time.Now()
 	var senders sync.WaitGroup
 	for _, bulks := range lines {

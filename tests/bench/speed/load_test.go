@@ -4,9 +4,12 @@ import (
 	"bufio"
 	"bytes"
 	"net"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/tidwall/gjson"
 
 	"github.com/esperanto-es/esperanto/tests/bench/measure"
 )
@@ -117,5 +120,16 @@ func TestDocumentsAreAsLargeAsSaid(t *testing.T) {
 	status, hits := newStub("8.7.1").answer(nil, &asked{method: "POST", path: "/books/_search", body: []byte(`{"query":{"term":{"group":"0000000007"}}}`)})
 	if n := len(hits); status != ok || n < 5500 || n > 7000 || bytes.Count(hits, []byte(`"group":"0000000007"`)) != 10 {
 		t.Errorf("%s, %d bytes: %s", status, n, hits)
+	}
+}
+
+// A bulk that names its index in the path gets answers that name it: the journal takes none else.
+func TestStubNamesTheIndex(t *testing.T) {
+	body := []byte(`{"index":{"_id":"1"}}` + "\n{}\n" + `{"delete":{"_index":"films","_id":"2"}}` + "\n")
+	_, answer := newStub("8.7.1").answer(nil, &asked{method: "POST", path: "/books/_bulk", body: body})
+	for i, want := range []string{"books", "films"} {
+		if got := gjson.GetBytes(answer, "items."+strconv.Itoa(i)+".*._index").Str; got != want {
+			t.Errorf("item %d is in %q, want %q: %s", i, got, want, answer)
+		}
 	}
 }

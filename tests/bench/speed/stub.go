@@ -173,7 +173,11 @@ func (s *stub) answer(b []byte, r *asked) (status string, body []byte) {
 	case r.path == "/":
 		return ok, fmt.Appendf(b, `{"name":"stub","cluster_name":"stub","cluster_uuid":"stub-%[1]s-------------","version":{"number":%[1]q,"build_flavor":"default"},"tagline":"You Know, for Search"}`, s.version)
 	case index == "_bulk" || kind == "_bulk":
-		return ok, s.bulk(b, r.body)
+		named := ""
+		if kind == "_bulk" {
+			named = index
+		}
+		return ok, s.bulk(b, r.body, named)
 	case kind == "_search" && !strings.HasPrefix(index, "_"):
 		return ok, s.search(b, r.body)
 	case id != "" && write:
@@ -203,8 +207,8 @@ func (s *stub) item(b []byte, action, index, id, result string) []byte {
 	return append(b, '}')
 }
 
-// bulk appends an item for each action.
-func (s *stub) bulk(b, body []byte) []byte {
+// bulk appends an item for each action, those without an index in the one named in the path.
+func (s *stub) bulk(b, body []byte, named string) []byte {
 	b = append(b, `{"took":1,"errors":false,"items":[`...)
 	for first := true; ; first = false {
 		line, rest, found := bytes.Cut(body, []byte("\n"))
@@ -216,6 +220,9 @@ func (s *stub) bulk(b, body []byte) []byte {
 			action, index, id = key.Str, value.Get("_index").Str, value.Get("_id").Str
 			return false
 		})
+		if index == "" {
+			index = named
+		}
 		if action == "delete" {
 			result = "deleted"
 		} else {
