@@ -618,32 +618,27 @@ func (a *applier) resolveState(ctx context.Context, p *pair, ref asked, key stri
 	if ref.What == whatResync {
 		return a.resyncWanted(ctx, p.from.Name(), key, ref.Name)
 	}
-	another, deleted, doubt := false, false, false
+	gone := false // the index that was to be deleted
 	if ref.UUID != "" {
 		err := a.persist(ctx, func() error {
 			uuid, err := uuidOf(ctx, p.from, ref.Name)
-			another = uuid != "" && uuid != ref.UUID
-			doubt = err == nil && uuid != ref.UUID && !at.IsZero() // behind a rejoin all is read back
-			deleted = another || err == nil && uuid != ref.UUID && p.bothWays()
+			gone = err == nil && uuid != ref.UUID
 			return err
 		})
 		if err != nil {
 			return err
 		}
 	}
-	if err := a.applyState(ctx, p.from.Name(), ref.stateRef, deletedAt(at, deleted)); err != nil {
+	// Another one of that name may be there by now, or in a moment: the follower's is deleted first.
+	if err := a.applyState(ctx, p.from.Name(), ref.stateRef, deletedAt(at, gone)); err != nil || !gone {
 		return err
 	}
-	if doubt {
+	if !at.IsZero() { // behind a rejoin all is read back
 		if err := a.persist(ctx, func() error { return a.doubtIndex(ctx, p.from.Name(), ref.Name) }); err != nil {
 			return err
 		}
 	}
-	if !another {
-		return nil
-	}
-	// It was deleted and made again, and documents of the new one may have been
-	// deleted with the old one.
+	// Documents of the new one may have been deleted with the old one.
 	return a.resyncWanted(ctx, p.from.Name(), key, ref.Name)
 }
 

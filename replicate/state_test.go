@@ -322,3 +322,33 @@ func TestWriteIndexMovesBesideAnIndexWithAProblem(t *testing.T) {
 		t.Errorf("aliases of logs-2: %v", got)
 	}
 }
+
+// A deletion whose answer was lost is found out while another index of that name is being made,
+// which the follower's, of other mappings, could not become.
+func TestIndexIsMadeWhileItsDeletionIsFoundOut(t *testing.T) {
+	t.Parallel()
+	g := newRig(t, v56, v87)
+	g.must("PUT", "/books", `{"mappings":{"book":{"properties":{"n":{"type":"long"}}}}}`)
+	for _, id := range []string{"1", "2"} {
+		g.must("PUT", "/books/book/"+id, `{"n":1}`)
+	}
+	g.equal()
+	var made atomic.Bool
+	g.r.cfg.Source.SetSender(sends(func(ctx context.Context, r *esapi.Request) (*esapi.Response, error) {
+		res, err := g.a.Send(ctx, r)
+		if r.Method == "GET" && r.Path == "/books/_settings" && err == nil && res.Status == 404 && !made.Swap(true) {
+			g.beside(g.a, "PUT", "/books", `{"mappings":{"book":{"properties":{"n":{"type":"keyword"}}}}}`)
+			g.beside(g.a, "PUT", "/books/book/2", `{"n":"a word"}`)
+		}
+		return res, err
+	}))
+	g.a.Faults(only("DELETE", "/books", estest.Fault{After: errors.New("lost")}))
+	if _, _, err := g.send("DELETE", "/books", ""); err == nil {
+		t.Error("an answer")
+	}
+	g.a.Faults(nil)
+	wait(t, made.Load)
+	wait(t, func() bool { return len(g.b.Docs()) == 1 && g.r.Status(t.Context()).ResyncWaiting == 0 })
+	g.equal()
+	g.noDeadLetters()
+}
