@@ -1,11 +1,13 @@
 package harness
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -126,27 +128,62 @@ func (p *process) kill() error {
 	return nil
 }
 
+// freeze stops the whole group for a while. It returns when none of its threads runs any
+// more: on a busy machine some go on for a moment, and answer.
+func (p *process) freeze() error {
+	if err := p.signal(syscall.SIGSTOP); err != nil {
+		return err
+	}
+	for limit := time.Now().Add(20 * time.Second); !groupIs(p.group(), "T", "t", "Z", "X"); {
+		if time.Now().After(limit) {
+			return fmt.Errorf("process group %d does not stand still after SIGSTOP", p.group())
+		}
+		time.Sleep(time.Millisecond)
+	}
+	return nil
+}
+
 // groupAlive reports whether a process of the group still runs. Zombies do
 // not count: in a container nobody may be there to reap them.
 func groupAlive(group int) bool {
-	if errors.Is(syscall.Kill(-group, 0), syscall.ESRCH) {
-		return false
-	}
+	return !errors.Is(syscall.Kill(-group, 0), syscall.ESRCH) && (!hasProc() || !groupIs(group, "Z", "X"))
+}
+
+// hasProc reports whether this system tells of its processes in /proc.
+func hasProc() bool {
 	stats, _ := filepath.Glob("/proc/[0-9]*/stat")
-	if len(stats) == 0 {
-		return true // no /proc on this system
-	}
+	return len(stats) > 0
+}
+
+// groupIs reports whether all threads of a group are in one of the states, as far as
+// /proc tells: one that is not there any more is.
+func groupIs(group int, states ...string) bool {
+	stats, _ := filepath.Glob("/proc/[0-9]*/stat")
 	for _, stat := range stats {
-		data, err := os.ReadFile(stat)
-		if err != nil {
+		if state, of := stateOf(stat); of != group || state == "Z" || state == "X" {
 			continue
 		}
-		// pid (name) state parent group ...; the name may hold anything.
-		_, rest, _ := strings.Cut(string(data[strings.LastIndexByte(string(data), ')')+1:]), " ")
-		f := strings.Fields(rest)
-		if len(f) > 2 && f[2] == strconv.Itoa(group) && f[0] != "Z" && f[0] != "X" {
-			return true
+		threads, _ := filepath.Glob(filepath.Join(filepath.Dir(stat), "task", "*", "stat"))
+		for _, thread := range threads {
+			if state, of := stateOf(thread); of == group && !slices.Contains(states, state) {
+				return false
+			}
 		}
 	}
-	return false
+	return true
+}
+
+// stateOf reads the state of a process or thread and its group, 0 if it is gone.
+func stateOf(stat string) (state string, group int) {
+	data, err := os.ReadFile(stat)
+	if err != nil {
+		return "", 0
+	}
+	// pid (name) state parent group ...; the name may hold anything.
+	f := strings.Fields(string(data[bytes.LastIndexByte(data, ')')+1:]))
+	if len(f) < 3 {
+		return "", 0
+	}
+	group, _ = strconv.Atoi(f[2])
+	return f[0], group
 }

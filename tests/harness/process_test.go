@@ -7,7 +7,6 @@ import (
 	"os/exec"
 	"strconv"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 )
@@ -163,7 +162,7 @@ func TestStartFailures(t *testing.T) {
 	if err := u.begin(background, sleepers(), never); err == nil || !strings.Contains(err.Error(), "not ready within 300ms") {
 		t.Errorf("got %v, want the timeout", err)
 	}
-	if u.signal(syscall.SIGCONT) == nil {
+	if u.resume() == nil {
 		t.Error("it runs after a failed start")
 	}
 }

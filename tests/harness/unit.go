@@ -115,9 +115,11 @@ func (u *unit) stop() error {
 
 func (u *unit) kill() error { return u.end((*process).kill) }
 
-func (u *unit) pause() error { return u.signal(syscall.SIGSTOP) }
+func (u *unit) pause() error { return u.tell((*process).freeze) }
 
-func (u *unit) resume() error { return u.signal(syscall.SIGCONT) }
+func (u *unit) resume() error {
+	return u.tell(func(p *process) error { return p.signal(syscall.SIGCONT) })
+}
 
 // end ends the process, if there is one, and tells the watchdog.
 func (u *unit) end(how func(*process) error) error {
@@ -133,13 +135,14 @@ func (u *unit) end(how func(*process) error) error {
 	return u.dog.watch(0)
 }
 
-func (u *unit) signal(s syscall.Signal) error {
+// tell does something to the process if it runs.
+func (u *unit) tell(how func(*process) error) error {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	if u.proc == nil || !u.proc.running() {
 		return fmt.Errorf("%s does not run", u.label)
 	}
-	return u.proc.signal(s)
+	return how(u.proc)
 }
 
 // close kills the process and removes the folder. It may be called twice.
