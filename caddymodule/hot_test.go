@@ -114,7 +114,11 @@ func TestForwardedAllocations(t *testing.T) {
 			}
 		}
 		do()
-		if got := testing.AllocsPerRun(100, do); got > test.ceiling {
+		got := testing.AllocsPerRun(100, do)
+		for tries := 0; got > test.ceiling && tries < 20; tries++ { // those of the rest of the process are among them
+			got = min(got, testing.AllocsPerRun(100, do))
+		}
+		if got > test.ceiling {
 			t.Errorf("%s takes %.0f allocations, more than %.0f", test.name, got, test.ceiling)
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"math"
 	"net/http"
 	"net/url"
 	"runtime"
@@ -130,7 +131,8 @@ func BenchmarkHot(b *testing.B) {
 
 // TestHotAllocations: what a request that is translated may allocate, all told: a bulk
 // no more for each document, and no memory for its body and its answer, whose room is
-// used again.
+// used again. What the rest of the process allocates is counted too, and after a collection the
+// pools have nothing to lend: so the least of several counts is what the request takes.
 func TestHotAllocations(t *testing.T) {
 	type ceiling struct {
 		allocations float64
@@ -140,20 +142,28 @@ func TestHotAllocations(t *testing.T) {
 	for _, h := range hotRequests {
 		do := hot(t, h)
 		do() // it asks for what it remembers
-		const runs = 100
-		var before, behind runtime.MemStats
-		runtime.ReadMemStats(&before)
-		got := testing.AllocsPerRun(runs, do)
-		runtime.ReadMemStats(&behind)
+		most := ceilings[h.name]
+		least := ceiling{math.Inf(1), math.MaxUint64}
+		for range 20 {
+			const runs = 100
+			var before, behind runtime.MemStats
+			runtime.ReadMemStats(&before)
+			allocations := testing.AllocsPerRun(runs, do)
+			runtime.ReadMemStats(&behind)
+			// It is also run once to warm up.
+			least = ceiling{min(least.allocations, allocations), min(least.bytes, (behind.TotalAlloc-before.TotalAlloc)/(runs+1))}
+			if raced || least.allocations <= most.allocations && least.bytes <= most.bytes {
+				break
+			}
+		}
 		if raced {
 			continue
 		}
-		if most := ceilings[h.name].allocations; got > most {
-			t.Errorf("%s takes %.0f allocations, more than %.0f", h.name, got, most)
+		if least.allocations > most.allocations {
+			t.Errorf("%s takes %.0f allocations, more than %.0f", h.name, least.allocations, most.allocations)
 		}
-		// It is also run once to warm up.
-		if took, most := (behind.TotalAlloc-before.TotalAlloc)/(runs+1), ceilings[h.name].bytes; took > most {
-			t.Errorf("%s takes %d bytes, more than %d", h.name, took, most)
+		if least.bytes > most.bytes {
+			t.Errorf("%s takes %d bytes, more than %d", h.name, least.bytes, most.bytes)
 		}
 	}
 }

@@ -97,7 +97,7 @@ func TestReadIntoRoom(t *testing.T) {
 		}
 		from := bytes.NewReader(text)
 		for most, lent := range []*room{{}, nil} {
-			if got := testing.AllocsPerRun(100, func() {
+			read := func() {
 				from.Reset(text)
 				if _, err := readBody(from, n, lent); err != nil {
 					t.Error(err)
@@ -105,7 +105,12 @@ func TestReadIntoRoom(t *testing.T) {
 				if lent != nil {
 					lent.give()
 				}
-			}); got > float64(most) {
+			}
+			got := testing.AllocsPerRun(100, read)
+			for tries := 0; got > float64(most) && tries < 20; tries++ { // those of the rest of the process are among them
+				got = min(got, testing.AllocsPerRun(100, read))
+			}
+			if got > float64(most) {
 				t.Errorf("%d bytes take %.0f allocations, more than %d", n, got, most)
 			}
 		}

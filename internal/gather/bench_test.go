@@ -168,12 +168,19 @@ func BenchmarkGathered(b *testing.B) {
 	}
 }
 
-// TestGatheredAllocations: what a write may allocate that goes together with others.
+// TestGatheredAllocations: what a write may allocate that goes together with others. What the rest of the
+// process allocates is counted too, and what a write takes that went alone since the machine was slow: so the
+// least of several counts is meant.
 func TestGatheredAllocations(t *testing.T) {
 	for n, most := range map[int]struct{ allocations, bytes float64 }{16: {15, 4100}, 64: {11.5, 4000}} {
 		c := newCrowd(t, n)
 		c.cost(5)
-		if allocations, bytes := c.cost(50); allocations > most.allocations || bytes > most.bytes {
+		allocations, bytes := c.cost(50)
+		for tries := 0; (allocations > most.allocations || bytes > most.bytes) && tries < 20; tries++ {
+			a, b := c.cost(50)
+			allocations, bytes = min(allocations, a), min(bytes, b)
+		}
+		if allocations > most.allocations || bytes > most.bytes {
 			t.Errorf("each of %d takes %.1f allocations, more than %v, or %.0f bytes, more than %v", n, allocations, most.allocations, bytes, most.bytes)
 		} else {
 			t.Logf("each of %d takes %.1f allocations and %.0f bytes", n, allocations, bytes)
