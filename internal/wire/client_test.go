@@ -195,7 +195,7 @@ func TestBytesThatNobodyAskedFor(t *testing.T) {
 // has a write fail rather than sent twice.
 func TestStaleConnections(t *testing.T) {
 	var mu sync.Mutex
-	seen := map[string]int{}
+	seen, closed := map[string]int{}, make(chan bool)
 	n := newNode(t, func(s *served) {
 		for i := 0; ; i++ {
 			r, _ := s.request()
@@ -208,6 +208,8 @@ func TestStaleConnections(t *testing.T) {
 			switch {
 			case r.URL.Path == "/closes":
 				s.say(okHello)
+				_ = s.Close()
+				close(closed)
 				return
 			case i > 0 && strings.HasPrefix(r.URL.Path, "/dies"):
 				return // it may have been carried out
@@ -217,7 +219,7 @@ func TestStaleConnections(t *testing.T) {
 	})
 	c := n.client(Options{})
 	do(t, c, get("/closes")).want(t, 200, "hello")
-	time.Sleep(20 * time.Millisecond)
+	<-closed
 	do(t, c, put("/1", "x")).want(t, 200, "hello")
 	if o := do(t, c, put("/dies/write", "x")); o.err == nil || errors.Is(o.err, ErrNotSent) {
 		t.Errorf("%d %v", o.status, o.err)
@@ -350,14 +352,14 @@ func TestClientGone(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			gone := make(chan bool)
+			ctx, cancel := context.WithCancel(t.Context())
 			n := newNode(t, func(s *served) {
 				s.request()
 				s.say(answer)
+				time.AfterFunc(30*time.Millisecond, cancel) // it has come that far
 				s.untilGone()
 				close(gone)
 			})
-			ctx, cancel := context.WithCancel(t.Context())
-			time.AfterFunc(30*time.Millisecond, cancel)
 			o := doIn(ctx, n.client(Options{}), get("/"))
 			if !errors.Is(o.err, context.Canceled) {
 				t.Errorf("%v", o.err)
@@ -450,7 +452,7 @@ func TestBodyThatNobodyCloses(t *testing.T) {
 		defer c.mu.Unlock()
 		return len(c.busy), c.watching, c.Running()
 	}
-	for limit := time.Now().Add(10 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+	for limit := time.Now().Add(time.Minute); ; time.Sleep(10 * time.Millisecond) {
 		busy, watching, running := state()
 		if busy == 0 && !watching && running == 0 {
 			break
@@ -544,7 +546,11 @@ var errBroken = errors.New("broken")
 
 func (brokenReader) Read([]byte) (int, error) { return 0, errBroken }
 
+// headTimeout is what also a slow machine has to answer within.
+const headTimeout = 2 * time.Second
+
 func TestTimeouts(t *testing.T) {
+	t.Parallel()
 	n := newNode(t, func(s *served) {
 		s.request()
 		s.say("HTTP/1.1 200 OK\r\nA: 1\r\n")
@@ -560,10 +566,10 @@ func TestTimeouts(t *testing.T) {
 	n = newNode(t, func(s *served) {
 		s.request()
 		s.say("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhel")
-		time.Sleep(60 * time.Millisecond)
+		time.Sleep(headTimeout + 100*time.Millisecond)
 		s.say("lo")
 	})
-	do(t, n.client(Options{HeadTimeout: 30 * time.Millisecond}), get("/")).want(t, 200, "hello")
+	do(t, n.client(Options{HeadTimeout: headTimeout}), get("/")).want(t, 200, "hello")
 }
 
 func TestIdleConnectionsEnd(t *testing.T) {
@@ -631,7 +637,7 @@ func TestAnswersAreNotMixedUp(t *testing.T) {
 	for w := range answered {
 		running.Go(func() {
 			for i := range 400 {
-				ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+				ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 				if rand.N(10) == 0 {
 					time.AfterFunc(rand.N(3*time.Millisecond), cancel)
 				}

@@ -90,7 +90,7 @@ func (s *served) reset() {
 
 // untilGone waits until the other end has closed the connection.
 func (s *served) untilGone() {
-	_ = s.SetReadDeadline(time.Now().Add(10 * time.Second))
+	_ = s.SetReadDeadline(time.Now().Add(time.Minute))
 	_, _ = io.Copy(io.Discard, s.in)
 }
 
@@ -104,7 +104,7 @@ type outcome struct {
 
 func do(t *testing.T, c *Client, r Request) (o outcome) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	return doIn(ctx, c, r)
 }

@@ -98,18 +98,19 @@ func TestNodeSpeaksFirst(t *testing.T) {
 // A slow upload is not a slow answer, and a connection that was idle for longer than
 // an answer may take is still one.
 func TestHeadTimeout(t *testing.T) {
+	t.Parallel()
 	n := newNode(t, always(okHello))
-	c := n.client(Options{HeadTimeout: 150 * time.Millisecond})
+	c := n.client(Options{HeadTimeout: headTimeout})
 	r, w := io.Pipe()
 	go func() {
 		for range 6 {
-			time.Sleep(50 * time.Millisecond)
+			time.Sleep(headTimeout / 4)
 			_, _ = w.Write(bytes.Repeat([]byte("x"), 10<<10))
 		}
 		_ = w.Close()
 	}()
 	do(t, c, Request{Method: "POST", Target: "/_bulk", Stream: r, Length: -1}).want(t, 200, "hello")
-	time.Sleep(200 * time.Millisecond)
+	time.Sleep(headTimeout + 100*time.Millisecond)
 	do(t, c, get("/")).want(t, 200, "hello")
 	if got := n.connections.Load(); got != 1 {
 		t.Errorf("%d connections", got)
@@ -132,7 +133,7 @@ func TestStreamThatBlocks(t *testing.T) {
 		}
 		began := time.Now()
 		o := doIn(ctx, n.client(Options{}), Request{Method: "POST", Target: "/", Stream: r, Length: -1})
-		if took := time.Since(began); took > 5*time.Second {
+		if took := time.Since(began); took > 30*time.Second {
 			t.Errorf("%s", took)
 		}
 		if answer == "" && !errors.Is(o.err, context.DeadlineExceeded) || answer != "" && o.status != 413 {
