@@ -139,7 +139,7 @@ func TestServedOnce(t *testing.T) {
 		case <-over:
 			t.Errorf("%s: two handlers were given the request", c.name)
 		case <-ends(from):
-		case <-time.After(5 * time.Second):
+		case <-time.After(time.Minute):
 			t.Errorf("%s: the connection does not end", c.name)
 		}
 		if n := given.Load(); n != 1 {
@@ -274,7 +274,7 @@ func TestHijackedStays(t *testing.T) {
 	c.Close()
 	select {
 	case <-ends(client):
-	case <-time.After(5 * time.Second):
+	case <-time.After(time.Minute):
 		t.Error("the connection is open")
 	}
 }
@@ -290,7 +290,7 @@ func TestHijackedReadsAByte(t *testing.T) {
 		defer c.Close()
 		io.WriteString(c, "HTTP/1.1 101 Switching Protocols\r\n\r\n")
 		for range 3 {
-			c.SetDeadline(time.Now().Add(20 * time.Second))
+			c.SetDeadline(time.Now().Add(time.Minute))
 			b := make([]byte, 1)
 			if n, err := c.Read(b); n != 1 || err != nil {
 				t.Errorf("%d bytes, %v", n, err)
@@ -328,7 +328,7 @@ func TestFlush(t *testing.T) {
 	defer close(stop)
 	for _, n := range []int{100, 4095, 4096, 4097, 8192, 12288} {
 		c := dial(t, address)
-		c.SetDeadline(time.Now().Add(5 * time.Second))
+		c.SetDeadline(time.Now().Add(time.Minute))
 		fmt.Fprintf(c, get, n)
 		if _, err := io.ReadFull(c, make([]byte, n)); err != nil {
 			t.Errorf("%d bytes: %v", n, err)

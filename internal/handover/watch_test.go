@@ -42,7 +42,7 @@ func dial(t *testing.T, address string) *net.TCPConn {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { c.Close() })
-	c.SetDeadline(time.Now().Add(20 * time.Second))
+	c.SetDeadline(time.Now().Add(2 * time.Minute))
 	return c.(*net.TCPConn)
 }
 
@@ -109,7 +109,7 @@ func TestClientGone(t *testing.T) {
 					if path != "/2" {
 						t.Fatalf("%s: the context of another request has ended", name)
 					}
-				case <-time.After(5 * time.Second):
+				case <-time.After(time.Minute):
 					t.Fatalf("%s, %d requests before, %q: nobody has noticed", name, before, text)
 				}
 			}
@@ -213,7 +213,7 @@ func TestLooks(t *testing.T) {
 	if n := w.len(); n != 1 {
 		t.Errorf("%d connections are looked at", n)
 	}
-	for end := time.Now().Add(5 * time.Second); w.len() > 0; w.look() { // the server may not be through
+	for end := time.Now().Add(time.Minute); w.len() > 0; w.look() { // the server may not be through
 		if time.Now().After(end) {
 			t.Fatal("an idle connection is looked at")
 		}
@@ -288,42 +288,47 @@ func TestLargeAnswer(t *testing.T) {
 
 // TestDeadlines: however often they are put off, the last one counts.
 func TestDeadlines(t *testing.T) {
+	t.Parallel()
 	client, c := connected(t)
 	in := func(ms int) time.Time { return time.Now().Add(time.Duration(ms) * time.Millisecond) }
+	var began time.Time // before the last deadline was set
+	set := func(ms int) {
+		began = time.Now()
+		c.SetReadDeadline(in(ms))
+	}
 	read := func() (time.Duration, error) {
-		began := time.Now()
 		_, err := c.Read(make([]byte, 10))
 		return time.Since(began), err
 	}
-	for _, times := range [][]int{{100}, {50, 100}, {20, 40, 100}, {1000, 100}, {20, 1000, 100}, {-1, 100}} {
+	for _, times := range [][]int{{100}, {50, 100}, {20, 40, 100}, {60_000, 100}, {20, 60_000, 100}, {-1, 100}} {
 		for _, ms := range times {
-			c.SetReadDeadline(in(ms))
+			set(ms)
 		}
-		if took, err := read(); took < 90*time.Millisecond || took > 900*time.Millisecond || !errors.Is(err, os.ErrDeadlineExceeded) {
+		if took, err := read(); took < 90*time.Millisecond || took > 50*time.Second || !errors.Is(err, os.ErrDeadlineExceeded) {
 			t.Errorf("%v: %v after %s", times, err, took)
 		}
 	}
-	c.SetReadDeadline(in(20))
+	set(20)
 	c.SetReadDeadline(time.Time{})
 	time.AfterFunc(100*time.Millisecond, func() { io.WriteString(client, "x") })
 	if took, err := read(); took < 90*time.Millisecond || err != nil {
 		t.Errorf("without one: %v after %s", err, took)
 	}
-	c.SetReadDeadline(in(500))
-	time.AfterFunc(10*time.Millisecond, func() { c.SetReadDeadline(in(700)) })
-	if took, err := read(); took < 700*time.Millisecond || !errors.Is(err, os.ErrDeadlineExceeded) {
+	set(3000)
+	time.AfterFunc(10*time.Millisecond, func() { c.SetReadDeadline(in(3200)) })
+	if took, err := read(); took < 3200*time.Millisecond || !errors.Is(err, os.ErrDeadlineExceeded) {
 		t.Errorf("put off meanwhile: %v after %s", err, took)
 	}
-	c.SetReadDeadline(in(10_000))
+	set(60_000)
 	time.AfterFunc(50*time.Millisecond, func() { c.SetReadDeadline(time.Unix(1, 0)) })
-	if took, err := read(); took > 5*time.Second || !errors.Is(err, os.ErrDeadlineExceeded) {
+	if took, err := read(); took > 50*time.Second || !errors.Is(err, os.ErrDeadlineExceeded) {
 		t.Errorf("given up meanwhile: %v after %s", err, took)
 	}
 
 	// Until the client reads, no more goes out at some time; then all of it must.
 	large := strings.Repeat("0123456789", 2<<20)
 	c.SetWriteDeadline(in(20))
-	c.SetWriteDeadline(in(10_000))
+	c.SetWriteDeadline(in(60_000))
 	received := make(chan bool, 1)
 	go func() {
 		time.Sleep(100 * time.Millisecond)
