@@ -13,8 +13,8 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
 // A broker is one node of a Kafka cluster, broker and controller at once.
@@ -151,10 +151,19 @@ func (b *broker) start(ctx context.Context) error {
 	return nil
 }
 
-// ready reports whether this broker is in the metadata that it hands out.
+// ready reports whether this broker is in the metadata that it hands out. It is asked each
+// time: the client goes on telling what it once heard, which may be from before the
+// broker was a member.
 func (b *broker) ready(ctx context.Context, client *kgo.Client) bool {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
-	m, err := kadm.NewClient(client).BrokerMetadata(ctx)
-	return err == nil && m.Cluster == b.cluster && slices.Contains(m.Brokers.NodeIDs(), int32(b.id))
+	req := kmsg.NewPtrMetadataRequest()
+	req.Topics = []kmsg.MetadataRequestTopic{} // none
+	res, err := client.SeedBrokers()[0].Request(ctx, req)
+	if err != nil {
+		return false
+	}
+	m := res.(*kmsg.MetadataResponse)
+	return m.ClusterID != nil && *m.ClusterID == b.cluster &&
+		slices.ContainsFunc(m.Brokers, func(of kmsg.MetadataResponseBroker) bool { return of.NodeID == int32(b.id) })
 }
