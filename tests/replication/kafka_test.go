@@ -29,7 +29,7 @@ func TestOverKafka(t *testing.T) {
 		t.Run(p[0]+" to "+p[1], func(t *testing.T) {
 			g := newBench(t, p[0], p[1], inKafka(t))
 			g.kill()
-			g.cfg.SharedJournal, g.cfg.IntentFirst, g.cfg.WriteTimeout = true, true, 3*time.Second
+			g.cfg.SharedJournal, g.cfg.IntentFirst, g.cfg.WriteTimeout = true, true, 15*time.Second
 			g.start()
 			everything(g, "books")
 			aliasesAndState(g, "al")
