@@ -29,7 +29,7 @@ func Equal(t testing.TB, a, b *harness.Cluster, index string) {
 }
 
 // eventually is how long Eventually waits.
-const eventually = time.Minute
+const eventually = 3 * time.Minute
 
 // Eventually waits until Equal holds.
 func Eventually(t testing.TB, a, b *harness.Cluster, index string) {

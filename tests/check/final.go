@@ -23,8 +23,8 @@ type Final struct {
 	// Caused, if not nil, tells which dead letters the test has provoked.
 	Caused func(DeadLetter) bool
 
-	// Limit is how long it may take until the journal is applied. If zero, a
-	// minute.
+	// Limit is how long it may take until the journal is applied. If zero, three
+	// minutes.
 	Limit time.Duration
 }
 
@@ -87,7 +87,7 @@ func (f Final) waitApplied(t testing.TB) {
 	t.Helper()
 	limit := f.Limit
 	if limit == 0 {
-		limit = time.Minute
+		limit = 3 * time.Minute
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), limit)
 	defer cancel()
@@ -115,7 +115,7 @@ const mostLetters = 5
 
 func (f Final) checkDeadLetters(t testing.TB) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), time.Minute)
 	defer cancel()
 	for _, g := range f.Gateways {
 		status, body, err := g.AdminRequest(ctx, http.MethodGet, "/esperanto/dead_letters", "")

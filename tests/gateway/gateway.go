@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
@@ -54,7 +55,7 @@ type Gateway struct {
 }
 
 // readyLimit is how long a gateway may take until it answers.
-const readyLimit = 30 * time.Second
+const readyLimit = 3 * time.Minute
 
 // Build compiles the binary into a folder and returns its path. root is the
 // folder of the module.
@@ -197,7 +198,7 @@ func (g *Gateway) Resume() error { return g.cmd.Process.Signal(syscall.SIGCONT) 
 // Signal sends a signal to the process, such as SIGSTOP and SIGCONT.
 func (g *Gateway) Signal(s syscall.Signal) error { return g.cmd.Process.Signal(s) }
 
-// Stop ends the process in order, or kills it after 20 seconds.
+// Stop ends the process in order, or kills it after a minute.
 func (g *Gateway) Stop() error {
 	if err := g.cmd.Process.Signal(syscall.SIGTERM); err != nil {
 		return nil // it has ended
@@ -205,7 +206,7 @@ func (g *Gateway) Stop() error {
 	select {
 	case <-g.ended:
 		return nil
-	case <-time.After(20 * time.Second):
+	case <-time.After(time.Minute):
 		return errors.Join(errors.New("the gateway had to be killed"), g.Kill())
 	}
 }
@@ -318,15 +319,19 @@ func Send(ctx context.Context, method, url, body string) (int, []byte, error) {
 	return a.StatusCode, answer, err
 }
 
-// freePorts finds ports that nobody listens on.
+// freePorts finds ports that nobody listens on. They lie below the range that systems hand
+// out to outgoing connections, so that a gateway that was killed finds its own free when it
+// starts again.
 func freePorts(n int) ([]int, error) {
 	var ports []int
-	for range n {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
+	for tries := 0; len(ports) < n; tries++ {
+		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", 12000+rand.IntN(20000)))
+		if err != nil && tries > 1000 {
 			return nil, err
+		} else if err != nil {
+			continue
 		}
-		defer l.Close()
+		defer l.Close() // held until all are found: no port twice
 		ports = append(ports, l.Addr().(*net.TCPAddr).Port)
 	}
 	return ports, nil
