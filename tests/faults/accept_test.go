@@ -22,10 +22,10 @@ func TestBrokerKilledAndWritesAccepted(t *testing.T) {
 	g := r.start()
 	l := r.write(6)
 	for n := range 2 * *rounds {
-		l.await(100, time.Minute)
+		l.await(100, longest)
 		r.killBrokers(k, 1)
 		time.Sleep(3 * time.Second)
-		l.await(200, time.Minute)
+		l.await(200, longest)
 		if owed := r.status(g).Get("resync_owed").Int(); owed == 0 {
 			t.Error("nothing is owed")
 		}
@@ -41,7 +41,7 @@ func TestBrokerKilledAndWritesAccepted(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		l.await(100, time.Minute)
+		l.await(100, longest)
 	}
 	l.stop()
 	r.resynced(g)
@@ -63,7 +63,7 @@ func (r *rig) status(g *gateway.Gateway) gjson.Result {
 // in the journal may ask for it.
 func (r *rig) resynced(g *gateway.Gateway) {
 	r.Helper()
-	for end := time.Now().Add(2 * time.Minute); ; time.Sleep(100 * time.Millisecond) {
+	for end := time.Now().Add(2 * longest); ; time.Sleep(100 * time.Millisecond) {
 		s := r.status(g)
 		if s.Get("resync_owed").Int()+s.Get("backlog").Int()+s.Get("open_intents").Int()+s.Get("resync_waiting").Int() == 0 {
 			return

@@ -52,16 +52,16 @@ func brokenCluster(t *testing.T, clusters []*harness.Cluster, which int, fault f
 	r.start()
 	l := r.write(6)
 	for range *rounds {
-		l.await(100, time.Minute)
+		l.await(100, longest)
 		fault(r, clusters[which])
 		if which == 1 { // nobody notices
-			l.await(50, time.Minute)
+			l.await(50, longest)
 		}
 		time.Sleep(time.Second)
 		l.stop() // the cluster starts sooner
 		r.mend(clusters[which])
 		l.resume()
-		l.await(100, time.Minute)
+		l.await(100, longest)
 	}
 	r.final()
 }

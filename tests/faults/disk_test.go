@@ -27,20 +27,20 @@ func TestFullDisk(t *testing.T) {
 	}
 	l := r.write(6)
 	for range *rounds {
-		l.await(50, time.Minute)
+		l.await(50, longest)
 		r.wrapper = limited
 		if err := g.Configure(r.gatewayOptions()); err != nil {
 			t.Fatal(err)
 		}
 		r.restart(g)
-		l.awaitNote("the journal", time.Minute)
+		l.awaitNote("the journal", longest)
 		time.Sleep(500 * time.Millisecond)
 		r.wrapper = ""
 		if err := g.Configure(r.gatewayOptions()); err != nil {
 			t.Fatal(err)
 		}
 		r.restart(g)
-		l.await(100, time.Minute)
+		l.await(100, longest)
 	}
 	r.final()
 }
@@ -53,7 +53,7 @@ func TestTornJournal(t *testing.T) {
 	g := r.start()
 	l := r.write(6)
 	for n := range 3 * *rounds {
-		l.await(80, time.Minute)
+		l.await(80, longest)
 		r.blow(g.Kill())
 		switch n % 3 {
 		case 0:
@@ -75,7 +75,7 @@ func TestTornJournal(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	l.await(80, time.Minute)
+	l.await(80, longest)
 	r.final()
 }
 

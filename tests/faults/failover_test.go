@@ -18,21 +18,21 @@ import (
 func TestFailover(t *testing.T) {
 	clusters := own(t, "8.7.1", "5.6.16")
 	r := newRig(t, clusters[0], clusters[1])
-	r.options = "grace 1s\nwrite_timeout 3s\nfailover 2s"
+	r.options = "grace 1s\nwrite_timeout 3s\nfailover 6s"
 	g := r.start()
 	l := r.write(6)
 	for _, fault := range []struct {
 		name string
 		make func(*rig)
 	}{{"killed", func(r *rig) { r.blow(r.a.Kill()) }}, {"stopped", func(r *rig) { r.blow(r.a.Pause()) }}} {
-		l.await(100, time.Minute)
+		l.await(100, longest)
 		r.untilStatus(g, "it is ready", func(s gjson.Result) bool { return s.Get("failover.ready").Bool() })
 		began := time.Now()
 		fault.make(r)
 		r.untilStatus(g, "the follower takes over", func(s gjson.Result) bool { return s.Get("master").String() == "b" })
 		s := r.status(g)
 		t.Logf("%s: the follower is the master after %.1f s; %s aside, guessed: %s; %s", fault.name, time.Since(began).Seconds(), s.Get("failover.aside"), s.Get("failover.guessed"), moved(g))
-		l.await(100, time.Minute)
+		l.await(100, longest)
 		if status, answer, err := g.AdminRequest(testContext(t), http.MethodPost, "/esperanto/switchover", `{"master":"a"}`); err != nil || status != http.StatusConflict {
 			t.Errorf("moved back to a master that is down: %d %s %v", status, answer, err)
 		}
@@ -40,12 +40,12 @@ func TestFailover(t *testing.T) {
 		r.mend(r.a)
 		l.resume()
 		r.untilStatus(g, "the former master is made equal", func(s gjson.Result) bool { return !s.Get("failover.rejoin").Exists() && s.Get("failover.ready").Bool() })
-		l.await(50, time.Minute)
+		l.await(50, longest)
 		if out, err := g.Command(testContext(t), "switch", "a"); err != nil {
 			t.Fatal(out, err)
 		}
 	}
-	l.await(50, time.Minute)
+	l.await(50, longest)
 	r.final()
 }
 
@@ -56,18 +56,18 @@ func TestFailoverIsVetoed(t *testing.T) {
 	r.inKafka(kafka)
 	direct := r.ends[0]
 	p := r.through(0)
-	r.options = "grace 500ms\nwrite_timeout 3s\njournal_timeout 3s\nmaster_lease 2s\nfailover 2s"
+	r.options = "grace 500ms\nwrite_timeout 3s\njournal_timeout 3s\nmaster_lease 2s\nfailover 6s"
 	first := r.start()
 	r.ends[0] = direct
 	q := r.through(0)
 	second := r.start()
 	l := r.write(4)
-	l.await(50, time.Minute)
+	l.await(50, longest)
 	for _, g := range r.gateways {
 		r.untilStatus(g, "it is ready", func(s gjson.Result) bool { return s.Get("failover.ready").Bool() })
 	}
 	p.does(nothingComes)
-	r.untilStatus(first, "it finds the master down", func(s gjson.Result) bool { return s.Get("failover.master_down_seconds").Float() > 4 })
+	r.untilStatus(first, "it finds the master down", func(s gjson.Result) bool { return s.Get("failover.master_down_seconds").Float() > 10 })
 	if s := r.status(first); s.Get("master").String() != "a" || s.Get("failover.ready").Bool() {
 		t.Errorf("one of two gateways has lost the master: %s %s", s.Get("master"), s.Get("failover"))
 	}
@@ -75,7 +75,7 @@ func TestFailoverIsVetoed(t *testing.T) {
 	for _, g := range []*gateway.Gateway{first, second} {
 		r.untilStatus(g, "the follower takes over", func(s gjson.Result) bool { return s.Get("master").String() == "b" })
 	}
-	l.await(50, time.Minute)
+	l.await(50, longest)
 	p.does(nil)
 	q.does(nil)
 	for _, g := range r.gateways {
@@ -83,7 +83,7 @@ func TestFailoverIsVetoed(t *testing.T) {
 			return !s.Get("failover.rejoin").Exists() && s.Get("failover.aside").Int() == 0
 		})
 	}
-	l.await(50, time.Minute)
+	l.await(50, longest)
 	r.final()
 }
 
@@ -96,8 +96,8 @@ func (r *rig) untilStatus(g *gateway.Gateway, what string, ok func(gjson.Result)
 	defer func() { r.Logf("%s: after %.1f s", what, time.Since(began).Seconds()) }()
 	for !ok(r.status(g)) {
 		time.Sleep(50 * time.Millisecond)
-		if time.Since(began) > time.Minute {
-			r.Fatalf("%s: not within a minute: %s", what, fmt.Sprint(r.status(g)))
+		if time.Since(began) > longest {
+			r.Fatalf("%s: not within %s: %s", what, longest, fmt.Sprint(r.status(g)))
 		}
 	}
 }

@@ -20,10 +20,10 @@ func TestOneOfTwoGatewaysKilled(t *testing.T) {
 	two := []*gateway.Gateway{r.start(), r.start()}
 	l := r.write(6)
 	for n := range 3 * *rounds {
-		l.await(60, time.Minute)
+		l.await(60, longest)
 		r.restart(two[n%2])
 	}
-	l.await(60, time.Minute)
+	l.await(60, longest)
 	r.final()
 }
 
@@ -36,11 +36,11 @@ func TestBrokerKilled(t *testing.T) {
 	r.start()
 	l := r.write(6)
 	for range *rounds {
-		l.await(100, time.Minute)
+		l.await(100, longest)
 		r.killBrokers(k, 1)
 		time.Sleep(time.Second)
 		r.startBrokers(k, 1)
-		l.await(100, time.Minute)
+		l.await(100, longest)
 	}
 	r.final()
 }
@@ -55,16 +55,16 @@ func TestThreeBrokers(t *testing.T) {
 	r.start()
 	l := r.write(6)
 	for n := range *rounds {
-		l.await(100, time.Minute)
+		l.await(100, longest)
 		one := 1 + (n+rand.IntN(3))%3
 		r.killBrokers(k, one)
-		l.await(100, time.Minute) // goes on without it
+		l.await(100, longest) // goes on without it
 		r.startBrokers(k, one)
-		l.await(100, time.Minute)
+		l.await(100, longest)
 		r.killBrokers(k, 1, 2, 3)
 		time.Sleep(time.Second)
 		r.startBrokers(k, 1, 2, 3)
-		l.await(100, time.Minute)
+		l.await(100, longest)
 	}
 	r.final()
 }
@@ -99,10 +99,10 @@ func TestStoppedGatewayAndANewMaster(t *testing.T) {
 	frozen, other := r.start(), r.start()
 	l := r.write(6)
 	for n := range 2 * *rounds {
-		l.await(60, time.Minute)
+		l.await(60, longest)
 		r.blow(frozen.Pause())
 		to, moved := []string{"b", "a"}[n%2], ""
-		for end := time.Now().Add(time.Minute); ; time.Sleep(time.Second) {
+		for end := time.Now().Add(longest); ; time.Sleep(time.Second) {
 			status, body, err := other.AdminRequest(testContext(t), "POST", "/esperanto/switchover", fmt.Sprintf(`{"master":%q}`, to))
 			if err == nil && status == 200 {
 				break
@@ -115,7 +115,7 @@ func TestStoppedGatewayAndANewMaster(t *testing.T) {
 		r.blow(frozen.Resume())
 		r.kills--
 	}
-	l.await(60, time.Minute)
+	l.await(60, longest)
 	r.final()
 	for _, g := range r.gateways {
 		if s, err := g.Status(testContext(t)); err != nil || s.Master != "a" {
@@ -139,7 +139,7 @@ func TestRebalanceStorm(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		l.await(20, time.Minute)
+		l.await(20, longest)
 		if n%2 == 0 {
 			err = passing.Kill()
 		} else {
@@ -150,6 +150,6 @@ func TestRebalanceStorm(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	l.await(50, time.Minute)
+	l.await(50, longest)
 	r.final()
 }

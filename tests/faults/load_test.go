@@ -91,10 +91,14 @@ const (
 	docsPerWriter = 40 // of each index
 	sharedDocs    = 5
 
+	// longest is how long a test waits for the writers to get on, also on a machine that is busy with other
+	// things.
+	longest = 3 * time.Minute
+
 	// forgetful is index.gc_deletes of the last index. It must be longer than a
 	// cluster may take to carry out what a killed gateway has sent: a deletion that
 	// is forgotten sooner does not stop an older write of the document.
-	forgetful = 4 * time.Second
+	forgetful = 8 * time.Second
 )
 
 // write makes the indices and starts writers on them.
@@ -118,7 +122,7 @@ func (r *rig) write(count int) *load {
 	}
 	for i := range count {
 		l.writers = append(l.writers, &writer{l: l, name: fmt.Sprintf("w%d", i), random: rand.New(rand.NewPCG(seed, uint64(i))),
-			client: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 8}, Timeout: time.Minute}, deleted: map[string]time.Time{}})
+			client: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 8}, Timeout: longest}, deleted: map[string]time.Time{}})
 	}
 	r.load = l
 	l.resume()

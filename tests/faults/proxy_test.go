@@ -126,7 +126,7 @@ func TestTruncatedAnswers(t *testing.T) {
 			p := r.through(which)
 			r.start()
 			l := r.write(6)
-			l.await(50, time.Minute)
+			l.await(50, longest)
 			var cuts atomic.Int64
 			p.does(func(chunk []byte) ([]byte, bool) {
 				if rand.IntN(10) > 0 {
@@ -136,11 +136,11 @@ func TestTruncatedAnswers(t *testing.T) {
 				return chunk[:rand.IntN(len(chunk))], true
 			})
 			for end := time.Now().Add(time.Duration(*rounds) * time.Minute); cuts.Load() < int64(25**rounds) && time.Now().Before(end); {
-				l.await(5, time.Minute)
+				l.await(5, longest)
 			}
 			p.does(nil)
 			r.kills = int(cuts.Load())
-			l.await(50, time.Minute)
+			l.await(50, longest)
 			r.final()
 		})
 	}
@@ -160,6 +160,6 @@ func TestSlowClusters(t *testing.T) {
 	}
 	r.start()
 	l := r.write(8)
-	l.await(int64(400**rounds), time.Duration(*rounds)*2*time.Minute)
+	l.await(int64(400**rounds), time.Duration(*rounds)*2*longest)
 	r.final()
 }

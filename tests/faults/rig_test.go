@@ -38,7 +38,7 @@ func binary(t *testing.T) string {
 var rounds = flag.Int("rounds", 1, "how often each fault is made")
 
 // testLimit bounds one test.
-const testLimit = 5 * time.Minute
+const testLimit = 15 * time.Minute
 
 func testContext(t *testing.T) context.Context {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Duration(*rounds)*testLimit)
@@ -179,7 +179,7 @@ func (r *rig) blow(err error) {
 func (r *rig) final() {
 	r.Helper()
 	r.load.stop()
-	check.Final{A: r.a, B: r.b, Prefix: r.prefix, Gateways: r.gateways, Ledger: &r.load.ledger, Limit: 2 * time.Minute}.Check(r.T)
+	check.Final{A: r.a, B: r.b, Prefix: r.prefix, Gateways: r.gateways, Ledger: &r.load.ledger, Limit: 5 * time.Minute}.Check(r.T)
 	exact, open := r.load.ledger.Exact()
 	acked, unknown := r.load.counts()
 	r.Logf("%d acknowledged writes, %d without an answer, %d faults, %d documents known exactly, %d of one state among several; %.1f s",
