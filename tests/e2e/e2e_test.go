@@ -13,7 +13,7 @@ import (
 )
 
 // limit bounds one test.
-const limit = 5 * time.Minute
+const limit = 15 * time.Minute
 
 func testContext(t *testing.T) context.Context {
 	ctx, cancel := context.WithTimeout(t.Context(), limit)
@@ -32,7 +32,7 @@ const (
 
 // block is an esperanto directive over two clusters.
 func block(a, b *harness.Cluster, master string) string {
-	return fmt.Sprintf("cluster %s {\nto %s\n}\ncluster %s {\nto %s\n}\nsource %[1]s\ntarget %[3]s\nmaster %[5]s\ngrace 2s",
+	return fmt.Sprintf("cluster %s {\nto %s\n}\ncluster %s {\nto %s\n}\nsource %[1]s\ntarget %[3]s\nmaster %[5]s\ngrace 2s\nswitch_timeout 9s",
 		source, a.URL(), target, b.URL(), master)
 }
 
@@ -65,7 +65,7 @@ func createIndex(t *testing.T, g *gateway.Gateway, name string) {
 
 func waitApplied(t *testing.T, g *gateway.Gateway) {
 	// Kafka gives the partitions of a killed gateway to another one after 10 s.
-	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
 	defer cancel()
 	if err := g.WaitApplied(ctx); err != nil {
 		t.Fatal(err)

@@ -39,7 +39,9 @@ func killed(t *testing.T, name string, kills int, options, global string) {
 
 	w := write(t, g, index, 8, 1)
 	for range kills {
+		before := w.acked()
 		time.Sleep(300*time.Millisecond + rand.N(400*time.Millisecond))
+		w.await(t, before, 10)
 		if err := g.Kill(); err != nil {
 			t.Fatal(err)
 		}

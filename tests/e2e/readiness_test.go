@@ -59,11 +59,10 @@ func report(t *testing.T, g *gateway.Gateway) (r readiness.Report, text string) 
 
 func reportOf(t *testing.T, g *gateway.Gateway, requests int) (r readiness.Report, text string) {
 	t.Helper()
-	for range 200 {
+	for end := time.Now().Add(2 * time.Minute); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
 		if r, text = report(t, g); r.Requests.LookedAt >= uint64(requests) {
 			return r, text
 		}
-		time.Sleep(50 * time.Millisecond)
 	}
 	t.Fatalf("%d requests were sent, the report knows of %+v", requests, r.Requests)
 	return r, text
@@ -247,12 +246,11 @@ func pretty(v any) string {
 func comparedReads(t *testing.T, g *gateway.Gateway, n uint64) *readiness.Comparison {
 	t.Helper()
 	var c *readiness.Comparison
-	for range 300 {
+	for end := time.Now().Add(3 * time.Minute); time.Now().Before(end); time.Sleep(100 * time.Millisecond) {
 		r, _ := report(t, g)
 		if c = r.Compare; c != nil && c.Equal+c.Settled+c.Different+c.NotComparable+c.Dropped >= n {
 			return c
 		}
-		time.Sleep(100 * time.Millisecond)
 	}
 	t.Fatalf("%d reads were to be compared: %s", n, pretty(c))
 	return nil

@@ -11,7 +11,9 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/esperanto-es/esperanto/tests/gateway"
 	"github.com/esperanto-es/esperanto/tests/harness"
@@ -38,7 +40,7 @@ type oneWriter struct {
 
 	docs     map[string]*known
 	requests int
-	acked    int // documents written or deleted, and acknowledged
+	acked    atomic.Int64 // documents written or deleted, and acknowledged
 	failed   []error
 }
 
@@ -88,9 +90,19 @@ func (w *writers) pause() {
 // acked is how many writes were acknowledged.
 func (w *writers) acked() (n int) {
 	for _, one := range w.all {
-		n += one.acked
+		n += int(one.acked.Load())
 	}
 	return n
+}
+
+// await waits until so many more writes are acknowledged than were before.
+func (w *writers) await(t *testing.T, before, more int) {
+	t.Helper()
+	for end := time.Now().Add(3 * time.Minute); w.acked() < before+more; time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("only %d writes were acknowledged", w.acked()-before)
+		}
+	}
 }
 
 // failures are the requests that failed, one per writer at the most.
@@ -155,7 +167,7 @@ func (o *oneWriter) source() string {
 func (o *oneWriter) acknowledged(k *known, n int64, deleted bool) {
 	k.n, k.deleted = n, deleted
 	k.tried = slices.DeleteFunc(k.tried, func(tried int64) bool { return tried <= n })
-	o.acked++
+	o.acked.Add(1)
 }
 
 func (o *oneWriter) bulk(url, index string) error {

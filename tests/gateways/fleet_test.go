@@ -41,7 +41,21 @@ type fleet struct {
 // leaseTime is the lease of the tests' gateways.
 const leaseTime = 2 * time.Second
 
+// longest is how long a test waits for what has to happen, also on a machine that is busy with other things.
+const longest = 3 * time.Minute
+
+// newFleet is for tests in which gateways are stopped, or killed, and not waited for for long.
 func newFleet(t *testing.T, n int, from, to string) *fleet {
+	return newFleetWith(t, n, from, to, fmt.Sprint("write_timeout 3s\njournal_timeout 3s\nmaster_lease ", leaseTime))
+}
+
+// newPatientFleet is for tests in which no write may fail: the machine may be slow, and what has to be in time has the
+// longest time.
+func newPatientFleet(t *testing.T, n int, from, to string) *fleet {
+	return newFleetWith(t, n, from, to, "write_timeout 30s\njournal_timeout 30s\nmaster_lease 10s\nswitch_timeout 9s")
+}
+
+func newFleetWith(t *testing.T, n int, from, to, limits string) *fleet {
 	harness.Real(t)
 	kafka := harness.Kafka(t)
 	f := &fleet{t: t, a: harness.Elasticsearch(t, from), b: harness.Elasticsearch(t, to)}
@@ -49,12 +63,12 @@ func newFleet(t *testing.T, n int, from, to string) *fleet {
 	f.b.Prefix(t)
 	f.global = fmt.Sprintf("esperanto {\njournal {\nbrokers %s\ntopic %sjournal\npartitions 4\nsingle_replica\n}\n}", strings.Join(kafka.Addrs(), " "), kafka.Prefix(t))
 	options := gateway.Options{Binary: gateway.Built(t), Global: f.global,
-		Block: fmt.Sprintf("cluster a {\nto %s\n}\ncluster b {\nto %s\n}\nsource a\ntarget b\nmaster a\ngrace 500ms\nwrite_timeout 3s\njournal_timeout 3s\nmaster_lease %s",
-			f.a.URL(), f.b.URL(), leaseTime),
+		Block: fmt.Sprintf("cluster a {\nto %s\n}\ncluster b {\nto %s\n}\nsource a\ntarget b\nmaster a\ngrace 500ms\n%s",
+			f.a.URL(), f.b.URL(), limits),
 	}
 	f.block = options.Block
 	for range n {
-		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		ctx, cancel := context.WithTimeout(t.Context(), longest)
 		g, err := gateway.Start(ctx, options)
 		cancel()
 		if err != nil {
@@ -77,7 +91,7 @@ func newFleet(t *testing.T, n int, from, to string) *fleet {
 }
 
 func (f *fleet) send(g *gateway.Gateway, method, path, body string) (int, []byte, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), 40*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), longest)
 	defer cancel()
 	return g.Request(ctx, method, path, body)
 }
@@ -154,7 +168,7 @@ func (t *tally) count(gateway int) int {
 func (f *fleet) goesOn(tell *tally, gateway int) {
 	f.t.Helper()
 	before := tell.count(gateway)
-	f.until(30*time.Second, fmt.Sprintf("gateway %d takes writes", gateway), func() bool { return tell.count(gateway) > before+5 })
+	f.until(longest, fmt.Sprintf("gateway %d takes writes", gateway), func() bool { return tell.count(gateway) > before+5 })
 }
 
 func (f *fleet) until(limit time.Duration, what string, ok func() bool) {
@@ -169,7 +183,7 @@ func (f *fleet) until(limit time.Duration, what string, ok func() bool) {
 // check waits for the applier and compares.
 func (f *fleet) check(tell *tally) {
 	f.t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 90*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 2*longest)
 	defer cancel()
 	// What is shared is the backlog; open intents show where the partition is.
 	for _, g := range f.gates {
@@ -194,7 +208,7 @@ func (f *fleet) check(tell *tally) {
 
 // move moves the master by one gateway, and tells how long writes waited.
 func (f *fleet) move(g *gateway.Gateway, to string) (pause float64, err error) {
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), longest)
 	defer cancel()
 	status, answer, err := g.AdminRequest(ctx, http.MethodPost, "/esperanto/switchover", fmt.Sprintf(`{"master":%q}`, to))
 	if err != nil {
@@ -221,7 +235,7 @@ func (f *fleet) mustMove(g *gateway.Gateway, to string) float64 {
 // patiently tries until it succeeds.
 func (f *fleet) patiently(g *gateway.Gateway, to string) {
 	f.t.Helper()
-	f.until(60*time.Second, "the master is moved to "+to, func() bool {
+	f.until(longest, "the master is moved to "+to, func() bool {
 		_, err := f.move(g, to)
 		if err != nil {
 			f.t.Log(err)
@@ -243,7 +257,7 @@ func (f *fleet) phase(gateway int) string {
 func (f *fleet) agree(master string, epoch uint64) {
 	f.t.Helper()
 	for i, g := range f.gates {
-		f.until(20*time.Second, fmt.Sprintf("gateway %d knows that %s is the master", i, master), func() bool {
+		f.until(longest, fmt.Sprintf("gateway %d knows that %s is the master", i, master), func() bool {
 			s, err := g.Status(context.Background())
 			return err == nil && s.Master == master && s.Epoch == epoch && s.Phase == ""
 		})

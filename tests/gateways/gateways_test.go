@@ -13,7 +13,7 @@ import (
 func TestSwitchedUnderWriters(t *testing.T) {
 	for _, n := range []int{2, 3} {
 		t.Run([]string{2: "two gateways", 3: "three gateways"}[n], func(t *testing.T) {
-			f := newFleet(t, n, "7.17.28", "8.7.1")
+			f := newPatientFleet(t, n, "7.17.28", "8.7.1")
 			tell, stop := f.writers(3)
 			var pauses []float64
 			for i := range 8 {
@@ -67,7 +67,7 @@ func TestKilledWhileWritesWait(t *testing.T) {
 		master := []string{"a", "b"}[round%2]
 		killed := false
 		for attempt := 0; !killed; attempt++ {
-			if attempt == 10 {
+			if attempt == 30 {
 				t.Fatal("the gateway could not be killed while writes waited")
 			}
 			time.Sleep(300 * time.Millisecond)
@@ -76,13 +76,13 @@ func TestKilledWhileWritesWait(t *testing.T) {
 				_, err := f.move(f.gates[0], []string{"b", "a"}[round%2])
 				asked <- err
 			}()
-			f.until(40*time.Second, "writes wait", func() bool { return f.phase(2) != "" || len(asked) > 0 })
+			f.until(longest, "writes wait", func() bool { return f.phase(2) != "" || len(asked) > 0 })
 			if err := f.gates[0].Kill(); err != nil {
 				t.Fatal(err)
 			}
 			killed = f.phase(2) != ""
 			t.Logf("killed; phase %q", f.phase(2))
-			ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+			ctx, cancel := context.WithTimeout(t.Context(), longest)
 			if !killed {
 				if err := f.gates[0].Restart(ctx); err != nil {
 					t.Fatal(err)
@@ -98,7 +98,7 @@ func TestKilledWhileWritesWait(t *testing.T) {
 				t.Errorf("gateway %d: %+v %v", i, s, err)
 			}
 		}
-		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), longest)
 		if err := f.gates[0].Restart(ctx); err != nil {
 			t.Fatal(err)
 		}

@@ -18,7 +18,7 @@ import (
 // One gateway only takes writes, and is asked to move the master to and fro under writers; the
 // other one only applies, and refuses writes. The one that applies is killed and comes back.
 func TestOneCapturesAnotherApplies(t *testing.T) {
-	f := newFleet(t, 1, "7.17.28", "8.7.1")
+	f := newPatientFleet(t, 1, "7.17.28", "8.7.1")
 	captures := f.gates[0]
 	options := gateway.Options{Binary: gateway.Built(t), Global: f.global, Block: f.block + "\ncapture off\nthrottle {\ndocs_per_second 100000\n}"}
 	applies := gateway.Run(t, options)
@@ -29,7 +29,7 @@ func TestOneCapturesAnotherApplies(t *testing.T) {
 	if status, answer, err = f.send(applies, http.MethodGet, "/"+f.index+"/_search", ""); err != nil || status != http.StatusOK {
 		t.Errorf("a read: %d %s %v", status, answer, err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 3*longest)
 	defer cancel()
 	if err := captures.Configure(gateway.Options{Binary: gateway.Built(t), Global: f.global, Block: f.block + "\napply off"}); err != nil {
 		t.Fatal(err)
@@ -40,7 +40,7 @@ func TestOneCapturesAnotherApplies(t *testing.T) {
 	if err := captures.Restart(ctx); err != nil {
 		t.Fatal(err)
 	}
-	f.until(20*time.Second, "the gateway that captures has heard of the other one", func() bool {
+	f.until(longest, "the gateway that captures has heard of the other one", func() bool {
 		_, answer, err := captures.AdminRequest(ctx, http.MethodGet, "/esperanto/status", "")
 		return err == nil && len(gjson.GetBytes(answer, "members").Array()) == 2 && gjson.GetBytes(answer, "applier.state").String() == "off"
 	})
@@ -81,7 +81,7 @@ func TestAppliesWhenItIsResumed(t *testing.T) {
 	index := a.Prefix(t) + "paused"
 	b.Prefix(t)
 	gateway.Built(t) // that takes long
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*longest)
 	defer cancel()
 	g := gateway.Run(t, gateway.Options{Block: fmt.Sprintf("cluster a {\nto %s\n}\ncluster b {\nto %s\n}\nsource a\ntarget b\napply paused", a.URL(), b.URL())})
 	put := func(id string) {
@@ -149,7 +149,7 @@ func TestThrottled(t *testing.T) {
 	index := a.Prefix(t) + "throttled"
 	b.Prefix(t)
 	gateway.Built(t) // that takes long
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*longest)
 	defer cancel()
 	block := func(perSecond int) string {
 		return fmt.Sprintf("cluster a {\nto %s\n}\ncluster b {\nto %s\n}\nsource a\ntarget b\nthrottle {\ndocs_per_second %d\n}", a.URL(), b.URL(), perSecond)
