@@ -54,6 +54,7 @@ func newPair(t *testing.T, source, target string) *pair {
 	t.Cleanup(func() { deletePrefix(b, prefix) })
 	p.replicator, err = replicate.New(replicate.Config{
 		Source: clusters[0], Target: clusters[1], Master: "a", Journal: j, Grace: 500 * time.Millisecond, Logger: slog.New(slog.DiscardHandler),
+		SwitchTimeout: 30 * time.Second, GateWait: time.Minute, // also on a slow machine
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -74,7 +75,7 @@ func newPair(t *testing.T, source, target string) *pair {
 	})
 	s := httptest.NewServer(g)
 	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 		defer cancel()
 		s.Close()
 		g.Close()
@@ -103,7 +104,7 @@ func deletePrefix(c *harness.Cluster, prefix string) {
 // equal waits until the journal is applied and compares the clusters.
 func (p *pair) equal() {
 	p.t.Helper()
-	deadline := time.Now().Add(time.Minute)
+	deadline := time.Now().Add(5 * time.Minute)
 	for {
 		s := p.replicator.Status(context.Background())
 		if s.Backlog == 0 && s.OpenIntents == 0 {
@@ -185,11 +186,12 @@ func TestSwitchInTheMidst(t *testing.T) {
 			p := newPair(t, versions[0], versions[1])
 			p.documents(p.asked, 120, false)
 			p.equal()
-			task := p.begin("/PREa/_update_by_query?wait_for_completion=false&scroll_size=10&requests_per_second=40", all)
+			task := p.begin("/PREa/_update_by_query?wait_for_completion=false&scroll_size=10&requests_per_second=5", all)
 			p.until(task, 20)
 			p.switchTo("b")
-			p.until(task, 70)
+			p.until(task, 40)
 			p.switchTo("a")
+			p.hurry("_update_by_query", task)
 			response := p.finish(task)
 			if response.Get("updated").Int() != 120 || response.Get("version_conflicts").Int() != 0 || response.Get("batches").Int() != 12 {
 				t.Errorf("%s", response.Raw)
@@ -203,10 +205,11 @@ func TestSwitchInTheMidst(t *testing.T) {
 
 			// What somebody changes meanwhile is a conflict, also after the move.
 			p.must(p.asked, "POST", "/PREa/_refresh", "")
-			task = p.begin("/PREa/_delete_by_query?wait_for_completion=false&conflicts=proceed&scroll_size=10&requests_per_second=40", `{"query":{"match_all":{}},"sort":["n"]}`)
+			task = p.begin("/PREa/_delete_by_query?wait_for_completion=false&conflicts=proceed&scroll_size=10&requests_per_second=1", `{"query":{"match_all":{}},"sort":["n"]}`)
 			p.until(task, 10)
 			p.switchTo("b")
 			p.must(p.asked, "PUT", "/PREa/TYPE/101", `{"k":"changed"}`)
+			p.hurry("_delete_by_query", task)
 			response = p.finish(task)
 			if response.Get("deleted").Int() != 119 || response.Get("version_conflicts").Int() != 1 {
 				t.Errorf("%s", response.Raw)
@@ -228,7 +231,7 @@ func (p *pair) begin(path, body string) string {
 // until waits until so many documents were changed.
 func (p *pair) until(task string, n int64) {
 	p.t.Helper()
-	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(3 * time.Minute); ; time.Sleep(20 * time.Millisecond) {
 		status := gjson.Get(p.must(p.asked, "GET", "/_tasks/"+task, ""), "task.status")
 		if status.Get("updated").Int()+status.Get("deleted").Int() >= n {
 			return
@@ -239,9 +242,15 @@ func (p *pair) until(task string, n int64) {
 	}
 }
 
+// hurry has a job wait no more between its batches: what had to happen while it runs has happened.
+func (p *pair) hurry(api, task string) {
+	p.t.Helper()
+	p.must(p.asked, "POST", "/"+api+"/"+task+"/_rethrottle?requests_per_second=-1", "")
+}
+
 func (p *pair) finish(task string) gjson.Result {
 	p.t.Helper()
-	answer := gjson.Parse(p.must(p.asked, "GET", fmt.Sprintf("/_tasks/%s?wait_for_completion=true&timeout=50s", task), ""))
+	answer := gjson.Parse(p.must(p.asked, "GET", fmt.Sprintf("/_tasks/%s?wait_for_completion=true&timeout=2m", task), ""))
 	if !answer.Get("completed").Bool() || answer.Get("error").Exists() {
 		p.t.Errorf("%s", answer.Raw)
 	}

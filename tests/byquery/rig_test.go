@@ -118,7 +118,7 @@ func (r *rig) native(method, path, body string) (int, string) {
 
 func (r *rig) asked(method, path, body string) (int, string) {
 	r.t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, method, r.url+r.fill(path), strings.NewReader(r.fill(body)))
 	if err != nil {

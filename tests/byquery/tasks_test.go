@@ -38,8 +38,8 @@ func TestTasksLikeTheCluster(t *testing.T) {
 				finished("/_reindex?wait_for_completion=false", `{"source":{"index":"PREmissing"},"dest":{"index":"PREb"}}`)
 				finished("/PREa/_update_by_query?wait_for_completion=false", `{"script":{"source":"ctx._source.z="}}`)
 
-				id := gjson.Get(r.must(send, "POST", "/PREa/_delete_by_query?wait_for_completion=false&scroll_size=5&requests_per_second=2", all), "task").String()
-				for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+				id := gjson.Get(r.must(send, "POST", "/PREa/_delete_by_query?wait_for_completion=false&scroll_size=5&requests_per_second=0.125", all), "task").String()
+				for deadline := time.Now().Add(3 * time.Minute); ; time.Sleep(10 * time.Millisecond) {
 					_, answer := send("GET", "/_tasks/"+id, "")
 					if gjson.Get(answer, "task.status.throttled_until_millis").Int() > 0 && gjson.Get(answer, "task.status.deleted").Int() == 5 {
 						break
@@ -53,7 +53,7 @@ func TestTasksLikeTheCluster(t *testing.T) {
 				note("GET", "/_tasks/"+id+"?wait_for_completion=true&timeout=100ms")
 				note("POST", "/_delete_by_query/"+id+"/_rethrottle")
 				note("POST", "/_delete_by_query/"+id+"/_rethrottle?requests_per_second=x")
-				note("POST", "/_delete_by_query/"+id+"/_rethrottle?requests_per_second=2.5")
+				note("POST", "/_delete_by_query/"+id+"/_rethrottle?requests_per_second=0.25")
 				note("POST", "/_tasks/"+id+"/_cancel")
 				note("GET", "/_tasks/"+id+"?wait_for_completion=true&timeout=30s")
 			}
