@@ -74,7 +74,7 @@ func TestEverythingIsCopied(t *testing.T) {
 
 		stop := r.writers(r.prefix+"books", n)
 		copied := make(chan filled, 1)
-		go func() { copied <- r.backfill("--docs-per-second", fmt.Sprint(n/4)) }()
+		go func() { copied <- r.backfill("--docs-per-second", fmt.Sprint(n/12)) }()
 		const kills = 3
 		for k := range kills {
 			r.reaches(int64(n) * int64(k+1) / (kills + 2))
@@ -199,7 +199,7 @@ func TestOperating(t *testing.T) {
 	ask("POST", "backfill", `{"indices":["`+r.prefix+`*"],"query":{"no_such_query":{}}}`, 409)
 	ask("POST", "backfill/pause", "", 409)
 
-	if f := r.command("--indices", r.prefix+"*", "--docs-per-second", "200", "--detach"); f.status != 0 || !strings.Contains(f.out, `"running"`) {
+	if f := r.command("--indices", r.prefix+"*", "--docs-per-second", "20", "--detach"); f.status != 0 || !strings.Contains(f.out, `"running"`) {
 		t.Fatalf("%d %s", f.status, f.out)
 	}
 	if f := r.command("--indices", r.prefix+"other*"); f.status != 1 {
@@ -208,7 +208,7 @@ func TestOperating(t *testing.T) {
 	if out, err := r.g.Command(ctx, "switch", "target", "--dry-run"); err == nil || !strings.Contains(err.Error(), "cancel the backfill") {
 		t.Errorf("%s %v", out, err)
 	}
-	for end := time.Now().Add(20 * time.Second); progress().Documents == 0 && time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
+	for end := time.Now().Add(3 * time.Minute); progress().Documents == 0 && time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
 	}
 	if j := ask("POST", "backfill/pause", "", 200); j.State != replicate.JobPaused {
 		t.Errorf("%+v", j)
