@@ -196,7 +196,7 @@ func TestCreatedAgainAfterGC(t *testing.T) {
 		g.equal()
 		// Only the master forgets, as one whose clock is ahead.
 		g.a.real.Do(t, "PUT", "/"+g.prefix+"books/_settings", `{"index.gc_deletes":"1ms"}`)
-		time.Sleep(1500 * time.Millisecond)
+		time.Sleep(3 * time.Second)
 		if v := g.must("PUT", g.doc("books", "1"), `{"n":10}`).Get("_version").Int(); v != 1 {
 			t.Fatalf("the master goes on at version %d", v)
 		}

@@ -18,7 +18,7 @@ import (
 // resynced waits until nothing is to be resynced any more.
 func (g *bench) resynced() {
 	g.t.Helper()
-	for deadline := time.Now().Add(2 * time.Minute); ; time.Sleep(50 * time.Millisecond) {
+	for deadline := time.Now().Add(5 * time.Minute); ; time.Sleep(50 * time.Millisecond) {
 		s := g.r.Status(context.Background())
 		if s.Backlog == 0 && s.OpenIntents == 0 && s.ResyncWaiting == 0 && (s.Resync == nil || s.Resync.State.Ended()) {
 			return

@@ -74,9 +74,16 @@ func newBench(t *testing.T, source, target string, open func() (journal.Journal,
 	g := &bench{t: t, a: newLink(t, source), b: newLink(t, target), open: open}
 	g.prefix = g.a.real.Prefix(t)
 	t.Cleanup(func() { g.deleteAt(g.b.real) })
-	g.cfg = replicate.Config{Master: "a", Grace: 500 * time.Millisecond, Logger: slog.New(slog.NewTextHandler(logTo{t}, nil))}
+	// Times are such that nothing is given up on a slow machine.
+	g.cfg = replicate.Config{Master: "a", Grace: 500 * time.Millisecond, SwitchTimeout: 30 * time.Second, GateWait: time.Minute, JournalTimeout: 30 * time.Second,
+		Logger: slog.New(slog.NewTextHandler(logTo{t}, nil))}
 	g.start()
-	t.Cleanup(func() { g.kill() })
+	t.Cleanup(func() {
+		g.kill()
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+		defer cancel()
+		g.journal.Close(ctx) // it goes on closing, and nothing may be left in its folder
+	})
 	return g
 }
 
@@ -117,7 +124,7 @@ func (w logTo) Write(b []byte) (int, error) {
 func (g *bench) start() {
 	g.t.Helper()
 	var err error
-	for range 500 {
+	for range 6000 {
 		if g.journal, err = g.open(); !errors.Is(err, journal.ErrInUse) {
 			break
 		}
@@ -172,7 +179,7 @@ func (g *bench) master(ctx context.Context) esapi.Version {
 }
 
 func (g *bench) send(method, target, body string) (int, gjson.Result, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
 	defer cancel()
 	req := esapi.NewRequest(method, target, []byte(body))
 	if strings.HasSuffix(req.Path, "_bulk") {
@@ -261,7 +268,7 @@ func (g *bench) mapping(properties string) string {
 // equal waits until everything is applied and compares all indices of the test.
 func (g *bench) equal() {
 	g.t.Helper()
-	deadline := time.Now().Add(time.Minute)
+	deadline := time.Now().Add(5 * time.Minute)
 	for {
 		s := g.r.Status(context.Background())
 		if s.Backlog == 0 && s.OpenIntents == 0 {
