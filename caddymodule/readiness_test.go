@@ -222,11 +222,10 @@ func TestCompareFindsWhatDiffers(t *testing.T) {
 	p.ask("POST", "/books/_search?scroll=1m", `{}`) // leaves something open
 	p.ask("PUT", "/books/_doc/3", `{}`)             // is no read
 	var c *readiness.Comparison
-	for range 100 {
+	for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(100 * time.Millisecond) {
 		if c = p.readiness().Compare; c != nil && c.Different > 0 {
 			break
 		}
-		time.Sleep(100 * time.Millisecond)
 	}
 	if c == nil || c.Equal != 1 || c.Different != 1 || c.Settled+c.NotComparable+c.Dropped != 0 || len(c.Where) != 1 || len(c.Where[0].Samples) != 1 {
 		t.Fatalf("compared: %+v", c)

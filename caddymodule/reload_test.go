@@ -54,14 +54,14 @@ func TestWritesReachTheSecondCluster(t *testing.T) {
 func TestReloadUnderLoad(t *testing.T) {
 	a, b := newElasticsearch(t, 7, 17), newElasticsearch(t, 7, 17)
 	p := newProcess(t)
-	p.mustLoad(two(a, b, "master a"), "")
+	p.mustLoad(two(a, b, "master a\nswitch_timeout 9s"), "")
 
 	stop := make(chan struct{})
 	var wg sync.WaitGroup
 	var written, failed atomic.Int64
 	for w := range 4 {
 		// Two open a connection for each request, two keep theirs.
-		client := &http.Client{Timeout: 30 * time.Second, Transport: &http.Transport{DisableKeepAlives: w%2 == 0}}
+		client := &http.Client{Timeout: 2 * time.Minute, Transport: &http.Transport{DisableKeepAlives: w%2 == 0}}
 		defer client.CloseIdleConnections()
 		wg.Go(func() {
 			for i := 0; ; i++ {
@@ -87,7 +87,7 @@ func TestReloadUnderLoad(t *testing.T) {
 	}
 	for i, master := range []string{"b", "b", "a", "a", "b"} {
 		time.Sleep(150 * time.Millisecond)
-		if err := p.load(two(a, b, fmt.Sprintf("master %s\nmax_body %dMB", master, 10+i)), ""); err != nil {
+		if err := p.load(two(a, b, fmt.Sprintf("master %s\nswitch_timeout 9s\nmax_body %dMB", master, 10+i)), ""); err != nil {
 			t.Errorf("reload %d: %v", i, err)
 		}
 		if m := p.status()["master"]; m != master {
@@ -164,7 +164,7 @@ func TestReloadKeepsJobs(t *testing.T) {
 	for i := range 30 {
 		p.ask("PUT", fmt.Sprintf("/i/book/%d", i), fmt.Sprintf(`{"n":%d}`, i))
 	}
-	code, answer := p.ask("POST", "/i/_update_by_query?wait_for_completion=false&scroll_size=10&requests_per_second=20", "")
+	code, answer := p.ask("POST", "/i/_update_by_query?wait_for_completion=false&scroll_size=10&requests_per_second=0.1", "")
 	task := gjson.Get(answer, "task").String()
 	if code != 200 || task == "" {
 		t.Fatalf("%d %s", code, answer)
@@ -173,7 +173,8 @@ func TestReloadKeepsJobs(t *testing.T) {
 	if _, answer = p.ask("GET", "/_tasks/"+task, ""); gjson.Get(answer, "completed").Raw != "false" {
 		t.Errorf("%s", answer)
 	}
-	_, answer = p.ask("GET", "/_tasks/"+task+"?wait_for_completion=true", "")
+	p.ask("POST", "/_update_by_query/"+task+"/_rethrottle?requests_per_second=-1", "")
+	_, answer = p.ask("GET", "/_tasks/"+task+"?wait_for_completion=true&timeout=1m", "")
 	if gjson.Get(answer, "response.updated").Int() != 30 || gjson.Get(answer, "response.batches").Int() != 3 {
 		t.Errorf("%s", answer)
 	}

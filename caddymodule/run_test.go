@@ -143,7 +143,7 @@ func (p *process) tell(method, path, body string) (int, string) {
 	p.t.Helper()
 	status, answer, err := request(method, fmt.Sprintf("http://localhost:%d%s", p.admin, path), body)
 	// A reload makes a new admin endpoint, on the port of the old one, which may end a connection unread.
-	ends := time.Now().Add(10 * time.Second)
+	ends := time.Now().Add(time.Minute)
 	for op := new(net.OpError); errors.As(err, &op) && op.Op == "dial" || method == "GET" && errors.Is(err, io.EOF); {
 		time.Sleep(20 * time.Millisecond)
 		if p.t.Context().Err() != nil || time.Now().After(ends) {
@@ -171,11 +171,10 @@ func (p *process) status() map[string]any {
 // waitApplied waits until the follower has everything.
 func (p *process) waitApplied() {
 	p.t.Helper()
-	for range 200 {
+	for end := time.Now().Add(2 * time.Minute); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
 		if s := p.status(); s["backlog"].(float64) == 0 && s["open_intents"].(float64) == 0 {
 			return
 		}
-		time.Sleep(50 * time.Millisecond)
 	}
 	p.t.Fatalf("the follower has not caught up: %v", p.status())
 }

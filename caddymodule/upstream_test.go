@@ -275,7 +275,7 @@ func testSendIsCancelled(t *testing.T) {
 		<-r.Context().Done()
 		gone <- struct{}{}
 	}))
-	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second) // by then it is at the node
 	defer cancel()
 	if _, err := u.Send(ctx, esapi.NewRequest("GET", "/head", nil)); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("cancelled before the head: %v", err)
@@ -299,7 +299,7 @@ func testSendIsCancelled(t *testing.T) {
 	for range 3 {
 		select {
 		case <-gone:
-		case <-time.After(5 * time.Second):
+		case <-time.After(time.Minute):
 			t.Fatal("the node still works on a request that nobody waits for")
 		}
 	}
@@ -308,13 +308,12 @@ func testSendIsCancelled(t *testing.T) {
 
 func waitFor(t *testing.T, ok func() bool) {
 	t.Helper()
-	for range 500 {
+	for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
 		if ok() {
 			return
 		}
-		time.Sleep(10 * time.Millisecond)
 	}
-	t.Fatal("did not happen within 5 s")
+	t.Fatal("did not happen within a minute")
 }
 
 func testSendTellsABrokenOffAnswer(t *testing.T) {
@@ -418,7 +417,7 @@ func TestHealthChecksHaveCredentialsAndBeginWithStart(t *testing.T) {
 		if c != "/_cluster/health Basic dTpw" {
 			t.Errorf("check: %s", c)
 		}
-	case <-time.After(5 * time.Second):
+	case <-time.After(time.Minute):
 		t.Fatal("no check")
 	}
 }
