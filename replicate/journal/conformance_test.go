@@ -49,7 +49,7 @@ func kafkaOpener(brokers []string) journaltest.Opener {
 
 func openKafka(t testing.TB, o journal.KafkaOptions) *journal.Kafka {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
 	if o.Partitions == 0 {
 		o.Partitions = 4

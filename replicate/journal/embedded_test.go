@@ -29,7 +29,7 @@ func (c *collector) Deliver(_ context.Context, _ int32, entries []Entry) error {
 
 func (c *collector) wait(t *testing.T, n int) []Entry {
 	t.Helper()
-	limit := time.After(10 * time.Second)
+	limit := time.After(time.Minute)
 	for {
 		c.mu.Lock()
 		got := c.entries
@@ -40,7 +40,7 @@ func (c *collector) wait(t *testing.T, n int) []Entry {
 		select {
 		case <-c.more:
 		case <-limit:
-			t.Fatalf("%d of %d entries after 10 s", len(got), n)
+			t.Fatalf("%d of %d entries after a minute", len(got), n)
 		}
 	}
 }

@@ -29,7 +29,7 @@ func appendAllWait(t *testing.T, e *Embedded, records []Record) {
 		if err != nil {
 			t.Fatal(err)
 		}
-	case <-time.After(10 * time.Second):
+	case <-time.After(time.Minute):
 		t.Fatal("it is not durable after 10 s")
 	}
 	select {

@@ -74,7 +74,7 @@ func TestEmbeddedMaxBytes(t *testing.T) {
 			t.Fatal(err)
 		}
 		for start := time.Now(); e.Ping(ctx) != nil; time.Sleep(time.Millisecond) {
-			if time.Since(start) > 5*time.Second {
+			if time.Since(start) > time.Minute {
 				t.Fatal("it stays full")
 			}
 		}

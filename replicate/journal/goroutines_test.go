@@ -29,7 +29,7 @@ func TestGoroutinesEnd(t *testing.T) {
 			use := func() {
 				j := o(t, journaltest.Options{})
 				journaltest.Append(t, j, "k", "v")
-				if err := j.Table("state").Put(within(t, 10*time.Second), "k", []byte("v")); err != nil {
+				if err := j.Table("state").Put(within(t, time.Minute), "k", []byte("v")); err != nil {
 					t.Fatal(err)
 				}
 				for range 2 {

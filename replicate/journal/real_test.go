@@ -2,6 +2,7 @@ package journal_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"testing"
@@ -27,8 +28,8 @@ func TestKafkaRealShared(t *testing.T) {
 func TestKafkaRealFrozenBroker(t *testing.T) {
 	harness.Real(t)
 	cluster := harness.NewKafka(t, harness.KafkaOptions{})
-	k := openKafka(t, journal.KafkaOptions{Brokers: cluster.Addrs(), AllowSingleReplica: true, AppendTimeout: 3 * time.Second})
-	frozenBroker(t, k, 3*time.Second,
+	k := openKafka(t, journal.KafkaOptions{Brokers: cluster.Addrs(), AllowSingleReplica: true, AppendTimeout: 8 * time.Second})
+	frozenBroker(t, k, 8*time.Second,
 		func() {
 			if err := cluster.Pause(1); err != nil {
 				t.Error(err)
@@ -106,7 +107,7 @@ func TestKafkaRealKilledBrokers(t *testing.T) {
 	for n := 1; n <= 3; n++ {
 		must(cluster.Kill(n))
 		progress()
-		must(cluster.Start(within(t, time.Minute), n))
+		must(cluster.Start(within(t, 5*time.Minute), n))
 		progress()
 		time.Sleep(3 * time.Second) // until it is in sync again
 	}
@@ -119,12 +120,16 @@ func TestKafkaRealKilledBrokers(t *testing.T) {
 	if n := count(); n != before {
 		t.Errorf("%d records were acknowledged by one broker alone", n-before)
 	}
-	if mu.Lock(); refused == 0 {
-		t.Error("no append was refused")
-	}
-	mu.Unlock()
-	must(cluster.Start(within(t, time.Minute), 1))
-	must(cluster.Start(within(t, time.Minute), 2))
+	eventually(t, "appends are refused", func() error {
+		mu.Lock()
+		defer mu.Unlock()
+		if refused == 0 {
+			return errors.New("no append was refused")
+		}
+		return nil
+	})
+	must(cluster.Start(within(t, 5*time.Minute), 1))
+	must(cluster.Start(within(t, 5*time.Minute), 2))
 	progress()
 	cancel()
 	writers.Wait()

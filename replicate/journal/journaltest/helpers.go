@@ -12,7 +12,7 @@ import (
 )
 
 // limit is how long a test waits for something that has to happen.
-const limit = 20 * time.Second
+const limit = 2 * time.Minute
 
 func timeout(t testing.TB) context.Context {
 	ctx, cancel := context.WithTimeout(context.Background(), limit)
