@@ -50,6 +50,7 @@ var ignored = map[string]string{
 	"deleted":                          "of the documents in statistics: depends on when segments are merged",
 	"throttled_millis":                 "time",
 	"number_of_pending_tasks":          "depends on what was done just before",
+	"number_of_in_flight_fetch":        "depends on what was done just before",
 	"task_max_waiting_in_queue_millis": "time",
 }
 

@@ -107,6 +107,7 @@ var ignored = map[string]string{
 	"name":                                "of the node, at the root only; see nodeName",
 	"node":                                "a node's id",
 	"number_of_pending_tasks":             "depends on what was done just before",
+	"number_of_in_flight_fetch":           "depends on what was done just before",
 	"cluster":                             "the cluster's own",
 	"num_freed":                           "of a cleared scroll: depends on the default number of shards",
 	"number_of_shards":                    "its default was 5 before 7.0",
