@@ -117,7 +117,7 @@ func (g *Gateway) heldRequest(r *http.Request, h *hold) (*esapi.Request, error) 
 
 // goneWait is how long after a body has failed its client may turn out to have left: the end
 // of a connection can be told to the body first.
-const goneWait = 20 * time.Millisecond
+var goneWait = 20 * time.Millisecond
 
 // unread is why a body cannot be read.
 func unread(r *http.Request, err error) error {
