@@ -588,7 +588,7 @@ func plug(t *testing.T, g *Gatherer, to Target, r *esapi.Request) (release func(
 
 // waits waits until a number of writes wait in all, and reports whether they do.
 func waits(g *Gatherer, n int) bool {
-	for end := time.Now().Add(2 * time.Second); time.Now().Before(end); time.Sleep(20 * time.Microsecond) {
+	for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(20 * time.Microsecond) {
 		waiting := 0
 		g.mu.Lock()
 		for _, q := range g.kinds {

@@ -46,7 +46,7 @@ func TestLook(t *testing.T) {
 			c.do(theirs.(*net.TCPConn))
 		}
 		got := p.Look()
-		for end := time.Now().Add(5 * time.Second); got != c.want && time.Now().Before(end); got = p.Look() {
+		for end := time.Now().Add(time.Minute); got != c.want && time.Now().Before(end); got = p.Look() {
 			time.Sleep(time.Millisecond)
 		}
 		if got != c.want {

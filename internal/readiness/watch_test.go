@@ -59,11 +59,10 @@ func (r *rig) sight(purpose gateway.Purpose, method, target, body string) gatewa
 
 func (r *rig) until(what string, ok func(Report) bool) Report {
 	r.t.Helper()
-	for range 500 {
+	for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
 		if got := r.Report(); ok(got) {
 			return got
 		}
-		time.Sleep(10 * time.Millisecond)
 	}
 	r.t.Fatalf("%s: %+v", what, r.Report())
 	return Report{}
@@ -290,7 +289,7 @@ func TestSecondLook(t *testing.T) {
 	r.until("an equal read", func(r Report) bool { return r.Compare.Equal == 1 })
 
 	// A write that the follower gets late.
-	r.lag.Store(int64(300 * time.Millisecond))
+	r.lag.Store(int64(3 * time.Second))
 	put(t, r.source, "/a/_doc/1", `{"n":2}`)
 	get()
 	time.Sleep(100 * time.Millisecond)
@@ -324,11 +323,10 @@ func TestWatchEnds(t *testing.T) {
 		w.Close()
 		c.Close()
 	}
-	for range 100 {
+	for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
 		if runtime.NumGoroutine() <= before {
 			return
 		}
-		time.Sleep(10 * time.Millisecond)
 	}
 	t.Errorf("%d goroutines, %d before", runtime.NumGoroutine(), before)
 }

@@ -3,6 +3,7 @@ package catalogue_test
 import (
 	"context"
 	"fmt"
+	"math"
 	"strings"
 	"testing"
 	"time"
@@ -28,17 +29,21 @@ func TestLongObjects(t *testing.T) {
 		"POST /_msearch {" + long + "}\n{}\n",
 	} {
 		parts := strings.SplitN(request, " ", 3)
-		r := esapi.NewRequest(parts[0], parts[1], []byte(parts[2]))
-		r.Header.Set("Content-Type", "application/json")
-		start := time.Now()
-		a, err := translate.NewSender(esapi.V(5, 6), esapi.V(8, 7), newFakeFacts(), &stubCluster{t: t}).Send(context.Background(), r)
-		if err != nil {
-			t.Errorf("%s: %v", parts[1], err)
-			continue
+		least := time.Duration(math.MaxInt64) // what else the machine does makes it longer
+		for tries := 0; least > 5*time.Second && tries < 3; tries++ {
+			r := esapi.NewRequest(parts[0], parts[1], []byte(parts[2]))
+			r.Header.Set("Content-Type", "application/json")
+			start := time.Now()
+			a, err := translate.NewSender(esapi.V(5, 6), esapi.V(8, 7), newFakeFacts(), &stubCluster{t: t}).Send(context.Background(), r)
+			if err != nil {
+				t.Errorf("%s: %v", parts[1], err)
+				break
+			}
+			_ = a.Body.Close()
+			least = min(least, time.Since(start))
 		}
-		_ = a.Body.Close()
-		if took := time.Since(start); took > 5*time.Second {
-			t.Errorf("%.60s took %v", request, took)
+		if least > 5*time.Second {
+			t.Errorf("%.60s took %v", request, least)
 		}
 	}
 }

@@ -62,7 +62,10 @@ func TestManyIndicesAreJoined(t *testing.T) {
 		}
 		return time.Since(began)
 	}
-	few, many := max(took(300), took(300)), min(took(3000), took(3000))
+	few, many := max(took(300), took(300)), took(3000)
+	for tries := 0; many > 40*few && tries < 10; tries++ { // what else the machine does makes it longer
+		many = min(many, took(3000))
+	}
 	if many > 40*few { // it would be about 100, were it quadratic
 		t.Errorf("300 indices took %v, 3000 took %v", few, many)
 	}

@@ -280,11 +280,10 @@ func TestClose(t *testing.T) {
 	if status, a := r.do("POST", "/i/_delete_by_query", matchAll); status != 503 {
 		t.Errorf("after Close: %d %s", status, a.Raw)
 	}
-	for range 100 {
+	for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
 		if runtime.NumGoroutine() <= before+1 {
 			return
 		}
-		time.Sleep(10 * time.Millisecond)
 	}
 	t.Errorf("%d goroutines before, %d after", before, runtime.NumGoroutine())
 }

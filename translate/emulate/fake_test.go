@@ -195,7 +195,7 @@ func newRig(t *testing.T, n int) *rig {
 // ask sends a client's request and returns status and body of the answer.
 func (r *rig) do(method, target, body string) (int, gjson.Result) {
 	r.t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
 	a, err := r.Emulator.Send(ctx, r.dialect, esapi.NewRequest(method, target, []byte(body)))
 	if err != nil {
