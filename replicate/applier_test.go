@@ -229,7 +229,7 @@ func (noCommit) Commit(context.Context, int32, int64) error { return nil }
 
 func wait(t *testing.T, f func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); !f(); time.Sleep(10 * time.Millisecond) {
+	for deadline := time.Now().Add(soon); !f(); time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatal("waited in vain")
 		}
@@ -386,7 +386,7 @@ func TestJournalRefuses(t *testing.T) {
 func TestIntentNotDurableInTime(t *testing.T) {
 	t.Parallel()
 	for _, first := range []bool{false, true} {
-		g, m := newMoodyRig(t, func(c *Config) { c.JournalTimeout = time.Second; c.IntentFirst = first })
+		g, m := newMoodyRig(t, func(c *Config) { c.JournalTimeout = 3 * time.Second; c.IntentFirst = first })
 		g.must("PUT", "/books/_doc/0", `{"n":1}`)
 		m.silent.Store(true)
 		answer := g.fails(503, "PUT", "/books/_doc/1", `{"n":1}`)

@@ -306,7 +306,7 @@ func (x *simSite) write() {
 		x.journal.dieAfter(1 + s.rand.IntN(3)) // behind the intent, an effect, or all
 	}
 	x.journal.holding(held)
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), soon)
 	res, answer, err := sendTo(ctx, x.r, method, target, body)
 	cancel()
 	x.faults(nil)

@@ -23,7 +23,7 @@ func twoSites(t *testing.T) (a, b *rig) {
 	b = &rig{t: t, dir: t.TempDir(), a: a.b, b: a.a, cfg: a.cfg, crossed: true}
 	b.cfg.Master = "b"
 	b.start()
-	t.Cleanup(b.kill)
+	t.Cleanup(b.end)
 	return a, b
 }
 
@@ -156,7 +156,7 @@ func TestBothWaysResync(t *testing.T) {
 
 func waitFor(t *testing.T, f func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); !f(); time.Sleep(10 * time.Millisecond) {
+	for deadline := time.Now().Add(soon); !f(); time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatal("it does not happen")
 		}

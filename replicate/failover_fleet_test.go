@@ -21,9 +21,9 @@ func TestFleetFailsOver(t *testing.T) {
 	}
 	until := func(what string, ok func() bool) {
 		t.Helper()
-		for end := time.Now().Add(20 * time.Second); !ok(); time.Sleep(5 * time.Millisecond) {
+		for end := time.Now().Add(soon); !ok(); time.Sleep(5 * time.Millisecond) {
 			if time.Now().After(end) {
-				t.Fatalf("%s: not within 20 s: %+v", what, f.gates[0].Status(ctx).Failover)
+				t.Fatalf("%s: not within %s: %+v", what, soon, f.gates[0].Status(ctx).Failover)
 			}
 		}
 	}

@@ -16,16 +16,16 @@ import (
 // newFailing makes a rig whose follower takes over by itself.
 func newFailing(t *testing.T, change ...func(*Config)) *rig {
 	return newRig(t, v717, v87, append([]func(*Config){func(c *Config) {
-		c.Failover, c.MaxRecord, c.WriteTimeout = 300*time.Millisecond, 400, 2*time.Second
+		c.Failover, c.MaxRecord, c.WriteTimeout = 300*time.Millisecond, 400, 10*time.Second
 	}}, change...)...)
 }
 
 // until waits for something that has to happen soon.
 func (g *rig) until(what string, ok func() bool) {
 	g.t.Helper()
-	for end := time.Now().Add(30 * time.Second); !ok(); time.Sleep(5 * time.Millisecond) {
+	for end := time.Now().Add(soon); !ok(); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(end) {
-			g.t.Fatalf("%s: not within 30 s: %+v", what, g.r.Status(context.Background()))
+			g.t.Fatalf("%s: not within %s: %+v", what, soon, g.r.Status(context.Background()))
 		}
 	}
 }

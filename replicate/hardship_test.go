@@ -433,11 +433,10 @@ func TestUnknownWhichMasterIsKept(t *testing.T) {
 	g.fails(503, "PUT", "/books/_doc/2", `{"n":2}`)
 	f.table.trap.Store(false)
 	f.table.mute.Store(false)
-	for range 100 {
-		if res, _, err := g.send("PUT", "/books/_doc/2", `{"n":2}`); err == nil && res.Status == 201 {
-			break
-		}
-	}
+	wait(t, func() bool {
+		res, _, err := g.send("PUT", "/books/_doc/2", `{"n":2}`)
+		return err == nil && res.Status == 201
+	})
 	master := g.r.gate.now().master.Name()
 	g.equal()
 	g.restart()

@@ -54,7 +54,7 @@ func accepting(t *testing.T, beside bool) (*rig, *atomic.Bool) {
 // paid waits until nothing is owed, and all is resynced.
 func (g *rig) paid() {
 	g.t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(soon); ; time.Sleep(5 * time.Millisecond) {
 		n, _, problem := g.r.owed.count()
 		if n == 0 {
 			break

@@ -3,7 +3,6 @@ package replicate
 import (
 	"context"
 	"testing"
-	"time"
 )
 
 // Who was let in by nobody takes no place.
@@ -16,9 +15,9 @@ func TestPaceKeepsNoPlace(t *testing.T) {
 			t.Fatal("entered")
 		}
 	}
-	soon, cancel := context.WithTimeout(t.Context(), time.Second)
+	within, cancel := context.WithTimeout(t.Context(), soon)
 	defer cancel()
-	if err := p.enter(soon); err != nil {
+	if err := p.enter(within); err != nil {
 		t.Errorf("nobody is in, and nobody gets in: %v", err)
 	}
 }

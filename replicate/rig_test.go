@@ -18,6 +18,9 @@ import (
 	_ "github.com/esperanto-es/esperanto/translate/catalogue"
 )
 
+// soon is how long a test waits for what has to happen: also on a machine that is busy with other things.
+const soon = 2 * time.Minute
+
 // A rig is two fake clusters, an embedded journal, and a Replicator over them
 // that can be killed and started again.
 type rig struct {
@@ -35,13 +38,13 @@ type rig struct {
 
 func newRig(t *testing.T, source, target esapi.Version, change ...func(*Config)) *rig {
 	g := &rig{t: t, dir: t.TempDir(), a: estest.New(source), b: estest.New(target)}
-	g.cfg = Config{Master: "a", Grace: 50 * time.Millisecond, SwitchTimeout: 3 * time.Second, DrainTimeout: 5 * time.Second,
-		JournalTimeout: 5 * time.Second, Logger: slog.New(slog.NewTextHandler(testWriter{t}, nil))}
+	g.cfg = Config{Master: "a", Grace: 50 * time.Millisecond, SwitchTimeout: 20 * time.Second, DrainTimeout: 30 * time.Second, GateWait: time.Minute,
+		JournalTimeout: 30 * time.Second, Logger: slog.New(slog.NewTextHandler(testWriter{t}, nil))}
 	for _, f := range change {
 		f(&g.cfg)
 	}
 	g.start()
-	t.Cleanup(g.kill)
+	t.Cleanup(g.end)
 	return g
 }
 
@@ -59,7 +62,7 @@ func (g *rig) start() {
 	g.t.Helper()
 	var j journal.Journal
 	var err error
-	for range 500 { // a killed one goes on closing
+	for range 6000 { // a killed one goes on closing
 		if j, err = journal.OpenEmbedded(g.dir, journal.EmbeddedOptions{Partitions: 4}); !errors.Is(err, journal.ErrInUse) {
 			break
 		}
@@ -105,6 +108,13 @@ func (g *rig) kill() {
 	g.r = nil
 }
 
+// end is kill at the end of a test: the journal goes on closing, and nobody may write to its folder when that
+// is removed.
+func (g *rig) end() {
+	g.kill()
+	g.journal.Close(context.Background())
+}
+
 func (g *rig) restart() {
 	g.t.Helper()
 	g.kill()
@@ -113,7 +123,7 @@ func (g *rig) restart() {
 
 // send lets a request in and carries it out, as the gateway does.
 func (g *rig) send(method, target, body string) (*esapi.Response, []byte, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
 	return sendTo(ctx, g.r, method, target, body)
 }
@@ -173,7 +183,7 @@ func (g *rig) fails(status int, method, target, body string) gjson.Result {
 // drained waits until the applier has applied everything.
 func (g *rig) drained() {
 	g.t.Helper()
-	if err := g.r.drain(context.Background(), 10*time.Second); err != nil {
+	if err := g.r.drain(context.Background(), soon); err != nil {
 		g.t.Fatalf("%v: %+v", err, g.r.Status(context.Background()))
 	}
 }

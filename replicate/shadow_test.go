@@ -61,7 +61,7 @@ func TestShadowOfAnotherGateway(t *testing.T) {
 		if _, _, err := sendTo(t.Context(), f.gates[0].Replicator, "PUT", "/other/_doc/"+doc, `{"n":1}`); err != nil {
 			t.Fatal(err)
 		}
-		if err := f.gates[0].drain(t.Context(), 10*time.Second); err != nil {
+		if err := f.gates[0].drain(t.Context(), soon); err != nil {
 			t.Fatal(err)
 		}
 	}

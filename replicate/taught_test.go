@@ -17,7 +17,7 @@ import (
 // sendAs sends a request as a client of another version does.
 func (g *rig) sendAs(client esapi.Version, method, target, body string) (int, string, error) {
 	g.t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), soon)
 	defer cancel()
 	req := esapi.NewRequest(method, target, []byte(body))
 	lease, err := g.r.Enter(ctx, IsWrite(esapi.ParseEndpoint(method, req.Path, client)))
@@ -147,7 +147,7 @@ func TestTypeOfAMappingIsTold(t *testing.T) {
 func TestTypeOfAnAliasThatWasMoved(t *testing.T) {
 	t.Parallel()
 	for _, before := range []bool{true, false} {
-		g := newRig(t, v717, v68, func(c *Config) { c.Grace = time.Second })
+		g := newRig(t, v717, v68, func(c *Config) { c.Grace = 4 * time.Second })
 		g.writes("PUT", "/one", ``)
 		g.writes("PUT", "/two", ``)
 		g.writes("POST", "/_aliases", `{"actions":[{"add":{"index":"one","alias":"all"}}]}`)

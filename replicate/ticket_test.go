@@ -34,7 +34,7 @@ func (j busy) Append(r journal.Record, done func(journal.Position, error)) error
 func TestIntentsWaitForRoom(t *testing.T) {
 	t.Parallel()
 	var left atomic.Int64
-	g := newRig(t, v717, v87)
+	g := newRig(t, v717, v87, func(c *Config) { c.JournalTimeout = 5 * time.Second })
 	g.beforeOpen = func(c *Config) { c.Journal = busy{c.Journal, &left, nil} }
 	g.restart()
 	left.Store(5)
@@ -57,7 +57,7 @@ func TestBusyIsNotDown(t *testing.T) {
 	t.Parallel()
 	var left, free atomic.Int64
 	g := newRig(t, v717, v87, func(c *Config) {
-		c.AcceptDown, c.OwedFile, c.IntentFirst, c.JournalTimeout = true, filepath.Join(t.TempDir(), "owed"), true, 200*time.Millisecond
+		c.AcceptDown, c.OwedFile, c.IntentFirst, c.JournalTimeout = true, filepath.Join(t.TempDir(), "owed"), true, 3*time.Second
 	})
 	g.beforeOpen = func(c *Config) { c.Journal = busy{c.Journal, &left, &free} }
 	g.restart()

@@ -28,7 +28,7 @@ func (g *rig) verified(o VerifyOptions) (Job, VerifyProgress) {
 
 func (g *rig) verifyEnd() (Job, VerifyProgress) {
 	g.t.Helper()
-	for range 2000 {
+	for end := time.Now().Add(soon); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
 		j, ok, err := g.r.Jobs().Job(context.Background(), JobVerify)
 		if err != nil || !ok {
 			g.t.Fatalf("%v, %v", ok, err)
@@ -40,7 +40,6 @@ func (g *rig) verifyEnd() (Job, VerifyProgress) {
 			}
 			return j, p
 		}
-		time.Sleep(10 * time.Millisecond)
 	}
 	g.t.Fatal("the verification does not end")
 	return Job{}, VerifyProgress{}
@@ -202,6 +201,8 @@ func TestVerifyIsNotSure(t *testing.T) {
 		t.Fatalf("%+v %+v", j, p)
 	}
 	g.b.Faults(nil)
+	g.cfg.DrainTimeout = soon
+	g.restart()
 	g.drained()
 	g.clean()
 }
@@ -382,7 +383,7 @@ func TestVerifyIsNotSureOfARepair(t *testing.T) {
 
 // An index whose resync takes long is not compared: it does not have everything yet.
 func TestVerifyLeavesOutWhatIsResynced(t *testing.T) {
-	g := newRig(t, v56, v87, func(c *Config) { c.DrainTimeout = 500 * time.Millisecond })
+	g := newRig(t, v56, v87, func(c *Config) { c.DrainTimeout = 3 * time.Second })
 	g.books(3)
 	external(g, g.r.cfg.Target, doc("1", "", 7, `{"n":77}`))
 	g.b.Faults(only("POST", "/_bulk", estest.Fault{Status: 503}))
@@ -394,6 +395,8 @@ func TestVerifyLeavesOutWhatIsResynced(t *testing.T) {
 		t.Errorf("%s %+v", j.Error, p)
 	}
 	g.b.Faults(nil)
+	g.cfg.DrainTimeout = soon
+	g.restart()
 	g.resynced()
 	g.clean()
 }
