@@ -90,14 +90,20 @@ func TestIndexDeletedBeforeARebalance(t *testing.T) {
 	send("PUT", "/books/_doc/2", `{"n":1}`)
 	f.check(map[string]bool{"2": true})
 	other := f.start(slow)
-	if err := f.gates[0].drain(t.Context(), 10*time.Second); err != nil {
+	// kfake waits a minute for a member that dies while the partitions are given out anew.
+	wait(t, func() bool {
+		other.applier.mu.Lock()
+		defer other.applier.mu.Unlock()
+		return len(other.applier.workers) > 0
+	})
+	if err := f.gates[0].drain(t.Context(), soon); err != nil {
 		t.Fatal(err)
 	}
 	f.gates[0].end()
 	f.b.Clock(func() time.Time { return time.Now().Add(2 * time.Minute) })
 	late(t, other.journal, "books", "1", 1)
 	late(t, other.journal, "orders", "1", 1)
-	if err := other.drain(t.Context(), 20*time.Second); err != nil {
+	if err := other.drain(t.Context(), soon); err != nil {
 		t.Fatal(err)
 	}
 	f.check(map[string]bool{"2": true})
@@ -540,7 +546,8 @@ func TestForcedWhileUnderWay(t *testing.T) {
 // What comes again after a kill, because a bulk that took long was before it, needs what was
 // remembered of deletions, however much was read since.
 func TestRowsOfDeletionsStayForWhatComesAgain(t *testing.T) {
-	g := newRig(t, v717, v87, smallBulks, func(c *Config) { c.WriteTimeout, c.JournalTimeout = 300*time.Millisecond, 300*time.Millisecond })
+	t.Parallel()
+	g := newRig(t, v717, v87, smallBulks, func(c *Config) { c.WriteTimeout, c.JournalTimeout = 3*time.Second, 3*time.Second })
 	release := make(chan struct{})
 	free := sync.OnceFunc(func() { close(release) })
 	t.Cleanup(free)
@@ -560,7 +567,7 @@ func TestRowsOfDeletionsStayForWhatComesAgain(t *testing.T) {
 	})
 	time.Sleep(200 * time.Millisecond)
 	for i := range 12 { // beyond the time for which the deletion is remembered
-		time.Sleep(100 * time.Millisecond)
+		time.Sleep(600 * time.Millisecond)
 		g.must("PUT", fmt.Sprintf("/books/_doc/x%d", i), `{"n":1}`)
 	}
 	time.Sleep(200 * time.Millisecond)

@@ -38,6 +38,7 @@ type fleetGate struct {
 	journal journal.Journal
 	wire    *wire
 	stopped atomic.Pointer[chan struct{}] // writes to a are not sent before it is closed
+	held    atomic.Bool                   // there is such a write
 	lost    atomic.Bool                   // a is not reached
 }
 
@@ -47,6 +48,7 @@ func (g *fleetGate) Send(ctx context.Context, r *esapi.Request) (*esapi.Response
 		return nil, esapi.ErrNotSent
 	}
 	if c := g.stopped.Load(); c != nil && r.Method == "PUT" {
+		g.held.Store(true)
 		<-*c
 		ctx = context.WithoutCancel(ctx)
 	}
@@ -86,13 +88,13 @@ func (f *fleet) start(change ...func(*Config)) *fleetGate {
 	f.t.Helper()
 	g := &fleetGate{f: f, wire: &wire{}}
 	j, err := journal.OpenKafka(f.t.Context(), journal.KafkaOptions{Brokers: f.brokers, Topic: "fleet", Partitions: 2, AllowSingleReplica: true,
-		AppendTimeout: 2 * time.Second, SessionTimeout: 6 * time.Second, Dial: g.wire.dial})
+		AppendTimeout: 10 * time.Second, SessionTimeout: 6 * time.Second, Dial: g.wire.dial})
 	if err != nil {
 		f.t.Fatal(err)
 	}
 	cfg := Config{Source: cluster.New("a", g, cluster.Options{}), Target: cluster.New("b", f.b, cluster.Options{}), Master: "a", Journal: j, SharedJournal: true, IntentFirst: true,
-		Grace: 100 * time.Millisecond, WriteTimeout: time.Second, JournalTimeout: 2 * time.Second, GateWait: 5 * time.Second, SwitchTimeout: 3 * time.Second, DrainTimeout: 15 * time.Second,
-		MasterLease: 1500 * time.Millisecond,
+		Grace: 100 * time.Millisecond, WriteTimeout: 3 * time.Second, JournalTimeout: 4 * time.Second, GateWait: time.Minute, SwitchTimeout: 15 * time.Second, DrainTimeout: 90 * time.Second,
+		MasterLease: 3 * time.Second,
 		Logger:      slog.New(slog.NewTextHandler(testWriter{f.t}, nil)).With("gateway", len(f.gates))}
 	for _, c := range change {
 		c(&cfg)
@@ -170,7 +172,7 @@ func (f *fleet) writers() (stop func() map[string]bool) {
 			all.Go(func() {
 				for i := 0; ctx.Err() == nil; i++ {
 					id := fmt.Sprintf("%d-%d-%d", w, k, i)
-					within, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+					within, cancel := context.WithTimeout(context.Background(), soon)
 					res, answer, err := sendTo(within, g.Replicator, "PUT", "/books/_doc/"+id, fmt.Sprintf(`{"n":%d}`, i))
 					cancel()
 					own := new(esapi.Error)
@@ -203,7 +205,7 @@ func (f *fleet) writers() (stop func() map[string]bool) {
 func (f *fleet) check(acknowledged map[string]bool) {
 	f.t.Helper()
 	var differ string
-	for end := time.Now().Add(20 * time.Second); ; time.Sleep(100 * time.Millisecond) {
+	for end := time.Now().Add(soon); ; time.Sleep(100 * time.Millisecond) {
 		a, b := list("a", f.a.Docs()), list("b", f.b.Docs())
 		if strings.TrimPrefix(a, "a") == strings.TrimPrefix(b, "b") {
 			break
@@ -296,7 +298,7 @@ func TestFleetInitiatorDies(t *testing.T) {
 	time.Sleep(200 * time.Millisecond)
 	g := f.gates[0]
 	if _, err := g.change(t.Context(), func(s *epoch.State) error {
-		*s = s.Close("b", g.instance, 500*time.Millisecond)
+		*s = s.Close("b", g.instance, 5*time.Second)
 		return nil
 	}); err != nil {
 		t.Fatal(err)
@@ -330,6 +332,7 @@ func TestFleetLateWrite(t *testing.T) {
 	goOn := make(chan struct{})
 	g.stopped.Store(&goOn)
 	answered := make(chan error, 1)
+	began := time.Now()
 	go func() {
 		res, answer, err := sendTo(ctx, g.Replicator, "PUT", "/books/_doc/late", `{"n":2}`)
 		if err == nil {
@@ -337,15 +340,13 @@ func TestFleetLateWrite(t *testing.T) {
 		}
 		answered <- err
 	}()
-	wait(t, func() bool { in, _ := g.gate.counts(); return in > 0 })
-	time.Sleep(100 * time.Millisecond)
+	wait(t, g.held.Load)
 	g.wire.cut()
-	began := time.Now()
 	if _, err := f.gates[0].Switchover(ctx, SwitchRequest{Master: "b"}); err != nil {
 		t.Fatal(err)
 	}
-	if took := time.Since(began); took < 2*time.Second {
-		t.Errorf("the master was moved after %s, and a write could be under way for 3 s", took)
+	if took, least := time.Since(began), g.cfg.WriteTimeout+g.cfg.JournalTimeout; took < least {
+		t.Errorf("the master was moved after %s, and the write could be under way for %s", took, least)
 	}
 	if _, _, err := sendTo(ctx, f.gates[0].Replicator, "PUT", "/books/_doc/other", `{"n":3}`); err != nil {
 		t.Fatal(err)

@@ -137,7 +137,7 @@ func TestGuardsOfAKilledProcessThatComeLate(t *testing.T) {
 	})
 	t.Run("another gateway", func(t *testing.T) {
 		f := newFleet(t, 0)
-		first, second := f.start(idle, func(c *Config) { c.SwitchTimeout = 2 * time.Second }), f.start()
+		first, second := f.start(idle, func(c *Config) { c.SwitchTimeout = 8 * time.Second }), f.start()
 		for _, d := range [][2]string{{"/_ingest/pipeline/final", `{"processors":[]}`}, {"/books", `{"settings":{"index.final_pipeline":"final"}}`}} {
 			if _, _, err := sendTo(t.Context(), second.Replicator, "PUT", d[0], d[1]); err != nil {
 				t.Fatal(err)
@@ -151,7 +151,7 @@ func TestGuardsOfAKilledProcessThatComeLate(t *testing.T) {
 			if _, _, err := sendTo(t.Context(), second.Replicator, "PUT", fmt.Sprintf("/books/_doc/%d", i), `{"n":1}`); err != nil {
 				t.Fatal(err)
 			}
-			if err := second.drain(t.Context(), 10*time.Second); err != nil {
+			if err := second.drain(t.Context(), soon); err != nil {
 				t.Fatal(err)
 			}
 			if a, b := f.a.Docs(), f.b.Docs(); !slices.Equal(a, b) {
@@ -180,12 +180,13 @@ func holdGuards(c *cluster.Cluster, to *estest.Cluster) <-chan func() {
 // Carrying guards over may take what is left of the time in which writes may wait, also with
 // several gateways.
 func TestGuardsThatTakeLong(t *testing.T) {
-	f := newFleet(t, 2, func(c *Config) { c.SwitchTimeout = 5 * time.Second })
+	t.Parallel()
+	f := newFleet(t, 2, func(c *Config) { c.SwitchTimeout = 12 * time.Second })
 	if _, _, err := sendTo(t.Context(), f.gates[0].Replicator, "PUT", "/books/_doc/1", `{"n":1}`); err != nil {
 		t.Fatal(err)
 	}
 	beside(t, f.a, "PUT", "/books/_settings", `{"index.blocks.write":true}`)
-	f.b.Faults(only("PUT", "/books/_settings", estest.Fault{Delay: 2500 * time.Millisecond}))
+	f.b.Faults(only("PUT", "/books/_settings", estest.Fault{Delay: 6 * time.Second}))
 	if _, err := f.gates[0].Switchover(t.Context(), SwitchRequest{Master: "b"}); err != nil {
 		t.Fatal(err)
 	}
@@ -196,6 +197,7 @@ func TestGuardsThatTakeLong(t *testing.T) {
 
 // What is written while a guard arrives is made equal, too.
 func TestGuardsThatComeWithinABulk(t *testing.T) {
+	t.Parallel()
 	g, late := newLate(t, "final_pipeline", "final", nil)
 	g.must("PUT", "/books/_doc/2", `{"n":1}`)
 	g.equal()
@@ -215,15 +217,15 @@ func TestGuardsThatComeWithinABulk(t *testing.T) {
 
 // They are looked for until write_timeout has gone by, and then no more.
 func TestGuardsThatComeLateAtTheEnd(t *testing.T) {
-	g, late := newLate(t, "final_pipeline", "final", func(c *Config) { c.WriteTimeout = 2 * time.Second })
+	t.Parallel()
+	g, late := newLate(t, "final_pipeline", "final", func(c *Config) { c.WriteTimeout = 5 * time.Second })
 	g.must("PUT", "/books/_doc/2", `{"n":1}`)
 	g.equal()
 	if g.r.gate.state().Late != "b" {
 		t.Fatalf("%+v", g.r.gate.state())
 	}
-	time.Sleep(time.Second)
 	late()
-	time.Sleep(1100 * time.Millisecond)
+	time.Sleep(g.cfg.WriteTimeout + 100*time.Millisecond)
 	g.must("PUT", "/other/_doc/1", `{"n":1}`)
 	g.equal()
 	g.until("it is over", func() bool { return g.r.gate.state().Late == "" })
@@ -250,7 +252,7 @@ func TestGuardsThatComeLateAtTheEnd(t *testing.T) {
 // when it was to get a guard. The function that it returns has the guard arrive.
 func newLate(t *testing.T, setting, value string, change func(*Config)) (g *rig, late func()) {
 	g = newRig(t, v717, v717, func(c *Config) {
-		c.SwitchTimeout = time.Second
+		c.SwitchTimeout = 4 * time.Second
 		if change != nil {
 			change(c)
 		}
