@@ -205,9 +205,15 @@ func TestLostAnswers(t *testing.T) {
 
 func TestTheClientGoesAway(t *testing.T) {
 	g := newRig(t, v717, v87)
-	g.a.Faults(only("PUT", "/books/_doc/1", estest.Fault{Delay: 100 * time.Millisecond}))
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Millisecond)
+	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
+	g.a.Faults(func(r *esapi.Request) estest.Fault {
+		if r.Method != "PUT" || r.Path != "/books/_doc/1" {
+			return estest.Fault{}
+		}
+		cancel()
+		return estest.Fault{Delay: 100 * time.Millisecond}
+	})
 	sendTo(ctx, g.r, "PUT", "/books/_doc/1", `{"n":1}`)
 	g.a.Faults(nil)
 	g.equal()

@@ -132,7 +132,15 @@ func (g *rig) getAhead(writes, applied int) {
 // follower gets the changes of each in their order, and has nothing to object to.
 func TestTwoBulksAtATime(t *testing.T) {
 	g := newRig(t, v717, v87, smallBulks)
-	o := g.watch(func([]string) time.Duration { return 20 * time.Millisecond })
+	var o *tower
+	o = g.watch(func([]string) time.Duration {
+		o.mu.Lock()
+		defer o.mu.Unlock()
+		if o.most < 2 { // the other one comes meanwhile
+			return 500 * time.Millisecond
+		}
+		return 20 * time.Millisecond
+	})
 	random := rand.New(rand.NewPCG(1, 2))
 	g.must("PUT", "/books/_doc/0", `{"n":0}`)
 	g.drained()

@@ -7,6 +7,7 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -19,7 +20,7 @@ import (
 func (g *rig) resynced() ResyncProgress {
 	g.t.Helper()
 	g.drained()
-	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(soon); ; time.Sleep(5 * time.Millisecond) {
 		list, err := g.r.resyncs.wishes(g.t.Context())
 		if err == nil && len(list) == 0 {
 			break
@@ -105,13 +106,18 @@ func TestResyncSurvives(t *testing.T) {
 			g.b.Set(fmt.Sprintf("books-%d", n), fmt.Sprintf("extra%d", i), "", 5, `{"n":3}`)
 		}
 	}
+	var held atomic.Bool
 	g.b.Faults(func(r *esapi.Request) estest.Fault {
+		for end := time.Now().Add(soon); r.Path == "/_bulk" && held.Load() && time.Now().Before(end); {
+			time.Sleep(time.Millisecond)
+		}
 		if r.Path == "/_bulk" {
 			return estest.Fault{Delay: 5 * time.Millisecond}
 		}
 		return estest.Fault{}
 	})
 	for n := range 4 {
+		held.Store(true)
 		if _, err := g.r.Resync(t.Context(), []string{"books-*"}); err != nil {
 			t.Fatal(err)
 		}
@@ -119,6 +125,7 @@ func TestResyncSurvives(t *testing.T) {
 		if _, err := g.r.Switchover(t.Context(), SwitchRequest{Master: "b"}); !errors.As(err, &refused) || len(refused.NextSteps) == 0 || !strings.Contains(refused.Reason, "resync") && refused != errUnderway {
 			t.Errorf("%v", err)
 		}
+		held.Store(false)
 		time.Sleep(20 * time.Millisecond)
 		for i := range 10 {
 			index := fmt.Sprintf("books-%d", i%3)
@@ -163,7 +170,7 @@ func TestResyncAskedForMeanwhile(t *testing.T) {
 		wait(t, func() bool { return g.r.Status(t.Context()).ResyncWaiting == i+1 })
 	}
 	g.b.Faults(stuck(`"b"`))
-	for deadline := time.Now().Add(5 * time.Second); len(g.b.Docs()) < 50; time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(soon); len(g.b.Docs()) < 50; time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatal("a is not copied")
 		}

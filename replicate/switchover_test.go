@@ -87,7 +87,7 @@ func TestSwitchToAndFroUnderLoad(t *testing.T) {
 // Writers that are faster than the applier are slowed down until it is close.
 func TestSwitchWhileTheApplierIsSlower(t *testing.T) {
 	t.Parallel()
-	g := newRig(t, v717, v87, func(c *Config) { c.SwitchTimeout = time.Second; c.DrainTimeout = 20 * time.Second })
+	g := newRig(t, v717, v87, func(c *Config) { c.SwitchTimeout = 4 * time.Second; c.DrainTimeout = soon })
 	g.must("PUT", "/books/_doc/0", `{"n":1}`)
 	g.b.Faults(func(r *esapi.Request) estest.Fault {
 		return estest.Fault{Delay: time.Duration(bytes.Count(r.Body, []byte("\n"))) * time.Millisecond}
@@ -105,7 +105,7 @@ func TestSwitchWhileTheApplierIsSlower(t *testing.T) {
 			}
 		})
 	}
-	time.Sleep(200 * time.Millisecond)
+	time.Sleep(time.Second)
 	s := g.r.Status(ctx)
 	result, err := g.r.Switchover(ctx, SwitchRequest{Master: "b"})
 	stop()
@@ -136,7 +136,7 @@ func (j slowBounds) Bounds(ctx context.Context) ([]journal.Bounds, error) {
 func TestSwitchWithASlowJournal(t *testing.T) {
 	t.Parallel()
 	var slow atomic.Bool
-	g := newRig(t, v717, v87, func(c *Config) { c.SwitchTimeout = 400 * time.Millisecond })
+	g := newRig(t, v717, v87, func(c *Config) { c.SwitchTimeout = 4 * time.Second })
 	g.beforeOpen = func(c *Config) { c.Journal = slowBounds{c.Journal, &slow} }
 	g.restart()
 	g.must("PUT", "/books/_doc/0", `{"n":1}`)
@@ -202,10 +202,17 @@ func TestSwitchGivenUpForAWriteUnderWay(t *testing.T) {
 	g := newRig(t, v717, v87)
 	ctx := context.Background()
 	g.must("PUT", "/books/_doc/0", `{"n":1}`)
-	g.a.Faults(only("PUT", "/books/_doc/1", estest.Fault{Delay: 600 * time.Millisecond}))
+	sent, over := make(chan struct{}), make(chan struct{})
+	g.a.Faults(func(r *esapi.Request) estest.Fault {
+		if r.Method == "PUT" && r.Path == "/books/_doc/1" {
+			close(sent)
+			<-over
+		}
+		return estest.Fault{}
+	})
 	var writes sync.WaitGroup
 	writes.Go(func() { g.must("PUT", "/books/_doc/1", `{"n":1}`) })
-	time.Sleep(50 * time.Millisecond)
+	<-sent
 	writes.Go(func() {
 		time.Sleep(30 * time.Millisecond)
 		g.must("PUT", "/books/_doc/2", `{"n":1}`)
@@ -216,6 +223,7 @@ func TestSwitchGivenUpForAWriteUnderWay(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 	t.Log(err)
+	close(over)
 	writes.Wait()
 	g.a.Faults(nil)
 	g.equal()
@@ -334,7 +342,7 @@ func (m muteTable) Get(ctx context.Context, key string) ([]byte, error) {
 
 func TestStartWithoutTheSharedJournal(t *testing.T) {
 	t.Parallel()
-	g := newRig(t, v717, v87, func(c *Config) { c.SharedJournal = true; c.GateWait = 50 * time.Millisecond })
+	g := newRig(t, v717, v87, func(c *Config) { c.SharedJournal = true; c.GateWait = time.Second })
 	var on atomic.Bool
 	on.Store(true)
 	g.beforeOpen = func(c *Config) { c.Journal = mute{c.Journal, &on} }
