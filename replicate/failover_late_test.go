@@ -141,7 +141,7 @@ func TestFailoverDocumentBeganAnew(t *testing.T) {
 		}
 	}
 	for _, after := range []string{"nothing", "a while", "switchovers"} {
-		g := newFailing(t, func(c *Config) { c.WriteTimeout, c.JournalTimeout = time.Second, time.Second })
+		g := newFailing(t, func(c *Config) { c.WriteTimeout, c.JournalTimeout = 3*time.Second, 3*time.Second })
 		g.b.ForgetsAtOnce()
 		paths := []string{"/books/_doc/once", "/books/_doc/twice", "/books/_doc/deleted", "/orders/_doc/late"}
 		for range 5 {
@@ -156,7 +156,7 @@ func TestFailoverDocumentBeganAnew(t *testing.T) {
 		g.until("it is ready", func() bool { return g.failover().Ready })
 		switch after {
 		case "a while":
-			time.Sleep(3 * time.Second)
+			time.Sleep(7 * time.Second)
 		case "switchovers":
 			for _, to := range []string{"b", "a"} {
 				if _, err := g.r.Switchover(t.Context(), SwitchRequest{Master: to}); err != nil {
@@ -198,14 +198,14 @@ func TestFailoverDocumentBeganAnew(t *testing.T) {
 // deletions of higher versions.
 func TestFailoverInTheMidstOfForcing(t *testing.T) {
 	t.Parallel()
-	g := newFailing(t, func(c *Config) { c.WriteTimeout, c.JournalTimeout = time.Second, time.Second })
+	g := newFailing(t, func(c *Config) { c.WriteTimeout, c.JournalTimeout = 3*time.Second, 3*time.Second })
 	for range 5 {
 		g.must("PUT", "/books/_doc/gone", `{"n":1}`)
 	}
 	g.must("DELETE", "/books/_doc/gone", "")
 	g.equal()
 	g.until("it is ready", func() bool { return g.failover().Ready })
-	time.Sleep(3 * time.Second) // no deletion is in doubt any more
+	time.Sleep(7 * time.Second) // no deletion is in doubt any more
 	g.a.Clock(func() time.Time { return time.Now().Add(2 * time.Minute) })
 	var dies atomic.Bool
 	g.b.Faults(func(r *esapi.Request) estest.Fault {
@@ -336,7 +336,7 @@ func TestFailoverAfterASwitchover(t *testing.T) {
 	for _, final := range []bool{true, false} {
 		t.Run(fmt.Sprintf("final pipeline %t", final), func(t *testing.T) {
 			t.Parallel()
-			g := newFailing(t, func(c *Config) { c.Failover, c.SwitchTimeout = 0, time.Second })
+			g := newFailing(t, func(c *Config) { c.Failover, c.SwitchTimeout = 0, 4*time.Second })
 			g.must("PUT", "/_ingest/pipeline/final", `{"processors":[]}`)
 			g.must("PUT", "/books/_doc/1", `{"n":1}`)
 			g.equal()

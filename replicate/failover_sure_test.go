@@ -66,7 +66,7 @@ func withLateWrite(t *testing.T, change func(*Config)) (*rig, *withoutDeletions)
 // effect comes.
 func TestFailoverDeletedWhileTheJournalIsFull(t *testing.T) {
 	t.Parallel()
-	g, j := withLateWrite(t, func(c *Config) { c.JournalTimeout, c.WriteTimeout = time.Second, 20*time.Second })
+	g, j := withLateWrite(t, func(c *Config) { c.JournalTimeout, c.WriteTimeout = 4*time.Second, 20*time.Second })
 	j.full.Store(true)
 	j.on.Store(true)
 	g.must("DELETE", "/books/_doc/1", "")
@@ -92,7 +92,7 @@ func TestFailoverWriteBeforeItsReadBack(t *testing.T) {
 // The journal is full, and the document was also deleted in an earlier epoch.
 func TestFailoverDeletedAgainWhileTheJournalIsFull(t *testing.T) {
 	t.Parallel()
-	g, j := withLateWrite(t, func(c *Config) { c.JournalTimeout, c.WriteTimeout = time.Second, 20*time.Second })
+	g, j := withLateWrite(t, func(c *Config) { c.JournalTimeout, c.WriteTimeout = 4*time.Second, 20*time.Second })
 	g.must("DELETE", "/books/_doc/1", "")
 	g.drained()
 	for _, to := range []string{"b", "a"} {
@@ -181,16 +181,21 @@ func TestFailoverEffectOfBeforeWasRead(t *testing.T) {
 	g, sent := forgetsLate(t, false, func(c *Config) { c.BatchDocs = 1 })
 	var goesOn, forcing, dies atomic.Bool
 	var bulks atomic.Int32
+	deleted := make(chan struct{})
 	g.b.Faults(func(r *esapi.Request) estest.Fault {
 		switch {
 		case strings.HasSuffix(r.Path, "/_bulk"):
 			bulks.Add(1)
-			for end := time.Now().Add(10 * time.Second); !goesOn.Load() && time.Now().Before(end); {
+			for end := time.Now().Add(soon); !goesOn.Load() && time.Now().Before(end); {
 				time.Sleep(5 * time.Millisecond)
 			}
 			g.a.Down(dies.Load())
 		case r.Method == "PUT" && r.Path == "/books/_settings" && !dies.Load():
 			forcing.Store(true)
+			select { // when it is tried again the master dies
+			case <-deleted:
+			case <-time.After(soon):
+			}
 			return estest.Fault{Status: 503}
 		}
 		return estest.Fault{}
@@ -205,6 +210,7 @@ func TestFailoverEffectOfBeforeWasRead(t *testing.T) {
 		t.Fatal(v)
 	}
 	dies.Store(true)
+	close(deleted)
 	g.deletedStays()
 }
 
@@ -212,7 +218,7 @@ func TestFailoverEffectOfBeforeWasRead(t *testing.T) {
 func TestFailoverRefusedInAnotherOrder(t *testing.T) {
 	t.Parallel()
 	g := newRig(t, v56, v87, func(c *Config) {
-		c.Failover, c.MaxRecord, c.WriteTimeout, c.JournalTimeout = 300*time.Millisecond, 400, time.Second, time.Second
+		c.Failover, c.MaxRecord, c.WriteTimeout, c.JournalTimeout = 300*time.Millisecond, 400, 3*time.Second, 3*time.Second
 	})
 	g.b.ForgetsAtOnce()
 	path := g.path("books", "1")
@@ -222,7 +228,7 @@ func TestFailoverRefusedInAnotherOrder(t *testing.T) {
 	g.must("DELETE", path, "")
 	g.equal()
 	g.until("it is ready", func() bool { return g.failover().Ready })
-	time.Sleep(3 * time.Second) // the deletion is in doubt no more
+	time.Sleep(7 * time.Second) // the deletion is in doubt no more
 	g.a.Clock(func() time.Time { return time.Now().Add(2 * time.Minute) })
 	g.r.applier.setPaused(true)
 	g.must("PUT", path, `{"n":2,"n":3}`)
@@ -238,7 +244,7 @@ func TestFailoverRefusedInAnotherOrder(t *testing.T) {
 // A deletion and a write behind it are in a load. The follower carries out the deletion and says that it is busy for it.
 func TestFailoverBusyForADeletion(t *testing.T) {
 	t.Parallel()
-	g := newFailing(t, func(c *Config) { c.WriteTimeout, c.JournalTimeout = time.Second, time.Second })
+	g := newFailing(t, func(c *Config) { c.WriteTimeout, c.JournalTimeout = 3*time.Second, 3*time.Second })
 	g.b.ForgetsAtOnce()
 	for range 5 {
 		g.must("PUT", "/books/_doc/1", `{"n":1}`)
@@ -256,7 +262,7 @@ func TestFailoverBusyForADeletion(t *testing.T) {
 		}}
 	})
 	g.must("DELETE", "/books/_doc/1", "")
-	time.Sleep(2500 * time.Millisecond) // it leaves no doubt any more
+	time.Sleep(6500 * time.Millisecond) // it leaves no doubt any more
 	g.a.Clock(func() time.Time { return time.Now().Add(2 * time.Minute) })
 	g.must("PUT", "/books/_doc/1", `{"n":2}`)
 	g.a.Down(true)
