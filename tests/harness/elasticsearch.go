@@ -53,7 +53,7 @@ type Options struct {
 	// JVM are more options for the JVM.
 	JVM []string `json:",omitempty"`
 
-	// StartTimeout is how long the server may take to come up. If zero, 3
+	// StartTimeout is how long the server may take to come up. If zero, 6
 	// minutes. The download is not part of it.
 	StartTimeout time.Duration `json:",omitempty"`
 

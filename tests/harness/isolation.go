@@ -56,7 +56,7 @@ func (c *Cluster) Clean(t testing.TB) {
 // also resets the settings. It works after the test's own context has ended.
 func (c *Cluster) clean(t testing.TB, prefix string) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	defer cancel()
 	if err := c.deleteAll(ctx, prefix); err != nil {
 		t.Errorf("cleaning elasticsearch %s: %v", c.Version, err)
@@ -134,7 +134,7 @@ func (k *KafkaCluster) Prefix(t testing.TB) string {
 }
 
 func (k *KafkaCluster) clean(prefix string) error {
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
 	defer cancel()
 	client, err := kgo.NewClient(kgo.SeedBrokers(k.addrs...))
 	if err != nil {

@@ -32,7 +32,7 @@ var findJava = sync.OnceValues(func() (jvm, error) {
 	if err != nil {
 		return jvm{}, fmt.Errorf("%w: install a JDK (%d to %d) and put it into PATH, or set JAVA_HOME", err, oldestJava, newestJava)
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
 	out, err := exec.CommandContext(ctx, java, "-version").CombinedOutput()
 	if err != nil {

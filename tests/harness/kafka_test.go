@@ -52,7 +52,7 @@ func TestThreeBrokers(t *testing.T) {
 // roundTrip makes a topic, writes a record and reads it.
 func roundTrip(t *testing.T, k *KafkaCluster, topic string, replicas int16) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer cancel()
 	client := kafkaClient(t, k)
 	if _, err := kadm.NewClient(client).CreateTopic(ctx, 1, replicas, nil, topic); err != nil {
@@ -66,7 +66,7 @@ func roundTrip(t *testing.T, k *KafkaCluster, topic string, replicas int16) {
 
 func consume(t *testing.T, k *KafkaCluster, topic string) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer cancel()
 	group := fmt.Sprintf("%s-group-%d", topic, time.Now().UnixNano())
 	client := kafkaClient(t, k, kgo.ConsumeTopics(topic), kgo.ConsumerGroup(group))

@@ -112,7 +112,7 @@ func (p *process) kill() error {
 	if err := p.signal(syscall.SIGKILL); err != nil {
 		return err
 	}
-	limit := time.After(20 * time.Second)
+	limit := time.After(time.Minute)
 	select {
 	case <-p.done:
 	case <-limit:
@@ -134,7 +134,7 @@ func (p *process) freeze() error {
 	if err := p.signal(syscall.SIGSTOP); err != nil {
 		return err
 	}
-	for limit := time.Now().Add(20 * time.Second); !groupIs(p.group(), "T", "t", "Z", "X"); {
+	for limit := time.Now().Add(time.Minute); !groupIs(p.group(), "T", "t", "Z", "X"); {
 		if time.Now().After(limit) {
 			return fmt.Errorf("process group %d does not stand still after SIGSTOP", p.group())
 		}

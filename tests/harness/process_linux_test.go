@@ -10,7 +10,7 @@ import (
 // What is paused does nothing any more, also if there are more processes than processors, so
 // that some hear of it late.
 func TestPausedStandsStill(t *testing.T) {
-	u, err := newUnit(tempDir(), "busy", 10*time.Second)
+	u, err := newUnit(tempDir(), "busy", time.Minute)
 	if err != nil {
 		t.Fatal(err)
 	}

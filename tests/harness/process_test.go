@@ -34,7 +34,7 @@ func helper(what string) error {
 		return err
 	}
 	fmt.Println(u.proc.group(), u.runDir)
-	time.Sleep(time.Minute)
+	time.Sleep(5 * time.Minute)
 	return fmt.Errorf("the helper was not killed")
 }
 
@@ -46,7 +46,7 @@ func helperUnit(what string) (*unit, error) {
 		}
 		return c.own.unit, nil
 	}
-	u, err := newUnit(tempDir(), "sleep", 10*time.Second)
+	u, err := newUnit(tempDir(), "sleep", time.Minute)
 	if err != nil {
 		return nil, err
 	}
@@ -92,15 +92,15 @@ func testEndsWithStarter(t *testing.T, what string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for deadline := time.Now().Add(10 * time.Second); groupAlive(group) || exists(dir); time.Sleep(10 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); groupAlive(group) || exists(dir); time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(deadline) {
-			t.Fatalf("after 10 s: process group %d alive: %v, %s there: %v", group, groupAlive(group), dir, exists(dir))
+			t.Fatalf("after a minute: process group %d alive: %v, %s there: %v", group, groupAlive(group), dir, exists(dir))
 		}
 	}
 }
 
 func TestUnit(t *testing.T) {
-	u, err := newUnit(tempDir(), "sleep", 10*time.Second, "sub")
+	u, err := newUnit(tempDir(), "sleep", time.Minute, "sub")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -146,7 +146,7 @@ func TestUnit(t *testing.T) {
 }
 
 func TestStartFailures(t *testing.T) {
-	u, err := newUnit(tempDir(), "broken", 300*time.Millisecond)
+	u, err := newUnit(tempDir(), "broken", time.Minute)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -159,6 +159,7 @@ func TestStartFailures(t *testing.T) {
 	if text := u.explain(err).Error(); !strings.Contains(text, "log:\nBindException") {
 		t.Errorf("got %s, want the log", text)
 	}
+	u.timeout = 300 * time.Millisecond
 	if err := u.begin(background, sleepers(), never); err == nil || !strings.Contains(err.Error(), "not ready within 300ms") {
 		t.Errorf("got %v, want the timeout", err)
 	}

@@ -51,7 +51,7 @@ func newServer(ctx context.Context, o Options) (*server, error) {
 	if o.Memory {
 		base = cmp.Or(memoryDir(), base)
 	}
-	s.unit, err = newUnit(base, "elasticsearch "+o.Version, cmp.Or(o.StartTimeout, 3*time.Minute), "config", "tmp", "logs", "repo")
+	s.unit, err = newUnit(base, "elasticsearch "+o.Version, cmp.Or(o.StartTimeout, 6*time.Minute), "config", "tmp", "logs", "repo")
 	if err != nil {
 		return nil, err
 	}
