@@ -43,7 +43,7 @@ func withBinaries(m *testing.M) int {
 // limits of what is prepared, and of one run of a program.
 const (
 	prepareLimit = 10 * time.Minute
-	runLimit     = 3 * time.Minute
+	runLimit     = 10 * time.Minute
 )
 
 // TestClients runs every client at home and through the gateway.

@@ -172,7 +172,7 @@ func runPair(t *testing.T, p pair, s *suite, base string, tell func(*test, *fail
 	if err != nil {
 		return err
 	}
-	client := &http.Client{Timeout: 60 * time.Second, Transport: &http.Transport{MaxIdleConnsPerHost: 4}}
+	client := &http.Client{Timeout: 3 * time.Minute, Transport: &http.Transport{MaxIdleConnsPerHost: 4}}
 	defer client.CloseIdleConnections()
 	w := &wiper{base, client}
 	ran := 0
@@ -206,7 +206,7 @@ func runPair(t *testing.T, p pair, s *suite, base string, tell func(*test, *fail
 // runTest gives each test a gateway of its own, which knows nothing yet of the
 // cluster.
 func runTest(ctx context.Context, p pair, s *suite, ts *test, base string, client *http.Client) (*failure, error) {
-	ctx, cancel := context.WithTimeout(ctx, 3*time.Minute)
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Minute)
 	defer cancel()
 	if p.client == p.cluster || *straight {
 		return (&session{suite: s, base: base, client: client}).run(ctx, ts), nil

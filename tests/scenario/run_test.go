@@ -28,7 +28,7 @@ type runner struct {
 }
 
 func newRunner(base string) *runner {
-	return &runner{base, &http.Client{Timeout: 30 * time.Second}, map[string]string{}}
+	return &runner{base, &http.Client{Timeout: 2 * time.Minute}, map[string]string{}}
 }
 
 var variable = regexp.MustCompile(`\$\{(\w+)\}`)

@@ -19,7 +19,7 @@ func killing(r *rig) {
 		name := r.name("books")
 		r.send(g, "PUT", "/"+name, index(r.a.Version))
 		acked := r.survive(g, r.pen(g, name))
-		check.Final{A: r.a, B: r.b, Prefix: name, Gateways: []*gateway.Gateway{g}, Limit: 2 * time.Minute}.Check(r.T)
+		check.Final{A: r.a, B: r.b, Prefix: name, Gateways: []*gateway.Gateway{g}, Limit: 5 * time.Minute}.Check(r.T)
 		there := check.Documents(r.T, r.b, name)
 		lost := 0
 		for _, n := range acked {
@@ -77,9 +77,9 @@ func (r *rig) survive(g *gateway.Gateway, p pen) (acked []int64) {
 // await waits for a count.
 func (r *rig) await(count *atomic.Int64, want int64) {
 	r.Helper()
-	for end := time.Now().Add(time.Minute); count.Load() < want; time.Sleep(5 * time.Millisecond) {
+	for end := time.Now().Add(3 * time.Minute); count.Load() < want; time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(end) {
-			r.Fatalf("%d writes instead of %d were acknowledged in a minute", count.Load(), want)
+			r.Fatalf("%d writes instead of %d were acknowledged in three minutes", count.Load(), want)
 		}
 	}
 }

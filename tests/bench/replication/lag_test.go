@@ -106,7 +106,7 @@ func (r *rig) watch(p pen, looked <-chan acknowledged) (lags []float64) {
 				if more = ok; ok {
 					missing = append(missing, one)
 				} else if end.IsZero() {
-					end = time.Now().Add(time.Minute)
+					end = time.Now().Add(3 * time.Minute)
 				}
 			default:
 				more = false
@@ -142,7 +142,7 @@ func (r *rig) there(index string, docs []acknowledged) ([]bool, error) {
 			ids[i] = fmt.Sprintf(`{"_index":%q,"_id":"%d","_source":false}`, index, d.n)
 		}
 	}
-	ctx, cancel := context.WithTimeout(r.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(r.Context(), 2*time.Minute)
 	defer cancel()
 	status, answer, err := ask(ctx, http.MethodPost, r.b.URL()+"/_mget", `{"docs":[`+strings.Join(ids, ",")+`]}`)
 	if err != nil || status != http.StatusOK || !json.Valid(answer) {

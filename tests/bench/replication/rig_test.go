@@ -102,7 +102,7 @@ func (r *rig) send(to interface {
 	Request(ctx context.Context, method, path, body string) (int, []byte, error)
 }, method, path, body string) []byte {
 	r.Helper()
-	status, answer, err := to.Request(r.context(time.Minute), method, path, body)
+	status, answer, err := to.Request(r.context(3*time.Minute), method, path, body)
 	if err != nil || status >= 300 {
 		r.Fatalf("%s %s: %d %.1000s %v", method, path, status, answer, err)
 	}
@@ -112,7 +112,7 @@ func (r *rig) send(to interface {
 // admin asks a gateway's admin endpoint.
 func (r *rig) admin(g *gateway.Gateway, path, body string) {
 	r.Helper()
-	status, answer, err := g.AdminRequest(r.context(time.Minute), http.MethodPost, path, body)
+	status, answer, err := g.AdminRequest(r.context(3*time.Minute), http.MethodPost, path, body)
 	if err != nil || status >= 300 {
 		r.Fatalf("%s %s: %d %s %v", path, body, status, answer, err)
 	}
@@ -167,7 +167,7 @@ func document(n int) string {
 }
 
 // client keeps as many connections as there are writers.
-var client = &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 256}, Timeout: time.Minute}
+var client = &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 256}, Timeout: 3 * time.Minute}
 
 // ask sends a request and reads the answer.
 func ask(ctx context.Context, method, url, body string) (int, []byte, error) {

@@ -54,7 +54,7 @@ func (r *rig) moves(g *gateway.Gateway, journal string, writers int) {
 	}
 	var pauses, waits []float64
 	refused, why := 0, ""
-	for masters := []string{"target", "source"}; len(pauses) < *switches && refused <= *switches; {
+	for masters := []string{"target", "source"}; len(pauses) < *switches && refused <= *switches+10; {
 		time.Sleep(200 * time.Millisecond)
 		longest.Store(0)
 		pause, err := r.move(g, masters[len(pauses)%2])
