@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -65,12 +64,7 @@ func node(t *testing.T, f http.HandlerFunc) string {
 // deadNode is an address that refuses connections.
 func deadNode(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return "http://" + l.Addr().String()
+	return fmt.Sprintf("http://127.0.0.1:%d", freePort(t))
 }
 
 func send(t *testing.T, u *upstream, r *esapi.Request) (*esapi.Response, string) {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"sync"
@@ -38,7 +39,7 @@ func serve(t *testing.T, address, name string) (url string, stop func()) {
 		s.Serve(l)
 	}()
 	return "http://" + l.Addr().String(), func() {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), 20*time.Second)
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), 2*time.Minute)
 		defer cancel()
 		ending.Store(true)
 		time.Sleep(20 * time.Millisecond)
@@ -49,15 +50,19 @@ func serve(t *testing.T, address, name string) (url string, stop func()) {
 	}
 }
 
-// freeAddress finds an address that nobody listens on.
+// freeAddress finds an address that nobody listens on. Its port lies below those that the
+// system gives to outgoing connections: one of them would take it meanwhile.
 func freeAddress(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	for {
+		address := fmt.Sprintf("127.0.0.1:%d", 12000+rand.IntN(20000))
+		if l, err := net.Listen("tcp", address); err == nil {
+			l.Close()
+			return address
+		} else if t.Context().Err() != nil {
+			t.Fatal(err)
+		}
 	}
-	defer l.Close()
-	return l.Addr().String()
 }
 
 // TestServersFollowEachOther exchanges the server again and again while clients
@@ -72,7 +77,7 @@ func TestServersFollowEachOther(t *testing.T) {
 	var clients sync.WaitGroup
 	for n := range 8 {
 		kept := n%2 == 0
-		client := &http.Client{Transport: &http.Transport{DisableKeepAlives: !kept}, Timeout: 10 * time.Second}
+		client := &http.Client{Transport: &http.Transport{DisableKeepAlives: !kept}, Timeout: time.Minute}
 		clients.Go(func() {
 			for i := 0; ctx.Err() == nil; i++ {
 				// A body that cannot be had again: the client does not repeat it.
@@ -132,7 +137,7 @@ func TestAnIdleConnectionMoves(t *testing.T) {
 			t.Fatal(err)
 		}
 		p := make([]byte, 4096)
-		c.SetReadDeadline(time.Now().Add(10 * time.Second))
+		c.SetReadDeadline(time.Now().Add(time.Minute))
 		n, err := c.Read(p)
 		if err != nil {
 			t.Fatal(err)
@@ -235,7 +240,7 @@ func TestFirstConnection(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-		case <-time.After(10 * time.Second):
+		case <-time.After(time.Minute):
 			t.Fatal("the connection is not accepted")
 		}
 		ours.Close()
