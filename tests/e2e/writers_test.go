@@ -95,12 +95,18 @@ func (w *writers) acked() (n int) {
 	return n
 }
 
-// await waits until so many more writes are acknowledged than were before.
+// await waits until so many more writes are acknowledged than were before. Writers that were refused, as a
+// gateway that has just started may do, try again.
 func (w *writers) await(t *testing.T, before, more int) {
 	t.Helper()
-	for end := time.Now().Add(3 * time.Minute); w.acked() < before+more; time.Sleep(10 * time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatalf("only %d writes were acknowledged", w.acked()-before)
+	for n := 1; w.acked() < before+more; n++ {
+		time.Sleep(10 * time.Millisecond)
+		switch {
+		case n == 18_000:
+			t.Fatalf("only %d writes were acknowledged in minutes; what failed: %v", w.acked()-before, w.failures())
+		case n%200 == 0:
+			w.pause()
+			w.resume()
 		}
 	}
 }
