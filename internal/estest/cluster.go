@@ -216,6 +216,9 @@ func (c *Cluster) answer(r *esapi.Request, body []byte) (int, any, *failure) {
 	case "scroll", "clear_scroll":
 		return c.scroll(e, body)
 	case "indices.refresh":
+		if fail := c.there(e.Index, true); fail != nil {
+			return 0, nil, fail
+		}
 		return 200, map[string]any{"_shards": map[string]any{"failed": 0}}, nil
 	case "indices.stats":
 		return c.stats(e)
@@ -235,6 +238,9 @@ func (c *Cluster) answer(r *esapi.Request, body []byte) (int, any, *failure) {
 	case "indices.put_settings":
 		return c.putSettings(e, body)
 	case "indices.open", "indices.close":
+		if fail := c.there(e.Index, false); fail != nil {
+			return 0, nil, fail
+		}
 		for _, i := range c.resolve(e.Index) {
 			i.closed = e.API == "indices.close"
 		}
@@ -244,6 +250,10 @@ func (c *Cluster) answer(r *esapi.Request, body []byte) (int, any, *failure) {
 		return c.updateAliases(body)
 	case "indices.put_alias", "indices.delete_alias":
 		return c.oneAlias(e, body)
+	case "indices.rollover":
+		return c.rollover(e)
+	case "indices.shrink", "indices.split", "indices.clone":
+		return c.resize(e, body)
 	}
 	if answer, status, ok := c.namedThing(e, body); ok {
 		return status, answer, nil
@@ -361,6 +371,22 @@ func (c *Cluster) resolve(expression string) []*index {
 	}
 	slices.SortFunc(found, func(a, b *index) int { return strings.Compare(a.name, b.name) })
 	return found
+}
+
+// there is what a request for an index that is missing, or with open for one that is closed, is
+// answered. Of several, and of patterns, it may be any.
+func (c *Cluster) there(expression string, open bool) *failure {
+	if expression == "" || expression == "_all" || strings.ContainsAny(expression, "*,") {
+		return nil
+	}
+	found := c.resolve(expression)
+	switch {
+	case len(found) == 0:
+		return &failure{404, "index_not_found_exception", "no such index [" + expression + "]"}
+	case open && found[0].closed:
+		return &failure{400, "index_closed_exception", "closed"}
+	}
+	return nil
 }
 
 // writable finds the index that a write to name goes to, and the routing that

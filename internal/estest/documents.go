@@ -455,6 +455,9 @@ func (c *Cluster) search(e esapi.Endpoint, r *esapi.Request, body []byte) (int, 
 	if len(found) == 0 && e.Index != "" && !strings.ContainsAny(e.Index, "*,") {
 		return 0, nil, &failure{404, "index_not_found_exception", "no such index [" + e.Index + "]"}
 	}
+	if fail := c.there(e.Index, true); fail != nil && len(found) > 0 {
+		return 0, nil, fail
+	}
 	for _, i := range found {
 		for _, key := range slices.Sorted(maps.Keys(i.docs)) {
 			d := i.docs[key]

@@ -115,6 +115,9 @@ func (c *Cluster) createIndex(e esapi.Endpoint, r *esapi.Request, body []byte) (
 		}
 		return 0, nil, &failure{400, typ, "index [" + e.Index + "] already exists"}
 	}
+	if len(c.resolve(e.Index)) > 0 {
+		return 0, nil, &failure{400, "invalid_index_name_exception", "Invalid index name [" + e.Index + "], already exists as alias"}
+	}
 	i := c.newIndex(e.Index, "")
 	fail := func() *failure {
 		if f := c.set(i, gjson.GetBytes(body, "settings")); f != nil {
@@ -136,11 +139,12 @@ func (c *Cluster) createIndex(e esapi.Endpoint, r *esapi.Request, body []byte) (
 		} else if f := i.merge(mappings); f != nil {
 			return f
 		}
+		var f *failure
 		gjson.GetBytes(body, "aliases").ForEach(func(name, a gjson.Result) bool {
-			i.aliases[name.String()] = readAlias(a)
-			return true
+			f = c.addAlias(i, name.String(), a)
+			return f == nil
 		})
-		return nil
+		return f
 	}()
 	if fail != nil {
 		delete(c.indices, e.Index)
@@ -162,6 +166,9 @@ func (c *Cluster) deleteIndex(e esapi.Endpoint) (int, any, *failure) {
 	found := c.resolve(e.Index)
 	if len(found) == 0 {
 		return 0, nil, &failure{404, "index_not_found_exception", "no such index [" + e.Index + "]"}
+	}
+	if c.indices[e.Index] == nil && c.Version.Major > 5 && !strings.ContainsAny(e.Index, "*,") { // 5.x deletes what an alias stands for
+		return 0, nil, matchesAlias(e.Index)
 	}
 	for _, i := range found {
 		delete(c.indices, i.name)
@@ -296,6 +303,9 @@ func (c *Cluster) forget(i *index) {
 }
 
 func (c *Cluster) putSettings(e esapi.Endpoint, body []byte) (int, any, *failure) {
+	if fail := c.there(e.Index, false); fail != nil {
+		return 0, nil, fail
+	}
 	for _, i := range c.resolve(e.Index) {
 		s := gjson.ParseBytes(body)
 		if inner := s.Get("settings"); inner.IsObject() {
@@ -314,36 +324,117 @@ func (c *Cluster) putSettings(e esapi.Endpoint, body []byte) (int, any, *failure
 	return 200, acknowledged, nil
 }
 
+// updateAliases carries out all actions, or none.
 func (c *Cluster) updateAliases(body []byte) (int, any, *failure) {
+	before := maps.Clone(c.indices)
+	aliases := map[*index]map[string]alias{}
+	for _, i := range c.indices {
+		aliases[i] = maps.Clone(i.aliases)
+	}
 	var fail *failure
 	gjson.GetBytes(body, "actions").ForEach(func(_, wrapped gjson.Result) bool {
 		wrapped.ForEach(func(verb, a gjson.Result) bool {
-			found := c.resolve(a.Get("index").String())
-			if len(found) == 0 {
-				fail = &failure{404, "index_not_found_exception", "no such index"}
+			name := a.Get("index").String()
+			found := c.resolve(name)
+			switch {
+			case len(found) == 0:
+				fail = &failure{404, "index_not_found_exception", "no such index [" + name + "]"}
+			case c.indices[name] == nil && c.Version.Major > 5 && !strings.ContainsAny(name, "*,"):
+				fail = matchesAlias(name)
 			}
 			for _, i := range found {
-				switch verb.String() {
-				case "add":
-					i.aliases[a.Get("alias").String()] = readAlias(a)
-				case "remove":
+				switch {
+				case fail != nil:
+				case verb.String() == "add":
+					fail = c.addAlias(i, a.Get("alias").String(), a)
+				case verb.String() == "remove":
 					delete(i.aliases, a.Get("alias").String())
-				case "remove_index":
+				case verb.String() == "remove_index":
 					delete(c.indices, i.name)
 				}
 			}
-			return true
+			return fail == nil
 		})
+		return fail == nil
+	})
+	if fail != nil {
+		c.indices = before
+		for i, was := range aliases {
+			i.aliases = was
+		}
+		return 0, nil, fail
+	}
+	c.state++
+	return 200, acknowledged, nil
+}
+
+func matchesAlias(name string) *failure {
+	return &failure{400, "illegal_argument_exception", "The provided expression [" + name + "] matches an alias, specify the corresponding concrete indices instead."}
+}
+
+// addAlias gives an index an alias.
+func (c *Cluster) addAlias(i *index, name string, a gjson.Result) *failure {
+	if c.indices[name] != nil {
+		return takenByIndex(name)
+	}
+	i.aliases[name] = readAlias(a)
+	return nil
+}
+
+func takenByIndex(name string) *failure {
+	return &failure{400, "invalid_alias_name_exception", "Invalid alias name [" + name + "]: an index or data stream exists with the same name as the alias"}
+}
+
+// rollover makes the next index of an alias: its name is that of the former one with a 2 behind it,
+// or the one that is asked for.
+func (c *Cluster) rollover(e esapi.Endpoint) (int, any, *failure) {
+	found := c.resolve(e.Alias)
+	if len(found) != 1 {
+		return 0, nil, &failure{400, "illegal_argument_exception", "source alias maps to multiple indices"}
+	}
+	from, to := found[0], e.Target
+	if to == "" {
+		to = found[0].name + "2"
+	}
+	if len(c.resolve(to)) > 0 {
+		return 0, nil, &failure{400, "resource_already_exists_exception", "index [" + to + "] already exists"}
+	}
+	i := c.newIndex(to, "")
+	i.aliases[e.Alias] = from.aliases[e.Alias]
+	delete(from.aliases, e.Alias)
+	return 200, map[string]any{"acknowledged": true, "old_index": from.name, "new_index": to, "rolled_over": true, "dry_run": false}, nil
+}
+
+// resize makes an index with the documents and mapping of another one.
+func (c *Cluster) resize(e esapi.Endpoint, body []byte) (int, any, *failure) {
+	found := c.resolve(e.Index)
+	switch {
+	case len(found) != 1:
+		return 0, nil, &failure{404, "index_not_found_exception", "no such index [" + e.Index + "]"}
+	case len(c.resolve(e.Target)) > 0:
+		return 0, nil, &failure{400, "resource_already_exists_exception", "index [" + e.Target + "] already exists"}
+	}
+	i := c.newIndex(e.Target, found[0].typ)
+	i.meta, i.fields = found[0].meta, maps.Clone(found[0].fields)
+	for k, d := range found[0].docs {
+		i.docs[k] = &document{id: d.id, routing: d.routing, version: d.version, source: d.source, deleted: d.deleted}
+	}
+	gjson.GetBytes(body, "aliases").ForEach(func(name, a gjson.Result) bool {
+		i.aliases[name.String()] = readAlias(a)
 		return true
 	})
-	c.state++
-	return 200, acknowledged, fail
+	return 200, map[string]any{"acknowledged": true, "shards_acknowledged": true, "index": e.Target}, nil
 }
 
 func (c *Cluster) oneAlias(e esapi.Endpoint, body []byte) (int, any, *failure) {
+	if fail := c.there(e.Index, false); fail != nil {
+		return 0, nil, fail
+	}
 	for _, i := range c.resolve(e.Index) {
 		if e.API == "indices.put_alias" {
-			i.aliases[e.Name] = readAlias(gjson.ParseBytes(body))
+			if fail := c.addAlias(i, e.Name, gjson.ParseBytes(body)); fail != nil {
+				return 0, nil, fail
+			}
 		} else {
 			delete(i.aliases, e.Name)
 		}
@@ -377,4 +468,15 @@ func (c *Cluster) Aliases(name string) []string {
 		return slices.Sorted(maps.Keys(i.aliases))
 	}
 	return nil
+}
+
+// Show is what an index is made of beside its documents, "" if it does not exist.
+func (c *Cluster) Show(name string) string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	i := c.indices[name]
+	if i == nil {
+		return ""
+	}
+	return string(encode(map[string]any{"fields": i.fields, "aliases": i.aliases, "closed": i.closed}))
 }
