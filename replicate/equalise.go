@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -43,7 +44,7 @@ func (p *pair) differing(ctx context.Context, wrote []cluster.Doc) (differ []clu
 	}
 	// The follower is asked first: the master's versions, which are read
 	// later, can be lower only if the document began anew there.
-	followers, err := p.to.MGet(ctx, chunk, true)
+	followers, err := ownDocs(ctx, p.to, chunk, true)
 	switch {
 	case errors.Is(err, cluster.ErrTooLarge) && len(wrote) > 1:
 		half := len(wrote) / 2
@@ -58,14 +59,19 @@ func (p *pair) differing(ctx context.Context, wrote []cluster.Doc) (differ []clu
 	case err != nil:
 		return nil, err
 	}
-	masters, err := p.from.MGet(ctx, chunk, false)
+	masters, err := ownDocs(ctx, p.from, chunk, false)
 	if err != nil {
 		return nil, err
 	}
 	for i := range chunk {
 		f, m := &followers[i], &masters[i]
 		if m.Unreadable != "" {
-			continue // what the follower has is not older than the effect
+			// What the follower has is not older than the effect, unless the document began anew: that shows
+			// when the index is open.
+			if m.Closed && f.Version != wrote[i].Version {
+				differ = append(differ, chunk[i])
+			}
+			continue
 		}
 		other := wrote[i].Found && f.Version == wrote[i].Version && !sameDocument(f, &wrote[i])
 		if f.Found != m.Found || (f.Found && (f.Version != m.Version || other)) {
@@ -82,49 +88,53 @@ func (p *pair) equalise(ctx context.Context, ids []cluster.DocID) error {
 	if p.bothWays() {
 		return p.settle(ctx, ids)
 	}
-	for start := 0; start < len(ids); start += readChunk {
-		if err := p.equaliseInHalves(ctx, ids[start:min(start+readChunk, len(ids))]); err != nil {
-			return err
+	return p.steadily(ctx, ids, func(ids []cluster.DocID) (wrote bool, err error) {
+		for chunk := range slices.Chunk(ids, readChunk) {
+			some, err := p.equaliseInHalves(ctx, chunk)
+			if wrote = wrote || some; err != nil {
+				return wrote, err
+			}
 		}
-	}
-	return nil
+		return wrote, nil
+	})
 }
 
 // equaliseInHalves reads fewer at a time where they are too large to be held together.
-func (p *pair) equaliseInHalves(ctx context.Context, ids []cluster.DocID) error {
-	err := p.equaliseChunk(ctx, ids)
+func (p *pair) equaliseInHalves(ctx context.Context, ids []cluster.DocID) (wrote bool, err error) {
+	wrote, err = p.equaliseChunk(ctx, ids)
 	switch {
 	case !errors.Is(err, cluster.ErrTooLarge):
-		return err
+		return wrote, err
 	case len(ids) == 1:
-		return p.buryAll(ctx, []rejection{{cluster.Doc{DocID: ids[0]}, err.Error()}})
+		return wrote, p.buryAll(ctx, []rejection{{cluster.Doc{DocID: ids[0]}, err.Error()}})
 	}
 	half := len(ids) / 2
-	if err := p.equaliseInHalves(ctx, ids[:half]); err != nil {
-		return err
+	first, err := p.equaliseInHalves(ctx, ids[:half])
+	if err != nil {
+		return wrote || first, err
 	}
-	return p.equaliseInHalves(ctx, ids[half:])
+	rest, err := p.equaliseInHalves(ctx, ids[half:])
+	return wrote || first || rest, err
 }
 
-func (p *pair) equaliseChunk(ctx context.Context, ids []cluster.DocID) error {
-	followers, err := p.to.MGet(ctx, ids, true)
+// equaliseChunk reports whether it may have written something.
+func (p *pair) equaliseChunk(ctx context.Context, ids []cluster.DocID) (wrote bool, err error) {
+	followers, err := ownDocs(ctx, p.to, ids, true)
 	if err != nil {
-		return err
+		return false, err
 	}
-	masters, err := p.from.MGet(ctx, ids, true)
+	masters, err := ownDocs(ctx, p.from, ids, true)
 	if err != nil {
-		return err
+		return false, err
 	}
 	p.a.r.counters.readBacks.Add(int64(len(ids)))
 	names := map[string]bool{}
 	for i := range ids {
-		if masters[i].Found {
-			names[masters[i].Index] = true
-		}
+		names[masters[i].Index] = true // of one that was not found the one that was asked for
 	}
 	problems, err := p.indices.ready(ctx, keys(names), false)
 	if err != nil {
-		return err
+		return false, err
 	}
 	var docs []cluster.Doc
 	var rejected []rejection
@@ -140,9 +150,10 @@ func (p *pair) equaliseChunk(ctx context.Context, ids []cluster.DocID) error {
 			if !f.Found || f.Version != m.Version {
 				rejected = append(rejected, rejection{*m, errNoSource})
 			}
+		case errors.Is(problem, errNoIndex):
 		case !m.Found:
 			docs = append(docs, cluster.Doc{DocID: f.DocID, Version: f.Version + 1})
-		case errors.Is(problem, errNoIndex), errors.Is(problem, errMistyped):
+		case errors.Is(problem, errMistyped):
 		case problem != nil:
 			rejected = append(rejected, rejection{*m, problem.Error()})
 		case f.Found && (m.Version <= f.Version || routingOf(f) != routingOf(m)):
@@ -153,19 +164,20 @@ func (p *pair) equaliseChunk(ctx context.Context, ids []cluster.DocID) error {
 	}
 	w, err := p.write(ctx, docs)
 	if err != nil {
-		return err
+		return true, err
 	}
 	// The follower remembers the deletion of a later version.
 	for i := range w.conflicts {
 		forced = append(forced, w.conflicts[i].DocID)
 	}
+	wrote = len(docs)+len(forced) > 0
 	if err := p.force(ctx, forced); err != nil {
-		return err
+		return wrote, err
 	}
 	if err := p.buryAll(ctx, append(rejected, w.rejected...)); err != nil {
-		return err
+		return wrote, err
 	}
-	return w.busy
+	return wrote, w.busy
 }
 
 // buryAll makes dead letters of documents that were read from the master just
@@ -190,7 +202,9 @@ func (p *pair) equaliseOne(ctx context.Context, id cluster.DocID) error {
 	if p.bothWays() {
 		return p.settle(ctx, []cluster.DocID{id})
 	}
-	return p.force(ctx, []cluster.DocID{id})
+	return p.steadily(ctx, []cluster.DocID{id}, func(ids []cluster.DocID) (bool, error) {
+		return true, p.force(ctx, ids)
+	})
 }
 
 // force makes documents equal, also if the follower's versions have to go down
@@ -300,18 +314,21 @@ func steps(ctx context.Context, ids []cluster.DocID, force bool, step step) (lef
 // are equal, or when the follower rejects it for good.
 func (p *pair) step(ctx context.Context, id cluster.DocID, force bool) (done bool, err error) {
 	one := []cluster.DocID{id}
-	followers, err := p.to.MGet(ctx, one, true)
+	followers, err := ownDocs(ctx, p.to, one, true)
 	if err != nil {
 		return false, err
 	}
-	masters, err := p.from.MGet(ctx, one, true)
+	masters, err := ownDocs(ctx, p.from, one, true)
 	if err != nil {
 		return false, err
 	}
 	f, m := followers[0], masters[0]
+	if problems, err := p.indices.ready(ctx, []string{m.Index}, false); err != nil || errors.Is(problems[m.Index], errNoIndex) {
+		return err == nil, err
+	}
 	if !f.Found && m.Found && routingOf(&m) != routingOf(&cluster.Doc{DocID: id}) {
 		// The same shard of the master has it under another routing.
-		if followers, err = p.to.MGet(ctx, []cluster.DocID{m.DocID}, true); err != nil {
+		if followers, err = ownDocs(ctx, p.to, []cluster.DocID{m.DocID}, true); err != nil {
 			return false, err
 		}
 		f = followers[0]

@@ -28,6 +28,7 @@ const JobResync = "resync"
 type resyncWish struct {
 	Index string    `json:"index"` // concrete
 	Asked time.Time `json:"asked"`
+	Anew  bool      `json:"anew,omitempty"` // the follower's is deleted before: it may be a copy of another one
 
 	key string
 }
@@ -59,12 +60,17 @@ func (s *resyncs) wishes(ctx context.Context) (list []resyncWish, err error) {
 
 // put keeps a wish. The same key means the same wish: it may come again.
 func (s *resyncs) put(ctx context.Context, key, index string) error {
-	raw, err := json.Marshal(resyncWish{Index: index, Asked: s.r.cfg.Now()})
+	return s.keep(ctx, key, resyncWish{Index: index})
+}
+
+func (s *resyncs) keep(ctx context.Context, key string, w resyncWish) error {
+	w.Asked = s.r.cfg.Now()
+	raw, err := json.Marshal(w)
 	if err != nil {
 		return err
 	}
 	if err := s.table.Put(ctx, key, raw); err != nil {
-		return fmt.Errorf("keeping that index %s is to be resynced: %w", index, err)
+		return fmt.Errorf("keeping that index %s is to be resynced: %w", w.Index, err)
 	}
 	select {
 	case s.kick <- struct{}{}:
@@ -196,6 +202,7 @@ const wishKey = "_wishes"
 type grantedWishes struct {
 	Index string   `json:"index"`
 	Keys  []string `json:"keys"`
+	Anew  bool     `json:"anew,omitempty"`
 }
 
 // resync does a resync, or goes on with it.
@@ -273,7 +280,7 @@ func (s *resync) next(ctx context.Context, failed []string) (chosen grantedWishe
 		chosen.Index = list[0].Index
 		for _, w := range list {
 			if w.Index == chosen.Index {
-				chosen.Keys = append(chosen.Keys, w.key)
+				chosen.Keys, chosen.Anew = append(chosen.Keys, w.key), chosen.Anew || w.Anew
 			}
 		}
 		return s.job.Put(ctx, wishKey, chosen)
@@ -303,6 +310,9 @@ func (s *resync) grant(ctx context.Context, w grantedWishes) error {
 	if err == nil {
 		s.change(func(p *BackfillProgress) { p.Total += docs })
 	}
+	if _, begun := s.parts[w.Index]; w.Anew && !begun && s.p.indices.retypes() {
+		s.parts[w.Index] = backfillPart{UUID: "of a former index"}
+	}
 	if err := s.copyIndex(ctx, w.Index, defaultSlices); err != nil {
 		return err
 	}
@@ -316,8 +326,26 @@ func (s *resync) grant(ctx context.Context, w grantedWishes) error {
 	if err := s.persist(ctx, func() error { return s.job.Drop(ctx, w.Index) }); err != nil || s.skipped > before {
 		return err
 	}
+	if err := s.persist(ctx, func() error { return s.retryDead(ctx, w.Index) }); err != nil {
+		return err
+	}
 	s.r.log.Info("an index was resynced", "index", w.Index)
 	return s.persist(ctx, func() error { return s.r.resyncs.drop(ctx, w.Keys) })
+}
+
+// retryDead looks whether what has become dead letters of an index is well now: the follower's may
+// have been another one when they did.
+func (s *resync) retryDead(ctx context.Context, index string) error {
+	dead := &s.r.applier.dead
+	if err := s.r.refreshDead(ctx); err != nil {
+		return err
+	}
+	keys := dead.ofIndex(s.p.to.Name(), index)
+	if len(keys) == 0 {
+		return nil
+	}
+	_, _, err := s.r.RetryDeadLetters(ctx, keys...)
+	return err
 }
 
 // removeExtra removes the documents that only the follower has. Those of which
@@ -330,13 +358,17 @@ func (s *resync) removeExtra(ctx context.Context, index string) error {
 	if err != nil || uuid == "" {
 		return err
 	}
-	if state, err := openState(ctx, s.p.to, index); err != nil || state == "close" {
+	if state, err := openState(ctx, s.p.to, index); err != nil {
 		return err
+	} else if state == "close" {
+		s.skip(index, isClosed)
+		return nil
 	}
 	if err := s.p.to.Refresh(ctx, index); err != nil {
 		return err
 	}
-	return s.p.to.Scan(ctx, cluster.ScanOptions{Index: index}, func(_ time.Time, docs []cluster.Doc) error {
+	closed := false // at the master
+	err = s.p.to.Scan(ctx, cluster.ScanOptions{Index: index}, func(_ time.Time, docs []cluster.Doc) error {
 		if err := s.job.Wait(ctx); err != nil {
 			return err
 		}
@@ -348,6 +380,7 @@ func (s *resync) removeExtra(ctx context.Context, index string) error {
 		var extra []cluster.DocID
 		for i := range masters {
 			m := &masters[i]
+			closed = closed || m.Closed
 			if m.Unreadable == "" && (!m.Found || routingOf(m) != routingOf(&docs[i])) {
 				extra = append(extra, ids[i])
 			}
@@ -360,6 +393,10 @@ func (s *resync) removeExtra(ctx context.Context, index string) error {
 		s.removed += int64(len(extra))
 		return nil
 	})
+	if err == nil && closed {
+		s.skip(index, isClosed)
+	}
+	return err
 }
 
 // Resync asks for indices to be resynced, by names and patterns. It is done when
