@@ -231,9 +231,6 @@ func (b *backfill) tryPrepare(ctx context.Context, name string, part backfillPar
 	return c, nil
 }
 
-// isClosed is why the documents of an index cannot be copied.
-const isClosed = "it is closed; open it, and go on"
-
 // obstacle is why the documents of an index cannot be copied, "" if they can.
 func (b *backfill) obstacle(ctx context.Context, name string) (string, error) {
 	problems, err := b.p.indices.ready(ctx, []string{name}, false)
@@ -245,7 +242,7 @@ func (b *backfill) obstacle(ctx context.Context, name string) (string, error) {
 	}
 	state, err := openState(ctx, b.p.from, name)
 	if state == "close" {
-		return isClosed, err
+		return "it is closed; open it, and go on", err
 	}
 	return "", err
 }

@@ -125,18 +125,15 @@ func (l *deadLetters) applied(ctx context.Context, d DeadLetter) error {
 
 // dropIndex drops the letters of an index that is gone.
 func (l *deadLetters) dropIndex(ctx context.Context, cluster, index string) error {
-	for _, key := range l.ofIndex(cluster, index) {
-		if err := l.drop(ctx, key); err != nil {
-			return err
+	prefix := url.PathEscape(cluster) + "/" + url.PathEscape(index) + "/"
+	for _, key := range l.list("", 0) {
+		if strings.HasPrefix(key, prefix) {
+			if err := l.drop(ctx, key); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
-}
-
-// ofIndex are the keys of the letters of an index.
-func (l *deadLetters) ofIndex(cluster, index string) []string {
-	prefix := url.PathEscape(cluster) + "/" + url.PathEscape(index) + "/"
-	return slices.DeleteFunc(l.list("", 0), func(key string) bool { return !strings.HasPrefix(key, prefix) })
 }
 
 // list returns the keys behind after, in order, at most limit (0: all).

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -44,7 +43,7 @@ func (p *pair) differing(ctx context.Context, wrote []cluster.Doc) (differ []clu
 	}
 	// The follower is asked first: the master's versions, which are read
 	// later, can be lower only if the document began anew there.
-	followers, err := ownDocs(ctx, p.to, chunk, true)
+	followers, err := p.to.MGet(ctx, chunk, true)
 	switch {
 	case errors.Is(err, cluster.ErrTooLarge) && len(wrote) > 1:
 		half := len(wrote) / 2
@@ -59,19 +58,14 @@ func (p *pair) differing(ctx context.Context, wrote []cluster.Doc) (differ []clu
 	case err != nil:
 		return nil, err
 	}
-	masters, err := ownDocs(ctx, p.from, chunk, false)
+	masters, err := p.from.MGet(ctx, chunk, false)
 	if err != nil {
 		return nil, err
 	}
 	for i := range chunk {
 		f, m := &followers[i], &masters[i]
 		if m.Unreadable != "" {
-			// What the follower has is not older than the effect, unless the document began anew: that shows
-			// when the index is open.
-			if m.Closed && f.Version != wrote[i].Version {
-				differ = append(differ, chunk[i])
-			}
-			continue
+			continue // what the follower has is not older than the effect
 		}
 		other := wrote[i].Found && f.Version == wrote[i].Version && !sameDocument(f, &wrote[i])
 		if f.Found != m.Found || (f.Found && (f.Version != m.Version || other)) {
@@ -88,53 +82,49 @@ func (p *pair) equalise(ctx context.Context, ids []cluster.DocID) error {
 	if p.bothWays() {
 		return p.settle(ctx, ids)
 	}
-	return p.steadily(ctx, ids, func(ids []cluster.DocID) (wrote bool, err error) {
-		for chunk := range slices.Chunk(ids, readChunk) {
-			some, err := p.equaliseInHalves(ctx, chunk)
-			if wrote = wrote || some; err != nil {
-				return wrote, err
-			}
+	for start := 0; start < len(ids); start += readChunk {
+		if err := p.equaliseInHalves(ctx, ids[start:min(start+readChunk, len(ids))]); err != nil {
+			return err
 		}
-		return wrote, nil
-	})
+	}
+	return nil
 }
 
 // equaliseInHalves reads fewer at a time where they are too large to be held together.
-func (p *pair) equaliseInHalves(ctx context.Context, ids []cluster.DocID) (wrote bool, err error) {
-	wrote, err = p.equaliseChunk(ctx, ids)
+func (p *pair) equaliseInHalves(ctx context.Context, ids []cluster.DocID) error {
+	err := p.equaliseChunk(ctx, ids)
 	switch {
 	case !errors.Is(err, cluster.ErrTooLarge):
-		return wrote, err
+		return err
 	case len(ids) == 1:
-		return wrote, p.buryAll(ctx, []rejection{{cluster.Doc{DocID: ids[0]}, err.Error()}})
+		return p.buryAll(ctx, []rejection{{cluster.Doc{DocID: ids[0]}, err.Error()}})
 	}
 	half := len(ids) / 2
-	first, err := p.equaliseInHalves(ctx, ids[:half])
-	if err != nil {
-		return wrote || first, err
+	if err := p.equaliseInHalves(ctx, ids[:half]); err != nil {
+		return err
 	}
-	rest, err := p.equaliseInHalves(ctx, ids[half:])
-	return wrote || first || rest, err
+	return p.equaliseInHalves(ctx, ids[half:])
 }
 
-// equaliseChunk reports whether it may have written something.
-func (p *pair) equaliseChunk(ctx context.Context, ids []cluster.DocID) (wrote bool, err error) {
-	followers, err := ownDocs(ctx, p.to, ids, true)
+func (p *pair) equaliseChunk(ctx context.Context, ids []cluster.DocID) error {
+	followers, err := p.to.MGet(ctx, ids, true)
 	if err != nil {
-		return false, err
+		return err
 	}
-	masters, err := ownDocs(ctx, p.from, ids, true)
+	masters, err := p.from.MGet(ctx, ids, true)
 	if err != nil {
-		return false, err
+		return err
 	}
 	p.a.r.counters.readBacks.Add(int64(len(ids)))
 	names := map[string]bool{}
 	for i := range ids {
-		names[masters[i].Index] = true // of one that was not found the one that was asked for
+		if masters[i].Found {
+			names[masters[i].Index] = true
+		}
 	}
 	problems, err := p.indices.ready(ctx, keys(names), false)
 	if err != nil {
-		return false, err
+		return err
 	}
 	var docs []cluster.Doc
 	var rejected []rejection
@@ -150,10 +140,9 @@ func (p *pair) equaliseChunk(ctx context.Context, ids []cluster.DocID) (wrote bo
 			if !f.Found || f.Version != m.Version {
 				rejected = append(rejected, rejection{*m, errNoSource})
 			}
-		case errors.Is(problem, errNoIndex):
 		case !m.Found:
 			docs = append(docs, cluster.Doc{DocID: f.DocID, Version: f.Version + 1})
-		case errors.Is(problem, errMistyped):
+		case errors.Is(problem, errNoIndex), errors.Is(problem, errMistyped):
 		case problem != nil:
 			rejected = append(rejected, rejection{*m, problem.Error()})
 		case f.Found && (m.Version <= f.Version || routingOf(f) != routingOf(m)):
@@ -164,20 +153,19 @@ func (p *pair) equaliseChunk(ctx context.Context, ids []cluster.DocID) (wrote bo
 	}
 	w, err := p.write(ctx, docs)
 	if err != nil {
-		return true, err
+		return err
 	}
 	// The follower remembers the deletion of a later version.
 	for i := range w.conflicts {
 		forced = append(forced, w.conflicts[i].DocID)
 	}
-	wrote = len(docs)+len(forced) > 0
 	if err := p.force(ctx, forced); err != nil {
-		return wrote, err
+		return err
 	}
 	if err := p.buryAll(ctx, append(rejected, w.rejected...)); err != nil {
-		return wrote, err
+		return err
 	}
-	return wrote, w.busy
+	return w.busy
 }
 
 // buryAll makes dead letters of documents that were read from the master just
@@ -202,9 +190,7 @@ func (p *pair) equaliseOne(ctx context.Context, id cluster.DocID) error {
 	if p.bothWays() {
 		return p.settle(ctx, []cluster.DocID{id})
 	}
-	return p.steadily(ctx, []cluster.DocID{id}, func(ids []cluster.DocID) (bool, error) {
-		return true, p.force(ctx, ids)
-	})
+	return p.force(ctx, []cluster.DocID{id})
 }
 
 // force makes documents equal, also if the follower's versions have to go down
@@ -314,21 +300,18 @@ func steps(ctx context.Context, ids []cluster.DocID, force bool, step step) (lef
 // are equal, or when the follower rejects it for good.
 func (p *pair) step(ctx context.Context, id cluster.DocID, force bool) (done bool, err error) {
 	one := []cluster.DocID{id}
-	followers, err := ownDocs(ctx, p.to, one, true)
+	followers, err := p.to.MGet(ctx, one, true)
 	if err != nil {
 		return false, err
 	}
-	masters, err := ownDocs(ctx, p.from, one, true)
+	masters, err := p.from.MGet(ctx, one, true)
 	if err != nil {
 		return false, err
 	}
 	f, m := followers[0], masters[0]
-	if problems, err := p.indices.ready(ctx, []string{m.Index}, false); err != nil || errors.Is(problems[m.Index], errNoIndex) {
-		return err == nil, err
-	}
 	if !f.Found && m.Found && routingOf(&m) != routingOf(&cluster.Doc{DocID: id}) {
 		// The same shard of the master has it under another routing.
-		if followers, err = ownDocs(ctx, p.to, []cluster.DocID{m.DocID}, true); err != nil {
+		if followers, err = p.to.MGet(ctx, []cluster.DocID{m.DocID}, true); err != nil {
 			return false, err
 		}
 		f = followers[0]

@@ -27,8 +27,6 @@ type indices struct {
 	asked time.Time  // before it was asked for that
 	known map[string]carried
 
-	acting map[string]string // index → uuid of the master's for which something is done at the follower; see acts
-
 	pair *pair        // whose indices they are
 	may  func() error // refuses to write to the follower when that is not allowed
 }
@@ -44,7 +42,7 @@ type carried struct {
 var errNoIndex = errors.New("the master does not have the index")
 
 func newIndices(a *applier, from, to *cluster.Cluster) *indices {
-	return &indices{a: a, from: from, to: to, known: map[string]carried{}, acting: map[string]string{}, may: func() error { return a.r.mayApply(to) }}
+	return &indices{a: a, from: from, to: to, known: map[string]carried{}, may: func() error { return a.r.mayApply(to) }}
 }
 
 // forget has indices looked at again before the next documents.
@@ -54,18 +52,6 @@ func (x *indices) forget(names ...string) {
 	x.state = ""
 	for _, name := range names {
 		delete(x.known, name)
-	}
-}
-
-// doubt is forget of indices that are there all the same.
-func (x *indices) doubt(names []string) {
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	x.state = ""
-	for _, name := range names {
-		if _, ok := x.known[name]; ok {
-			x.known[name] = carried{problem: errStale}
-		}
 	}
 }
 
@@ -80,7 +66,7 @@ const maxKnown = 10_000
 // error is about the request as a whole and passes.
 func (x *indices) ready(ctx context.Context, names []string, again bool) (problems map[string]error, err error) {
 	if again {
-		x.doubt(names)
+		x.forget(names...)
 	}
 	return x.readyFor(ctx, names, time.Now())
 }
@@ -175,13 +161,7 @@ func (x *indices) carryOver(ctx context.Context, names []string) error {
 			x.known[name] = carried{uuid: before.uuid, mapping: before.mapping}
 			continue
 		}
-		if err := x.acts(ctx, name, uuid); err != nil {
-			return err
-		}
 		problem, err := x.carryIndex(ctx, index)
-		if err == nil {
-			err = x.acted(ctx, name)
-		}
 		if err != nil {
 			return err
 		}
@@ -276,12 +256,6 @@ func (x *indices) carryIndex(ctx context.Context, index indexState) (problem, er
 		return nil, err
 	}
 	defer x.to.Facts().Forget(index.name)
-	if exists && there.Name != index.name && !x.a.r.bothWays() {
-		if problem, err := x.takeAlias(ctx, index.name, index.settings.Get("uuid").String()); problem != nil || err != nil {
-			return problem, err
-		}
-		there, exists = cluster.Index{}, false
-	}
 	if wrong, err := x.mistyped(ctx, index, there); err != nil {
 		return nil, err
 	} else if wrong && x.retypes() {

@@ -15,43 +15,41 @@ import (
 // them, unless the master does not have the document any more: nobody knows then under which
 // version it was deleted. Such a document is read back once more behind all that.
 
-// later tells which of the documents the master does not have, and the records by which these are
-// read back once more behind what the journal may still have of them. So are those of an index of another partition:
-// the deletion of a former index of that name may stand there, and takes all that the follower has.
-func (p *pair) later(ctx context.Context, in *record, ids []cluster.DocID, partition int32) (missing []cluster.DocID, again []*record, err error) {
+// missing are those of the documents that the master does not have.
+func (p *pair) missing(ctx context.Context, ids []cluster.DocID) (list []cluster.DocID, err error) {
 	ids = p.a.r.selection.ofDocs(ids)
 	if p.bothWays() {
-		return nil, nil, nil // the follower gets the version of the deletion
+		return nil, nil // the follower gets the version of the deletion
 	}
-	for chunk := range slices.Chunk(ids, p.a.r.cfg.BatchDocs) {
+	for start := 0; start < len(ids); start += p.a.r.cfg.BatchDocs {
+		chunk := ids[start:min(start+p.a.r.cfg.BatchDocs, len(ids))]
 		masters, err := p.from.MGet(ctx, chunk, false)
 		if err != nil {
-			return nil, nil, err
+			return nil, err
 		}
-		for i, id := range chunk {
-			m := &masters[i]
-			gone := !m.Found && m.Unreadable == ""
-			if gone {
-				missing = append(missing, id)
-			}
-			if gone || m.Found && p.a.r.cfg.Journal.Partition(id.Index) != partition {
-				again = append(again, &record{Kind: kindEffect, From: in.From, Epoch: in.Epoch, Index: id.Index, Type: id.Type, ID: id.ID, Routing: id.Routing, Parent: id.Parent, Version: m.Version, Read: true})
+		for i := range masters {
+			if !masters[i].Found && masters[i].Unreadable == "" {
+				list = append(list, chunk[i])
 			}
 		}
 	}
-	return missing, again, nil
+	return list, nil
 }
 
-// lookAgain journals that documents are to be read back. A
+// lookAgain journals that documents are to be read back, of the cluster and epoch of an intent. A
 // journal that is full is not waited for: the applier has to get on to make room. Then all that comes
-// of those that the master does not have is read back for a while.
-func (a *applier) lookAgain(ctx context.Context, records []*record, missing []cluster.DocID) error {
+// of these documents is read back for a while.
+func (a *applier) lookAgain(ctx context.Context, in *record, ids []cluster.DocID) error {
+	records := make([]*record, len(ids))
+	for i, id := range ids {
+		records[i] = &record{Kind: kindEffect, From: in.From, Epoch: in.Epoch, Index: id.Index, Type: id.Type, ID: id.ID, Routing: id.Routing, Parent: id.Parent, Read: true}
+	}
 	err := a.appendForLater(ctx, records)
 	if !full(err) {
 		return err
 	}
-	a.r.log.Warn("the journal is full: documents of writes of unknown outcome are not looked at once more", "documents", len(records), "cluster", records[0].From, "reason", err)
-	return a.noteDoubt(missing, func(d *doubts, id cluster.DocID) error { return d.docGone(ctx, id.Index, id.ID, a.r.cfg.Now()) })
+	a.r.log.Warn("the journal is full: documents that were deleted by writes of unknown outcome are not looked at once more", "documents", len(ids), "cluster", in.From, "reason", err)
+	return a.noteDoubt(ids, func(d *doubts, id cluster.DocID) error { return d.docGone(ctx, id.Index, id.ID, a.r.cfg.Now()) })
 }
 
 // doubtIndex journals behind older effects of an index that it was deleted, without an answer. It is a

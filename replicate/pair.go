@@ -183,10 +183,6 @@ func (p *pair) write(ctx context.Context, docs []cluster.Doc) (w written, err er
 	if err != nil {
 		return written{}, err
 	}
-	if err := p.indices.stillReady(docs); err != nil {
-		leave()
-		return written{}, err
-	}
 	results, err := p.to.WriteExternal(ctx, docs)
 	leave()
 	if err != nil {

@@ -28,7 +28,6 @@ const JobResync = "resync"
 type resyncWish struct {
 	Index string    `json:"index"` // concrete
 	Asked time.Time `json:"asked"`
-	Anew  bool      `json:"anew,omitempty"` // the follower's is deleted before: it may be a copy of another one
 
 	key string
 }
@@ -60,17 +59,12 @@ func (s *resyncs) wishes(ctx context.Context) (list []resyncWish, err error) {
 
 // put keeps a wish. The same key means the same wish: it may come again.
 func (s *resyncs) put(ctx context.Context, key, index string) error {
-	return s.keep(ctx, key, resyncWish{Index: index})
-}
-
-func (s *resyncs) keep(ctx context.Context, key string, w resyncWish) error {
-	w.Asked = s.r.cfg.Now()
-	raw, err := json.Marshal(w)
+	raw, err := json.Marshal(resyncWish{Index: index, Asked: s.r.cfg.Now()})
 	if err != nil {
 		return err
 	}
 	if err := s.table.Put(ctx, key, raw); err != nil {
-		return fmt.Errorf("keeping that index %s is to be resynced: %w", w.Index, err)
+		return fmt.Errorf("keeping that index %s is to be resynced: %w", index, err)
 	}
 	select {
 	case s.kick <- struct{}{}:
@@ -202,7 +196,6 @@ const wishKey = "_wishes"
 type grantedWishes struct {
 	Index string   `json:"index"`
 	Keys  []string `json:"keys"`
-	Anew  bool     `json:"anew,omitempty"`
 }
 
 // resync does a resync, or goes on with it.
@@ -280,7 +273,7 @@ func (s *resync) next(ctx context.Context, failed []string) (chosen grantedWishe
 		chosen.Index = list[0].Index
 		for _, w := range list {
 			if w.Index == chosen.Index {
-				chosen.Keys, chosen.Anew = append(chosen.Keys, w.key), chosen.Anew || w.Anew
+				chosen.Keys = append(chosen.Keys, w.key)
 			}
 		}
 		return s.job.Put(ctx, wishKey, chosen)
@@ -310,9 +303,6 @@ func (s *resync) grant(ctx context.Context, w grantedWishes) error {
 	if err == nil {
 		s.change(func(p *BackfillProgress) { p.Total += docs })
 	}
-	if _, begun := s.parts[w.Index]; w.Anew && !begun && s.p.indices.retypes() {
-		s.parts[w.Index] = backfillPart{UUID: "of a former index"}
-	}
 	if err := s.copyIndex(ctx, w.Index, defaultSlices); err != nil {
 		return err
 	}
@@ -326,26 +316,8 @@ func (s *resync) grant(ctx context.Context, w grantedWishes) error {
 	if err := s.persist(ctx, func() error { return s.job.Drop(ctx, w.Index) }); err != nil || s.skipped > before {
 		return err
 	}
-	if err := s.persist(ctx, func() error { return s.retryDead(ctx, w.Index) }); err != nil {
-		return err
-	}
 	s.r.log.Info("an index was resynced", "index", w.Index)
 	return s.persist(ctx, func() error { return s.r.resyncs.drop(ctx, w.Keys) })
-}
-
-// retryDead looks whether what has become dead letters of an index is well now: the follower's may
-// have been another one when they did.
-func (s *resync) retryDead(ctx context.Context, index string) error {
-	dead := &s.r.applier.dead
-	if err := s.r.refreshDead(ctx); err != nil {
-		return err
-	}
-	keys := dead.ofIndex(s.p.to.Name(), index)
-	if len(keys) == 0 {
-		return nil
-	}
-	_, _, err := s.r.RetryDeadLetters(ctx, keys...)
-	return err
 }
 
 // removeExtra removes the documents that only the follower has. Those of which
@@ -358,17 +330,13 @@ func (s *resync) removeExtra(ctx context.Context, index string) error {
 	if err != nil || uuid == "" {
 		return err
 	}
-	if state, err := openState(ctx, s.p.to, index); err != nil {
+	if state, err := openState(ctx, s.p.to, index); err != nil || state == "close" {
 		return err
-	} else if state == "close" {
-		s.skip(index, isClosed)
-		return nil
 	}
 	if err := s.p.to.Refresh(ctx, index); err != nil {
 		return err
 	}
-	closed := false // at the master
-	err = s.p.to.Scan(ctx, cluster.ScanOptions{Index: index}, func(_ time.Time, docs []cluster.Doc) error {
+	return s.p.to.Scan(ctx, cluster.ScanOptions{Index: index}, func(_ time.Time, docs []cluster.Doc) error {
 		if err := s.job.Wait(ctx); err != nil {
 			return err
 		}
@@ -380,7 +348,6 @@ func (s *resync) removeExtra(ctx context.Context, index string) error {
 		var extra []cluster.DocID
 		for i := range masters {
 			m := &masters[i]
-			closed = closed || m.Closed
 			if m.Unreadable == "" && (!m.Found || routingOf(m) != routingOf(&docs[i])) {
 				extra = append(extra, ids[i])
 			}
@@ -393,10 +360,6 @@ func (s *resync) removeExtra(ctx context.Context, index string) error {
 		s.removed += int64(len(extra))
 		return nil
 	})
-	if err == nil && closed {
-		s.skip(index, isClosed)
-	}
-	return err
 }
 
 // Resync asks for indices to be resynced, by names and patterns. It is done when

@@ -100,10 +100,6 @@ func (s *scribe) create(ctx context.Context, index indexState) (problem, err err
 			index.aliases = withoutWriteIndices(index.aliases)
 			problem, err = s.createWith(ctx, index, settings)
 		}
-		if isTaken(problem) { // the aliases come with their own records, see deleteTaking
-			index.aliases = gjson.Result{}
-			problem, err = s.createWith(ctx, index, settings)
-		}
 		unknown := unknownSetting(problem)
 		if unknown == "" {
 			break

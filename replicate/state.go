@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"net/http"
 	"slices"
 	"strconv"
@@ -53,14 +52,7 @@ func (a *applier) tryState(ctx context.Context, p *pair, ref stateRef, deleted *
 		return a.dead.applied(ctx, letter)
 	}
 	letter.Reason = problem.Error()
-	if err := a.bury(ctx, letter); err != nil {
-		return err
-	}
-	// The index that was in the way may have been deleted meanwhile, and its letters been dropped, by another worker.
-	if problem, err = p.applyState(ctx, ref, deleted); err != nil || problem != nil {
-		return err
-	}
-	return a.dead.applied(ctx, letter)
+	return a.bury(ctx, letter)
 }
 
 // goneAttempts bounds how often state is applied anew because an index was gone:
@@ -116,13 +108,7 @@ func (p *pair) applyIndex(ctx context.Context, name string, deleted *deletion) (
 	case errors.Is(problem, errNoIndex) && p.bothWays():
 		return nil, p.unmeet(ctx, stateRef{whatIndex, name}) // what has deleted it at the master deletes it here
 	case errors.Is(problem, errNoIndex) && deleted == nil:
-		if problem, err = p.deleteIndex(ctx, name); problem != nil || err != nil {
-			return problem, err
-		}
-		if made, err := p.madeSince(ctx, name); err != nil || !made {
-			return nil, err
-		}
-		return p.applyIndex(ctx, name, nil)
+		return p.deleteIndex(ctx, name)
 	case errors.Is(problem, errNoIndex), errors.Is(problem, errMistyped):
 		return nil, nil
 	case problem != nil:
@@ -215,17 +201,10 @@ func (p *pair) applyOpen(ctx context.Context, name string, first bool) (problem,
 	if failed != nil && !permanent(status, "") && !p.shut(failed) {
 		return nil, failed
 	}
-	if failed != nil {
-		return failed, nil
+	if failed == nil {
+		err = p.metOpen(ctx, name, want, want)
 	}
-	if err := p.metOpen(ctx, name, want, want); err != nil || p.bothWays() {
-		return nil, err
-	}
-	// It may have been that of another index of that name.
-	if now, err := openState(ctx, p.from, name); err != nil || now == want || now == "" {
-		return nil, err
-	}
-	return p.applyOpen(ctx, name, !first)
+	return failed, err
 }
 
 // resettable are the groups of settings that an application may take back, so
@@ -252,9 +231,7 @@ func (p *pair) applySettings(ctx context.Context, name string) (problem, err err
 	if err != nil {
 		return nil, err
 	}
-	changed := false
 	set := func(key, raw string) error {
-		changed = true
 		body, _ := sjson.SetRaw(`{}`, "index."+gjson.Escape(key), raw)
 		_, _, problem, err := s.do(ctx, http.MethodPut, cluster.Path(name, "_settings"), []byte(body))
 		if problem != nil {
@@ -276,13 +253,7 @@ func (p *pair) applySettings(ctx context.Context, name string) (problem, err err
 			}
 		}
 	}
-	if err := p.metSettings(ctx, name, mine); err != nil || !changed {
-		return nil, err
-	}
-	if now, err := settingsOf(ctx, p.from, name); err != nil || maps.Equal(now, mine) {
-		return nil, err
-	}
-	return p.applySettings(ctx, name)
+	return nil, p.metSettings(ctx, name, mine)
 }
 
 func hasAnyPrefix(s string, prefixes []string) bool {
@@ -351,35 +322,18 @@ func (p *pair) applyAliases(ctx context.Context, names []string) (problem, err e
 	if err != nil {
 		return nil, err
 	}
-	err = p.addAliases(ctx, want, have, func() (err error) {
-		_, _, problem, err = s.do(ctx, http.MethodPost, "/_aliases", []byte(`{"actions":[`+strings.Join(actions, ",")+`]}`))
-		if aboutWriteIndex(problem) { // searches find what they should, at least
-			for i := range actions {
-				actions[i], _ = sjson.Delete(actions[i], "add.is_write_index")
-			}
-			_, _, _, err = s.do(ctx, http.MethodPost, "/_aliases", []byte(`{"actions":[`+strings.Join(actions, ",")+`]}`))
+	_, _, problem, err = s.do(ctx, http.MethodPost, "/_aliases", []byte(`{"actions":[`+strings.Join(actions, ",")+`]}`))
+	if aboutWriteIndex(problem) { // searches find what they should, at least
+		for i := range actions {
+			actions[i], _ = sjson.Delete(actions[i], "add.is_write_index")
 		}
-		return err
-	})
-	p.to.Facts().Forget(there...)
-	if isTaken(problem) {
-		if deleted, err := p.deleteTaking(ctx, want, have); err != nil {
-			return nil, err
-		} else if deleted {
-			return p.applyAliases(ctx, names)
-		}
+		_, _, _, err = s.do(ctx, http.MethodPost, "/_aliases", []byte(`{"actions":[`+strings.Join(actions, ",")+`]}`))
 	}
+	p.to.Facts().Forget(there...)
 	if problem == nil && err == nil {
 		err = p.metAliases(ctx, there, mine)
 	}
-	if problem != nil || err != nil {
-		return problem, err
-	}
-	// They may have been moved meanwhile, and what came of that applied by another worker.
-	if now, err := aliasesAt(ctx, p.from, there); err != nil || maps.EqualFunc(now, mine, maps.Equal) {
-		return nil, err
-	}
-	return p.applyAliases(ctx, names)
+	return problem, err
 }
 
 // sharing are the other indices of the follower whose aliases have to change in the
@@ -460,35 +414,17 @@ func aliasChanges(names []string, want, have map[string]map[string]string) []str
 
 // applyNamed brings over a template, a pipeline or a script.
 func (p *pair) applyNamed(ctx context.Context, ref stateRef) (problem, err error) {
-	body, err := p.definitionOf(ctx, ref)
-	for attempt := 0; attempt < goneAttempts && err == nil; attempt++ {
-		var now string
-		if problem, err = p.carryNamed(ctx, ref, body); problem != nil || err != nil {
-			break
-		}
-		// It may have been changed meanwhile, and that applied by another worker.
-		if now, err = p.definitionOf(ctx, ref); err == nil && now == body {
-			break
-		}
-		body = now
-	}
-	return problem, err
-}
-
-// definitionOf is the body that makes a thing of the master, "" if it is not there.
-func (p *pair) definitionOf(ctx context.Context, ref stateRef) (string, error) {
 	status, answer, err := p.from.Do(ctx, http.MethodGet, statePath(ref.What, ref.Name), nil)
-	if err != nil || status == http.StatusNotFound && gjson.ValidBytes(answer) {
-		return "", err
+	if err != nil {
+		return nil, err
 	}
-	if err := p.from.Failed(status, answer); err != nil {
-		return "", err
+	body := ""
+	if status != http.StatusNotFound || !gjson.ValidBytes(answer) {
+		if err := p.from.Failed(status, answer); err != nil {
+			return nil, err
+		}
+		body = definition(ref, answer)
 	}
-	return definition(ref, answer), nil
-}
-
-// carryNamed makes the follower's thing what body says.
-func (p *pair) carryNamed(ctx context.Context, ref stateRef, body string) (problem, err error) {
 	typ := ""
 	if ref.What == whatTemplate {
 		typ = gjson.Get(body, "mappings._meta.esperanto.type").String()
@@ -541,8 +477,8 @@ func definition(ref stateRef, answer []byte) string {
 }
 
 // resolve reads back what writes with an unknown outcome may have changed, and
-// makes the follower equal. The intents are of one partition. An error means that ctx has ended.
-func (a *applier) resolve(ctx context.Context, partition int32, intents []*record) error {
+// makes the follower equal. An error means that ctx has ended.
+func (a *applier) resolve(ctx context.Context, intents []*record) error {
 	docs := map[string][]recordDoc{} // by the cluster that they are read from
 	last := map[string]*record{}     // an intent of the latest epoch
 	type sent struct {
@@ -590,13 +526,12 @@ func (a *applier) resolve(ctx context.Context, partition int32, intents []*recor
 	for from, list := range docs {
 		p := a.pairs[from]
 		var missing []cluster.DocID
-		var again []*record
 		err := a.persist(ctx, a.whileAllowed(ctx, func() error {
 			ids, err := p.places(ctx, list)
 			if err != nil {
 				return err
 			}
-			if missing, again, err = p.later(ctx, last[from], ids, partition); err != nil {
+			if missing, err = p.missing(ctx, ids); err != nil {
 				return err
 			}
 			if err := p.equalise(ctx, ids); err != nil {
@@ -608,8 +543,8 @@ func (a *applier) resolve(ctx context.Context, partition int32, intents []*recor
 		if err == nil {
 			err = a.resolveMade(ctx, p, missing)
 		}
-		if err == nil && len(again) > 0 {
-			err = a.persist(ctx, func() error { return a.lookAgain(ctx, again, missing) })
+		if err == nil && len(missing) > 0 {
+			err = a.persist(ctx, func() error { return a.lookAgain(ctx, last[from], missing) })
 		}
 		if err != nil {
 			return err
@@ -703,11 +638,8 @@ func (a *applier) resolveState(ctx context.Context, p *pair, ref asked, key stri
 			return err
 		}
 	}
-	// Documents of the new one may have been deleted with the old one, and what was on its way then may have
-	// made the follower's by its own guess.
-	return a.persist(ctx, func() error {
-		return a.r.resyncs.keep(ctx, key, resyncWish{Index: ref.Name, Anew: true})
-	})
+	// Documents of the new one may have been deleted with the old one.
+	return a.resyncWanted(ctx, p.from.Name(), key, ref.Name)
 }
 
 // places finds the concrete indices and routings of documents as they were

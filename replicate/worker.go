@@ -467,7 +467,7 @@ func (w *worker) resolveDue() error {
 			return err
 		}
 	}
-	err := w.a.inTurn(w.ctx, func(ctx context.Context) error { return w.a.resolve(ctx, w.partition, read) },
+	err := w.a.inTurn(w.ctx, func(ctx context.Context) error { return w.a.resolve(ctx, read) },
 		func(ctx context.Context) error { return w.a.intentsAlone(ctx, read) })
 	if err != nil {
 		return err
