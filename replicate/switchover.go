@@ -255,8 +255,8 @@ func (r *Replicator) approach(ctx context.Context, now roles) error {
 	ctx, cancel := context.WithTimeout(ctx, r.cfg.DrainTimeout)
 	defer cancel()
 	defer func() { r.brake(context.WithoutCancel(ctx), now, 0, false) }()
-	round := r.cfg.SwitchTimeout / 4
-	for delay := time.Duration(0); ; delay = min(max(2*delay, 2*time.Millisecond), round) {
+	began, round := time.Now(), r.cfg.SwitchTimeout/4
+	for delay := time.Duration(0); ; delay = brakeAfter(time.Since(began), round) {
 		if err := r.brake(ctx, now, delay, true); err != nil {
 			return err
 		}
@@ -267,6 +267,16 @@ func (r *Replicator) approach(ctx context.Context, now roles) error {
 		}
 	}
 	return r.members.allHeard(ctx)
+}
+
+// brakeDoubles is after which time at the latest writes are slowed down twice as much: also where
+// they may wait for long, and so the rounds of approach take long.
+const brakeDoubles = 1250 * time.Millisecond
+
+// brakeAfter is how long each write is held when the applier has not come close for a time.
+func brakeAfter(since, round time.Duration) time.Duration {
+	doubled := since / max(1, min(round, brakeDoubles))
+	return min(time.Millisecond<<min(doubled, 20), round)
 }
 
 // brake has all gateways hold each write for a while before it is let in, and the appliers

@@ -367,3 +367,23 @@ func TestStartWithoutTheSharedJournal(t *testing.T) {
 	g.must("PUT", "/books/_doc/1", `{"n":1}`)
 	g.equal()
 }
+
+// Writers that are faster than the applier are slowed down as fast where writes may wait for long.
+func TestBrakeGrowsWithTime(t *testing.T) {
+	const ms, second = time.Millisecond, time.Second
+	for _, c := range []struct{ since, round, want time.Duration }{
+		{0, 1250 * ms, ms},
+		{1250 * ms, 1250 * ms, 2 * ms},
+		{2500 * ms, 1250 * ms, 4 * ms},
+		{300 * ms, 100 * ms, 8 * ms},
+		{5 * second, 100 * ms, 100 * ms},
+		{7500 * ms, 7500 * ms, 64 * ms},
+		{15 * second, 7500 * ms, 4096 * ms},
+		{time.Hour, 1250 * ms, 1250 * ms},
+		{time.Second, 0, 0},
+	} {
+		if got := brakeAfter(c.since, c.round); got != c.want {
+			t.Errorf("after %s, in rounds of %s: %s, want %s", c.since, c.round, got, c.want)
+		}
+	}
+}
