@@ -146,7 +146,7 @@ func TestCutOffOverASwitchover(t *testing.T) {
 			return err == nil
 		})
 		moved := time.Now()
-		if quiet := lastOf(2); quiet.After(moved) || quiet.After(cutAt.Add(lease+4*time.Second)) {
+		if quiet := lastOf(2); quiet.After(moved) || quiet.After(cutAt.Add(lease+time.Second)) {
 			t.Errorf("the gateway without Kafka has acknowledged a write %s after it lost it", quiet.Sub(cutAt))
 		}
 		until("the others go on", func() bool { return lastOf(0).After(moved) && lastOf(1).After(moved) })
