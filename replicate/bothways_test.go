@@ -444,6 +444,9 @@ func TestBothWaysReplacedWhileCopied(t *testing.T) {
 	a.must("DELETE", "/books", "")
 	time.Sleep(5 * time.Millisecond)
 	a.must("PUT", "/books/_doc/new", `{"n":2}`)
+	waitFor(t, func() bool { // what is written to the old one goes with it
+		return !slices.ContainsFunc(a.b.Docs(), func(d estest.Doc) bool { return strings.HasPrefix(d.ID, "old") })
+	})
 	b.must("PUT", "/books/_doc/b", `{"by":"b"}`)
 	waitFor(t, func() bool {
 		j, ok, err := a.r.jobs.Job(t.Context(), JobBackfill)
