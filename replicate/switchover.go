@@ -424,23 +424,24 @@ func (r *Replicator) rest(ctx context.Context, seq uint64) error {
 // So one is made in any case, if need be in the background. Until then writes wait if the
 // journal has them wait.
 func (r *Replicator) settle(ctx context.Context) (s epoch.State, known bool) {
-	once := func(ctx context.Context) error {
+	once := func(ctx context.Context) (epoch.State, error) {
 		ctx, cancel := context.WithTimeout(ctx, max(r.cfg.JournalTimeout/4, time.Second))
 		defer cancel()
-		var err error
-		s, err = r.change(ctx, func(s *epoch.State) error {
+		return r.change(ctx, func(s *epoch.State) error {
 			if s.Closing() && s.By == r.instance {
 				*s = s.GiveUp()
 			}
 			return nil
 		})
-		return err
 	}
-	if once(context.WithoutCancel(ctx)) == nil {
+	if s, err := once(context.WithoutCancel(ctx)); err == nil {
 		return s, true
 	}
 	r.run(func() {
-		for attempt := 0; r.background.Err() == nil && once(r.background) != nil; attempt++ {
+		for attempt := 0; r.background.Err() == nil; attempt++ {
+			if _, err := once(r.background); err == nil {
+				return
+			}
 			pause(r.background, attempt)
 		}
 	})
