@@ -7,7 +7,6 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/tidwall/gjson"
 
@@ -85,6 +84,19 @@ type sends func(context.Context, *esapi.Request) (*esapi.Response, error)
 
 func (f sends) Send(ctx context.Context, r *esapi.Request) (*esapi.Response, error) { return f(ctx, r) }
 
+// lost sends a write whose answer is lost, and does something before its document is read back.
+func (g *rig) lost(method, target, body string, before func()) {
+	g.t.Helper()
+	g.paused(func() {
+		g.a.Faults(only(method, target, estest.Fault{After: errors.New("lost")}))
+		if _, _, err := g.send(method, target, body); err == nil {
+			g.t.Errorf("%s %s was answered", method, target)
+		}
+		g.a.Faults(nil)
+		before()
+	})
+}
+
 // What has to be read back of an index that is closed at the master is retried when it
 // is opened.
 func TestClosedIndexIsReadBackWhenItIsOpen(t *testing.T) {
@@ -92,14 +104,11 @@ func TestClosedIndexIsReadBackWhenItIsOpen(t *testing.T) {
 	g := newRig(t, v717, v87)
 	g.must("PUT", "/books/_doc/1", `{"n":1}`)
 	g.equal()
-	g.a.Faults(only("PUT", "/books/_doc/1", estest.Fault{After: errors.New("lost")}))
-	g.send("PUT", "/books/_doc/1", `{"n":2}`)
-	g.a.Faults(nil)
+	g.lost("PUT", "/books/_doc/1", `{"n":2}`, func() { g.must("POST", "/books/_close", "") })
 	closed := func() bool {
 		letters, err := g.r.DeadLetters(context.Background(), "", 0)
 		return err == nil && len(letters) == 1 && letters[0].Closed
 	}
-	g.must("POST", "/books/_close", "")
 	wait(t, closed)
 	g.restart()
 	g.r.applier.indexOpened()
@@ -120,10 +129,7 @@ func TestReadBackWhenBothIndicesAreOpen(t *testing.T) {
 	g := newRig(t, v717, v87)
 	g.must("PUT", "/books/_doc/1", `{"n":1}`)
 	g.equal()
-	g.a.Faults(only("PUT", "/books/_doc/1", estest.Fault{After: errors.New("lost")}))
-	g.send("PUT", "/books/_doc/1", `{"n":2}`)
-	g.a.Faults(nil)
-	g.must("POST", "/books/_close", "")
+	g.lost("PUT", "/books/_doc/1", `{"n":2}`, func() { g.must("POST", "/books/_close", "") })
 	g.drained()
 	closed := func() bool {
 		letters, err := g.r.DeadLetters(t.Context(), "", 0)
@@ -233,7 +239,7 @@ func TestNoTemplateAppliesToCarriedIndices(t *testing.T) {
 func TestReadBackThroughAMovedAlias(t *testing.T) {
 	t.Parallel()
 	for _, routing := range []string{"", `"routing":"r",`} {
-		g := newRig(t, v68, v87, func(c *Config) { c.Grace = 300 * time.Millisecond })
+		g := newRig(t, v68, v87)
 		move := func(verb, index string) string {
 			if verb == "remove" {
 				return `{"remove":{"index":"` + index + `","alias":"ali"}}`
@@ -245,17 +251,19 @@ func TestReadBackThroughAMovedAlias(t *testing.T) {
 		g.must("POST", "/_aliases", `{"actions":[`+move("add", "books-1")+`]}`)
 		g.must("PUT", "/ali/doc/1", `{"n":1}`)
 		g.equal()
-		lost := estest.Fault{After: errors.New("lost")}
-		g.a.Faults(func(r *esapi.Request) estest.Fault {
-			if r.Path == "/ali/doc/2" || r.Path == "/_bulk" {
-				return lost
-			}
-			return estest.Fault{}
+		g.paused(func() { // nothing is read back before the alias is moved
+			lost := estest.Fault{After: errors.New("lost")}
+			g.a.Faults(func(r *esapi.Request) estest.Fault {
+				if r.Path == "/ali/doc/2" || r.Path == "/_bulk" {
+					return lost
+				}
+				return estest.Fault{}
+			})
+			g.send("PUT", "/ali/doc/2", `{"n":1}`)
+			g.send("POST", "/_bulk", `{"index":{"_index":"ali","_type":"doc","_id":"3"}}`+"\n"+`{"n":1}`+"\n")
+			g.a.Faults(nil)
+			g.must("POST", "/_aliases", `{"actions":[`+move("remove", "books-1")+`,`+move("add", "books-2")+`]}`)
 		})
-		g.send("PUT", "/ali/doc/2", `{"n":1}`)
-		g.send("POST", "/_bulk", `{"index":{"_index":"ali","_type":"doc","_id":"3"}}`+"\n"+`{"n":1}`+"\n")
-		g.a.Faults(nil)
-		g.must("POST", "/_aliases", `{"actions":[`+move("remove", "books-1")+`,`+move("add", "books-2")+`]}`)
 		g.equal()
 		if n := len(g.b.Docs()); n != 5 {
 			t.Errorf("%d documents", n)
