@@ -12,6 +12,7 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/tidwall/gjson"
@@ -64,10 +65,12 @@ type rig struct {
 	*Gateway
 	source, target *fake
 	master         *cluster.Cluster
-	entered        []bool // write or not, of each lease
-	left           int
 	enterErr       error
-	outcomes       []Outcome
+
+	mu       sync.Mutex // of those below
+	entered  []bool     // write or not, of each lease
+	left     int
+	outcomes []Outcome
 }
 
 type lease struct{ r *rig }
@@ -75,7 +78,12 @@ type lease struct{ r *rig }
 func (l lease) Master() *cluster.Cluster { return l.r.master }
 func (l lease) Epoch() uint64            { return 1 }
 func (l lease) Sender() esapi.Sender     { return l.r.master }
-func (l lease) Exit()                    { l.r.left++ }
+
+func (l lease) Exit() {
+	l.r.mu.Lock()
+	defer l.r.mu.Unlock()
+	l.r.left++
+}
 
 func newRig(t *testing.T, dialect, source, target string) *rig {
 	t.Helper()
@@ -99,6 +107,8 @@ func newRig(t *testing.T, dialect, source, target string) *rig {
 		if r.enterErr != nil {
 			return nil, r.enterErr
 		}
+		r.mu.Lock()
+		defer r.mu.Unlock()
 		r.entered = append(r.entered, write)
 		return lease{r}, nil
 	}
@@ -108,7 +118,11 @@ func newRig(t *testing.T, dialect, source, target string) *rig {
 		}
 		return r.target
 	}
-	c.Done = func(o Outcome) { r.outcomes = append(r.outcomes, o) }
+	c.Done = func(o Outcome) {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.outcomes = append(r.outcomes, o)
+	}
 	r.Gateway = New(c)
 	return r
 }

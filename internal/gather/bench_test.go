@@ -45,8 +45,9 @@ func newCrowd(tb testing.TB, n int) *crowd {
 	ctx, cancel := context.WithCancel(context.Background())
 	tb.Cleanup(cancel)
 	for i := range n {
-		c.clients = append(c.clients, make(chan struct{}))
-		go c.client(ctx, i)
+		told := make(chan struct{})
+		c.clients = append(c.clients, told)
+		go c.client(ctx, i, told)
 	}
 	return c
 }
@@ -61,13 +62,13 @@ func documentOf(i int) *esapi.Request {
 var hotDocument = `{"title":"` + strings.Repeat("x", 480) + `"}`
 
 // client writes its document whenever it is told to.
-func (c *crowd) client(ctx context.Context, i int) {
+func (c *crowd) client(ctx context.Context, i int, told <-chan struct{}) {
 	r := documentOf(i)
 	for {
 		select {
 		case <-ctx.Done():
 			return
-		case <-c.clients[i]:
+		case <-told:
 		}
 		res, err := c.sender.Send(ctx, r)
 		if err != nil || res.Status != 201 || res.Header.Get("Location") != r.Path {
