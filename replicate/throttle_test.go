@@ -102,13 +102,17 @@ func (g *rig) bulkOf(from, n int) {
 func TestThrottledApplier(t *testing.T) {
 	t.Parallel()
 	g := newRig(t, v87, v87, func(c *Config) { c.Throttle = Throttle{DocsPerSecond: 20} })
-	began := time.Now()
-	for i := range 100 {
-		g.bulkOf(10*i, 10)
-	}
-	written := g.r.Status(t.Context()).Backlog
+	var began time.Time
+	var written int64
+	g.paused(func() { // until all is there, however long that takes
+		for i := range 100 {
+			g.bulkOf(10*i, 10)
+		}
+		written, began = g.r.Status(t.Context()).Backlog, time.Now()
+	})
 	wait(t, func() bool { return len(g.b.Docs()) > 0 })
-	s := g.r.Status(t.Context())
+	var s Status
+	wait(t, func() bool { s = g.r.Status(t.Context()); return s.Throttle != "" })
 	if s.Throttle != "docs_per_second is 20" || s.ThrottledBy != "docs_per_second" || !strings.Contains(strings.Join(s.NextSteps, "\n"), "throttled: docs_per_second is 20") {
 		t.Errorf("%q %q %q", s.Throttle, s.ThrottledBy, s.NextSteps)
 	}
