@@ -142,8 +142,7 @@ func TestSelectedIndices(t *testing.T) {
 			if names, err := g.r.Resync(t.Context(), []string{"*"}); err != nil || len(names) != 5 {
 				t.Errorf("%v, %v", names, err)
 			}
-			g.drained()
-			g.waitJob(JobResync, JobDone)
+			g.granted()
 			g.selected("mine", "copy-books")
 			g.noDeadLetters()
 		})
