@@ -498,7 +498,7 @@ func TestNoSwitchWithGatewaysOfOtherIndices(t *testing.T) {
 		}
 	}
 	// One that is started while writes wait already.
-	late := epoch.Member{Instance: "late", Term: 1, Beat: 1, LeaseMS: 500, Indices: "indices { exclude logs-* }"}
+	late := epoch.Member{Instance: "late", Term: 1, Beat: 1, LeaseMS: soon.Milliseconds(), Indices: "indices { exclude logs-* }"}
 	f.b.Faults(func(r *esapi.Request) estest.Fault {
 		if r.Path == "/_refresh" {
 			raw, _ := json.Marshal(late)
@@ -510,6 +510,12 @@ func TestNoSwitchWithGatewaysOfOtherIndices(t *testing.T) {
 	})
 	refused(false)
 	f.b.Faults(nil)
+	if err := f.gates[0].control.table.Delete(t.Context(), memberPrefix+late.Name()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.gates[0].Switchover(t.Context(), SwitchRequest{Master: "b", DryRun: true}); err != nil {
+		t.Errorf("when it is gone: %v", err)
+	}
 
 	other := f.start(withIndices(Indices{Exclude: []string{"logs-*"}}))
 	refused(true)
