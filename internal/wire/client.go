@@ -60,6 +60,8 @@ type Client struct {
 	came     bool // a request, since the last look
 
 	running atomic.Int64
+
+	sentWait time.Duration // of the package, but in tests
 }
 
 // New makes a Client. Nothing is dialled before the first request.
@@ -67,7 +69,7 @@ func New(o Options) *Client {
 	o.MaxIdle = cmp.Or(o.MaxIdle, 512)
 	o.IdleTimeout = cmp.Or(o.IdleTimeout, 2*time.Minute)
 	o.ReadBuffer = cmp.Or(o.ReadBuffer, 8<<10)
-	return &Client{o: o}
+	return &Client{o: o, sentWait: sentWait}
 }
 
 // Close closes the connections that are not in use. Others end with their request, also

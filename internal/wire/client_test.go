@@ -1,16 +1,20 @@
 package wire
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"net"
 	"net/http"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/esperanto-es/esperanto/internal/peek"
@@ -188,6 +192,7 @@ func TestBytesThatNobodyAskedFor(t *testing.T) {
 	c = n2.client(Options{})
 	do(t, c, get("/later")).want(t, 200, "hello")
 	<-said
+	c.noticed(t)
 	do(t, c, get("/")).want(t, 200, "hello")
 }
 
@@ -220,6 +225,7 @@ func TestStaleConnections(t *testing.T) {
 	c := n.client(Options{})
 	do(t, c, get("/closes")).want(t, 200, "hello")
 	<-closed
+	c.noticed(t)
 	do(t, c, put("/1", "x")).want(t, 200, "hello")
 	if o := do(t, c, put("/dies/write", "x")); o.err == nil || errors.Is(o.err, ErrNotSent) {
 		t.Errorf("%d %v", o.status, o.err)
@@ -295,6 +301,7 @@ func TestBodies(t *testing.T) {
 		}
 	})
 	c := n.client(Options{})
+	c.sentWait = time.Minute // a machine that stalls costs no connection here
 	for _, size := range []int{0, 1, 1000, inline, inline + 1, 5 << 20} {
 		text := repeated(size)
 		for _, r := range []Request{
@@ -540,17 +547,44 @@ func TestBrokenBody(t *testing.T) {
 	}
 }
 
+// That a client's body broke off is said also if it takes long to end the connection.
+func TestBrokenBodySlowlyClosed(t *testing.T) {
+	n := newNode(t, func(s *served) { s.untilGone() })
+	c := n.client(Options{})
+	dial := c.o.Dial
+	c.o.Dial = func(ctx context.Context) (net.Conn, error) {
+		conn, err := dial(ctx)
+		return &slowlyClosed{Conn: conn}, err
+	}
+	for _, length := range []int64{2 * inline, -1} {
+		if o := do(t, c, Request{Method: "POST", Target: "/", Stream: brokenReader{}, Length: length}); !errors.Is(o.err, errBroken) || !errors.Is(o.err, ErrRequest) {
+			t.Errorf("%d %v", o.status, o.err)
+		}
+	}
+}
+
+// slowlyClosed is a connection whose first Close ends it, and returns later.
+type slowlyClosed struct {
+	net.Conn
+	closed atomic.Bool
+}
+
+func (c *slowlyClosed) Close() error {
+	first := !c.closed.Swap(true)
+	err := c.Conn.Close()
+	if first {
+		time.Sleep(3 * sentWait)
+	}
+	return err
+}
+
 type brokenReader struct{}
 
 var errBroken = errors.New("broken")
 
 func (brokenReader) Read([]byte) (int, error) { return 0, errBroken }
 
-// headTimeout is what also a slow machine has to answer within.
-const headTimeout = 2 * time.Second
-
 func TestTimeouts(t *testing.T) {
-	t.Parallel()
 	n := newNode(t, func(s *served) {
 		s.request()
 		s.say("HTTP/1.1 200 OK\r\nA: 1\r\n")
@@ -562,14 +596,37 @@ func TestTimeouts(t *testing.T) {
 			t.Errorf("%v", o.err)
 		}
 	}
-	// A limit for the head is none for the body.
-	n = newNode(t, func(s *served) {
-		s.request()
-		s.say("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhel")
-		time.Sleep(headTimeout + 100*time.Millisecond)
-		s.say("lo")
+}
+
+// A limit for the head is none for the body.
+func TestSlowBody(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, _ := piped(Options{HeadTimeout: time.Second}, func(s net.Conn) {
+			if _, err := http.ReadRequest(bufio.NewReader(s)); err != nil {
+				return
+			}
+			_, _ = io.WriteString(s, "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhel")
+			time.Sleep(time.Minute / 2)
+			_, _ = io.WriteString(s, "lo")
+		})
+		defer c.Close()
+		do(t, c, get("/")).want(t, 200, "hello")
 	})
-	do(t, n.client(Options{HeadTimeout: headTimeout}), get("/")).want(t, 200, "hello")
+}
+
+// piped makes a client whose connections are pipes: there the time can be that of a bubble.
+func piped(o Options, serve func(s net.Conn)) (c *Client, dialled *atomic.Int32) {
+	dialled = new(atomic.Int32)
+	o.Dial = func(context.Context) (net.Conn, error) {
+		dialled.Add(1)
+		ours, theirs := net.Pipe()
+		go func() {
+			defer theirs.Close()
+			serve(theirs)
+		}()
+		return ours, nil
+	}
+	return New(o), dialled
 }
 
 func TestIdleConnectionsEnd(t *testing.T) {

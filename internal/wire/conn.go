@@ -98,11 +98,11 @@ func (cn *conn) exchange(ctx context.Context, r *Request, out []byte) (res *Resp
 		head := slices.Clone(out) // out is the caller's
 		go func() {
 			err := cn.stream(r, head)
+			sent <- err // before anybody sees that the connection has ended, and asks why
 			if err != nil && !isReset(err) {
 				_ = cn.net.Close() // the node must not take what it has for the whole, nor be waited for
 			}
 			waiting.begin()
-			sent <- err
 		}()
 	}
 	h, err := cn.readHead()
@@ -140,7 +140,7 @@ func (cn *conn) finish(sent chan error, interrupt func()) error {
 		return err
 	default:
 	}
-	limit := time.NewTimer(sentWait)
+	limit := time.NewTimer(cn.c.sentWait)
 	defer limit.Stop()
 	select {
 	case err := <-sent:

@@ -11,6 +11,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/esperanto-es/esperanto/internal/peek"
 )
 
 // A node is a server that does what a test says with each connection.
@@ -55,6 +57,22 @@ func (n *node) client(o Options) *Client {
 	c := New(o)
 	n.t.Cleanup(c.Close)
 	return c
+}
+
+// noticed waits until something has come on the connection that waits, or its end: the
+// system may hand over a little later what the node has sent.
+func (c *Client) noticed(t *testing.T) {
+	t.Helper()
+	quiet := func() bool {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		return len(c.idle) > 0 && c.idle[0].peek != nil && c.idle[0].peek.Look() == peek.Quiet
+	}
+	for limit := time.Now().Add(time.Minute); quiet(); time.Sleep(time.Millisecond) {
+		if time.Now().After(limit) {
+			t.Fatal("nothing has come")
+		}
+	}
 }
 
 // A served is a connection at the node's end.

@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"crypto/tls"
@@ -11,6 +12,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -98,23 +100,34 @@ func TestNodeSpeaksFirst(t *testing.T) {
 // A slow upload is not a slow answer, and a connection that was idle for longer than
 // an answer may take is still one.
 func TestHeadTimeout(t *testing.T) {
-	t.Parallel()
-	n := newNode(t, always(okHello))
-	c := n.client(Options{HeadTimeout: headTimeout})
-	r, w := io.Pipe()
-	go func() {
-		for range 6 {
-			time.Sleep(headTimeout / 4)
-			_, _ = w.Write(bytes.Repeat([]byte("x"), 10<<10))
+	const timeout = 2 * time.Second
+	synctest.Test(t, func(t *testing.T) {
+		c, dialled := piped(Options{HeadTimeout: timeout}, func(s net.Conn) {
+			for in := bufio.NewReader(s); ; {
+				r, err := http.ReadRequest(in)
+				if err != nil {
+					return
+				}
+				_, _ = io.Copy(io.Discard, r.Body)
+				_, _ = io.WriteString(s, okHello)
+			}
+		})
+		defer c.Close()
+		r, w := io.Pipe()
+		go func() {
+			for range 6 {
+				time.Sleep(timeout / 4)
+				_, _ = w.Write(bytes.Repeat([]byte("x"), 10<<10))
+			}
+			_ = w.Close()
+		}()
+		do(t, c, Request{Method: "POST", Target: "/_bulk", Stream: r, Length: -1}).want(t, 200, "hello")
+		time.Sleep(timeout + 100*time.Millisecond)
+		do(t, c, get("/")).want(t, 200, "hello")
+		if got := dialled.Load(); got != 1 {
+			t.Errorf("%d connections", got)
 		}
-		_ = w.Close()
-	}()
-	do(t, c, Request{Method: "POST", Target: "/_bulk", Stream: r, Length: -1}).want(t, 200, "hello")
-	time.Sleep(headTimeout + 100*time.Millisecond)
-	do(t, c, get("/")).want(t, 200, "hello")
-	if got := n.connections.Load(); got != 1 {
-		t.Errorf("%d connections", got)
-	}
+	})
 }
 
 // Neither the end of a request's time nor an early answer waits for a client that sends
