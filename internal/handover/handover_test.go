@@ -23,7 +23,7 @@ func serve(t *testing.T, address, name string) (url string, stop func()) {
 		t.Fatal(err)
 	}
 	var ending atomic.Bool
-	s := &http.Server{IdleTimeout: time.Minute, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	s := &http.Server{IdleTimeout: time.Minute, ConnContext: Context, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, err := io.ReadAll(r.Body)
 		if err != nil {
 			t.Errorf("reading a request: %v", err)
@@ -104,20 +104,22 @@ func TestServersFollowEachOther(t *testing.T) {
 		before := stop
 		_, stop = serve(t, address, fmt.Sprint(i+1))
 		before()
-		time.Sleep(10 * time.Millisecond)
+		was := sent.Load()
+		for end := time.Now().Add(time.Minute); sent.Load() < was+10 && time.Now().Before(end); {
+			time.Sleep(time.Millisecond)
+		}
 	}
 	cancel()
 	clients.Wait()
 	stop()
 	t.Logf("%d requests, %d servers, %d lost on kept connections", sent.Load(), servers, lost.Load())
-	if sent.Load() < 100 {
+	if sent.Load() < 10*servers {
 		t.Errorf("only %d requests were sent", sent.Load())
 	}
-	// An answer whose head was written before the server asked its clients to
-	// leave, and that ends when it shuts down, is followed by the end of its
-	// connection: on a machine that stalls that happens now and then.
+	// What a server closes long after it was told to shut down does not go to the next one: on a
+	// machine that stands still for seconds a request may come just then.
 	if lost.Load() > servers/5 {
-		t.Errorf("%d requests were lost on kept connections; want nearly none", lost.Load())
+		t.Errorf("%d requests were lost on kept connections; want none", lost.Load())
 	}
 }
 

@@ -14,7 +14,9 @@ import (
 // TestGoneNow: who asks sees at once that a client has gone, and not while it is there.
 func TestGoneNow(t *testing.T) {
 	began, left, seen := make(chan struct{}), make(chan struct{}), make(chan error, 1)
-	address := served(t, func(w http.ResponseWriter, r *http.Request) {
+	l := listen(t)
+	nobodyLooks(l)
+	address := servedOn(t, l, func(w http.ResponseWriter, r *http.Request) {
 		if _, err := io.ReadAll(r.Body); err != nil {
 			t.Error(err)
 		}
@@ -24,7 +26,8 @@ func TestGoneNow(t *testing.T) {
 		}
 		began <- struct{}{}
 		<-left
-		for end := time.Now().Add(lookEvery / 2); !peek.Gone(r.Context()); {
+		// It has left, but the end of its connection may still be on its way.
+		for end := time.Now().Add(time.Minute); !peek.Gone(r.Context()); time.Sleep(time.Millisecond) {
 			if time.Now().After(end) {
 				err = fmt.Errorf("not seen that it has gone")
 				break
