@@ -32,7 +32,7 @@ type crowd struct {
 
 func newCrowd(tb testing.TB, n int) *crowd {
 	c := &crowd{g: New(nil), plugged: make(chan struct{}), pull: make(chan struct{})}
-	c.g.maxWait = time.Hour // so that all go in one bulk, however slow the machine is
+	c.g.maxWait, c.g.tooLong = time.Hour, time.Hour // so that all go in one bulk, however slow the machine is
 	of := cluster.New("fake", senderFunc(func(context.Context, *esapi.Request) (*esapi.Response, error) {
 		return esapi.NewResponse(200, []byte(`{"books":{"aliases":{},"mappings":{},"settings":{"index":{"uuid":"u"}}}}`)), nil
 	}), cluster.Options{Version: esapi.V(7, 17)})

@@ -182,7 +182,7 @@ func (g *Gatherer) landed(q *queue, b *bulk) {
 		g.land(q, b.slot)
 		return
 	}
-	if now := time.Now(); now.Sub(b.began) > tooLong {
+	if now := time.Now(); now.Sub(b.began) > g.tooLong {
 		g.mu.Lock()
 		defer g.mu.Unlock()
 		g.noteSlow(q.kind.place, now)

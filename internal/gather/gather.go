@@ -64,6 +64,7 @@ type Gatherer struct {
 
 	gathered func(writes int) // is told of each bulk
 	maxWait  time.Duration
+	tooLong  time.Duration
 }
 
 // New makes a Gatherer. gathered is told of each bulk, if not nil.
@@ -71,7 +72,7 @@ func New(gathered func(writes int)) *Gatherer {
 	if gathered == nil {
 		gathered = func(int) {}
 	}
-	return &Gatherer{kinds: map[kind]*queue{}, slow: map[place]time.Time{}, gathered: gathered, maxWait: maxWait}
+	return &Gatherer{kinds: map[kind]*queue{}, slow: map[place]time.Time{}, gathered: gathered, maxWait: maxWait, tooLong: tooLong}
 }
 
 // A Target is what writes go to.
@@ -296,7 +297,7 @@ func (g *Gatherer) land(q *queue, slot int) {
 	now := time.Now()
 	landed := q.flights[slot]
 	q.flights[slot] = flight{}
-	if now.Sub(landed.began) > tooLong {
+	if now.Sub(landed.began) > g.tooLong {
 		g.noteSlow(q.kind.place, now)
 	}
 	if len(q.waiting) > 0 && g.isSlow(q.kind.place, now) {
@@ -407,7 +408,7 @@ func (g *Gatherer) overdue(q *queue) {
 			return
 		}
 		for _, f := range q.flights {
-			if f.writes > 0 && now.Sub(f.began) > tooLong {
+			if f.writes > 0 && now.Sub(f.began) > g.tooLong {
 				g.noteSlow(q.kind.place, now)
 			}
 		}

@@ -302,8 +302,11 @@ func TestHalfGoTogether(t *testing.T) {
 	}
 	run(t, func(r *rig) {
 		bulk, other := many(r)
+		r.index("a") // the first that is answered may be back before the bulk has landed
+		r.quiet()
 		bulk.carryOut()
-		for _, id := range []string{"a", "b", "c"} {
+		r.quiet()
+		for _, id := range []string{"b", "c"} {
 			r.index(id)
 			r.quiet()
 		}
@@ -320,6 +323,22 @@ func TestHalfGoTogether(t *testing.T) {
 		} else {
 			f.done()
 		}
+	})
+	run(t, func(r *rig) {
+		bulk, other := many(r)
+		bulk.carryOut()
+		r.quiet() // it has landed
+		for _, id := range []string{"a", "b"} {
+			r.index(id)
+			r.quiet()
+		}
+		r.index("c") // of seven that were there lately
+		bulk = r.next()
+		if ids := fmt.Sprint(bulk.ids()); ids != "[a b c]" {
+			t.Errorf("sent %s", ids)
+		}
+		bulk.carryOut()
+		other.done()
 	})
 	run(t, func(r *rig) {
 		bulk, other := many(r)

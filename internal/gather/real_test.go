@@ -499,7 +499,7 @@ func (c *real) compare(t *testing.T, v esapi.Version, g group, aloneIn, together
 
 	var told []int
 	gatherer := New(func(n int) { told = append(told, n) })
-	gatherer.maxWait = time.Minute
+	gatherer.maxWait, gatherer.tooLong = time.Hour, time.Hour // however slow the machine is
 	of := cluster.New("real", c, cluster.Options{})
 	defer of.Close()
 	to := Target{Cluster: of, Version: v}
@@ -525,6 +525,9 @@ func (c *real) compare(t *testing.T, v esapi.Version, g group, aloneIn, together
 			}
 			return res, err
 		}))
+		if _, ok, err := of.Facts().Lookup(t.Context(), togetherIn); err != nil || !ok { // what is known of it may be too old
+			t.Error(ok, err)
+		}
 		done.Add(1)
 		go func() {
 			defer done.Done()
