@@ -18,9 +18,10 @@ func TestProcess(t *testing.T) {
 	if pid := Listener(l.Addr().String()); pid != os.Getpid() {
 		t.Errorf("%d listens, want %d", pid, os.Getpid())
 	}
-	for end := time.Now().Add(50 * time.Millisecond); time.Now().Before(end); {
+	for end := time.Now().Add(time.Minute); OwnSeconds() == 0 && time.Now().Before(end); {
 	}
-	if cpu, own, mb := CPUSeconds(os.Getpid()), OwnSeconds(), PeakMB(os.Getpid()); cpu < own || own <= 0 || cpu > 60 || mb < 1 || mb > 4096 {
+	own := OwnSeconds() // before the other is asked: it works on meanwhile
+	if cpu, mb := CPUSeconds(os.Getpid()), PeakMB(os.Getpid()); cpu < own || own <= 0 || cpu > 60 || mb < 1 || mb > 4096 {
 		t.Errorf("%v s, %v of its own, %v MB", cpu, own, mb)
 	}
 }

@@ -3,6 +3,7 @@ package speed
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -230,6 +231,7 @@ type load struct {
 	connections  int
 	warm, period time.Duration // what is measured is the period, after it was warm
 	rate         float64       // requests a second that are due; 0: each connection sends as soon as it is answered
+	patience     time.Duration // how much later than the period it is sent what was due; if zero, a second
 
 	begin, end func() // called when the measured time begins and ends
 }
@@ -301,13 +303,13 @@ func (l *load) send(ctx context.Context) (sample, error) {
 	} else {
 		workers.Wait()
 	}
-	s := sample{requests: int(r.answered.Load()), took: time.Since(measured)}
+	s := sample{took: time.Since(measured)}
 	if l.rate > 0 { // the last one may have been due before the end
 		s.took = max(s.took, l.period)
 	}
 	l.end()
 	workers.Wait()
-	s.latencies = r.latencies
+	s.requests, s.latencies = int(r.answered.Load()), r.latencies
 	if err := context.Cause(ctx); err != nil {
 		return s, err
 	}
@@ -338,7 +340,7 @@ func (r *run) work(ctx context.Context, c *connection) error {
 		if end {
 			return nil
 		}
-		if r.rate > 0 && time.Since(due) > r.period+time.Second { // it is hopeless: how late this is shows enough
+		if r.rate > 0 && time.Since(due) > r.period+cmp.Or(r.patience, time.Second) { // it is hopeless: how late this is shows enough
 			took = append(took, ms(time.Since(due)))
 			continue
 		}

@@ -47,8 +47,11 @@ func keys(ways []*way) string {
 	return strings.Join(all, ",")
 }
 
+// patience is that of each load.
+var patience time.Duration
+
 // small sets flags so that everything is run once.
-func small() { *connections, *rounds, *period = "2", 1, 20*time.Millisecond }
+func small() { *connections, *rounds, *period, patience = "2", 1, 20*time.Millisecond, time.Minute }
 
 // few are the ways that say the most, of which the small run makes do for all modes
 // but the first: on clusters each turn takes its time.
@@ -350,7 +353,7 @@ func (v *visit) turn(t *testing.T, w *way, d door, period time.Duration) (Round,
 	index := v.index(t, w, d)
 	var between, behind float64
 	l := load{
-		addr: d.addr(), shot: speaks.shot(v.mode, index), connections: v.connections, warm: period / 5, period: period, rate: v.rate,
+		addr: d.addr(), shot: speaks.shot(v.mode, index), connections: v.connections, warm: period / 5, period: period, rate: v.rate, patience: patience,
 		begin: func() { between, behind = -work(d.pid), -work(to.pid) },
 		end:   func() { between, behind = between+work(d.pid), behind+work(to.pid) },
 	}
