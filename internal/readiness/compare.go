@@ -28,8 +28,8 @@ const (
 )
 
 // secondLook is how long after a difference both clusters are asked once more,
-// beside the follower's lag: a refresh may take a second. Tests shorten it.
-var secondLook = 3 * time.Second
+// beside the follower's lag: a refresh may take a second.
+const secondLook = 3 * time.Second
 
 // comparable reports whether an API's answers can be compared: reads that leave
 // nothing behind at the cluster.

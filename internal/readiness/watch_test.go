@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/esperanto-es/esperanto/internal/cluster"
@@ -277,41 +278,42 @@ func put(t *testing.T, c *cluster.Cluster, path, body string) {
 // TestSecondLook: a difference counts only if it is still there when the follower
 // has had time to catch up.
 func TestSecondLook(t *testing.T) {
-	before := secondLook
-	secondLook = 50 * time.Millisecond
-	t.Cleanup(func() { secondLook = before })
-	v7 := esapi.V(7, 17)
-	r := newRig(t, "", v7, v7)
-	put(t, r.source, "/a/_doc/1", `{"n":1}`)
-	put(t, r.target, "/a/_doc/1", `{"n":1}`)
-	get := func() { r.Seen(r.sight(forCompare, "GET", "/a/_doc/1", "")) }
-	get()
-	r.until("an equal read", func(r Report) bool { return r.Compare.Equal == 1 })
+	synctest.Test(t, func(t *testing.T) {
+		v7 := esapi.V(7, 17)
+		r := newRig(t, "", v7, v7)
+		put(t, r.source, "/a/_doc/1", `{"n":1}`)
+		put(t, r.target, "/a/_doc/1", `{"n":1}`)
+		get := func() { r.Seen(r.sight(forCompare, "GET", "/a/_doc/1", "")) }
+		get()
+		r.until("an equal read", func(r Report) bool { return r.Compare.Equal == 1 })
 
-	// A write that the follower gets late.
-	r.lag.Store(int64(3 * time.Second))
-	put(t, r.source, "/a/_doc/1", `{"n":2}`)
-	get()
-	time.Sleep(100 * time.Millisecond)
-	if got := r.Report().Compare; got.Different != 0 || got.Settled != 0 {
-		t.Errorf("decided while the follower is behind: %+v", got)
-	}
-	put(t, r.target, "/a/_doc/1", `{"n":2}`)
-	r.until("a difference that has settled", func(r Report) bool { return r.Compare.Settled == 1 && r.Compare.Different == 0 })
+		// A write that the follower gets late.
+		const lag = 3 * time.Second
+		r.lag.Store(int64(lag))
+		put(t, r.source, "/a/_doc/1", `{"n":2}`)
+		get()
+		time.Sleep(secondLook + lag - time.Millisecond)
+		synctest.Wait()
+		if got := r.Report().Compare; got.Different != 0 || got.Settled != 0 {
+			t.Errorf("decided while the follower is behind: %+v", got)
+		}
+		put(t, r.target, "/a/_doc/1", `{"n":2}`)
+		r.until("a difference that has settled", func(r Report) bool { return r.Compare.Settled == 1 && r.Compare.Different == 0 })
 
-	// One that stays.
-	r.lag.Store(0)
-	put(t, r.target, "/a/_doc/1?version=9&version_type=external", `{"n":3}`)
-	get()
-	got := r.until("a difference", func(r Report) bool { return r.Compare.Different == 1 })
-	if len(got.Compare.Where) != 1 || len(got.Compare.Where[0].Samples) != 1 || !strings.Contains(strings.Join(got.NextSteps, ""), "1 of the compared reads were answered differently") {
-		t.Errorf("told as %+v, %q", got.Compare, got.NextSteps)
-	}
+		// One that stays.
+		r.lag.Store(0)
+		put(t, r.target, "/a/_doc/1?version=9&version_type=external", `{"n":3}`)
+		get()
+		got := r.until("a difference", func(r Report) bool { return r.Compare.Different == 1 })
+		if len(got.Compare.Where) != 1 || len(got.Compare.Where[0].Samples) != 1 || !strings.Contains(strings.Join(got.NextSteps, ""), "1 of the compared reads were answered differently") {
+			t.Errorf("told as %+v, %q", got.Compare, got.NextSteps)
+		}
 
-	// A cluster that does not answer is no difference.
-	r.young.Down(true)
-	get()
-	r.until("what cannot be compared", func(r Report) bool { return r.Compare.NotComparable == 1 && r.Compare.Different == 1 })
+		// A cluster that does not answer is no difference.
+		r.young.Down(true)
+		get()
+		r.until("what cannot be compared", func(r Report) bool { return r.Compare.NotComparable == 1 && r.Compare.Different == 1 })
+	})
 }
 
 // TestWatchEnds: nothing is left behind.
