@@ -66,6 +66,9 @@ func (unread) Consume(ctx context.Context, _ journal.Handler) error {
 	return nil
 }
 
+// patient is for gateways of which none is cut off: each keeps its lease over a pause of the process.
+func patient(c *Config) { c.MasterLease = 15 * time.Second }
+
 func newFleet(t *testing.T, n int, change ...func(*Config)) *fleet {
 	kafka, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.BrokerConfigs(map[string]string{"group.initial.rebalance.delay.ms": "0"}))
 	if err != nil {
@@ -239,7 +242,7 @@ func (f *fleet) agree(master string, number uint64) {
 // Writers go on through three gateways while each of them moves the master in turn.
 func TestFleetSwitches(t *testing.T) {
 	t.Parallel()
-	f := newFleet(t, 3)
+	f := newFleet(t, 3, patient)
 	stop := f.writers()
 	for i := range 6 {
 		time.Sleep(200 * time.Millisecond)
@@ -372,7 +375,7 @@ func TestFleetLateWrite(t *testing.T) {
 // is moved once, and stays. One that is started with the old file does not move it back.
 func TestFleetReloads(t *testing.T) {
 	t.Parallel()
-	f := newFleet(t, 3)
+	f := newFleet(t, 3, patient)
 	var all sync.WaitGroup
 	for _, g := range f.gates {
 		all.Go(func() {
@@ -383,7 +386,7 @@ func TestFleetReloads(t *testing.T) {
 	}
 	all.Wait()
 	f.agree("b", 2)
-	g := f.start()
+	g := f.start(patient)
 	time.Sleep(200 * time.Millisecond)
 	f.agree("b", 2)
 	if s := g.Status(t.Context()); s.ConfiguredReason == "" || s.Configured != "b" {

@@ -181,12 +181,12 @@ func holdGuards(c *cluster.Cluster, to *estest.Cluster) <-chan func() {
 // several gateways.
 func TestGuardsThatTakeLong(t *testing.T) {
 	t.Parallel()
-	f := newFleet(t, 2, func(c *Config) { c.SwitchTimeout = 12 * time.Second })
+	f := newFleet(t, 2, patient, func(c *Config) { c.SwitchTimeout = 24 * time.Second })
 	if _, _, err := sendTo(t.Context(), f.gates[0].Replicator, "PUT", "/books/_doc/1", `{"n":1}`); err != nil {
 		t.Fatal(err)
 	}
 	beside(t, f.a, "PUT", "/books/_settings", `{"index.blocks.write":true}`)
-	f.b.Faults(only("PUT", "/books/_settings", estest.Fault{Delay: 6 * time.Second}))
+	f.b.Faults(only("PUT", "/books/_settings", estest.Fault{Delay: 12 * time.Second}))
 	if _, err := f.gates[0].Switchover(t.Context(), SwitchRequest{Master: "b"}); err != nil {
 		t.Fatal(err)
 	}

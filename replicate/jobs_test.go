@@ -320,7 +320,7 @@ func TestFleetJobs(t *testing.T) {
 // before the master is moved.
 func TestFleetJobBeforeMove(t *testing.T) {
 	t.Parallel()
-	f := countingFleet(t, 2)
+	f := countingFleet(t, 2, patient)
 	var once sync.Once
 	f.b.Faults(func(r *esapi.Request) estest.Fault {
 		if r.Path == "/_cluster/health" { // asked for after the jobs

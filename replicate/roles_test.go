@@ -19,7 +19,7 @@ func onlyApplies(c *Config) { c.NoCapture = true }
 // moved, jobs are done, and the status tells who does what.
 func TestOneCapturesAnotherApplies(t *testing.T) {
 	t.Parallel()
-	f := newFleet(t, 1, onlyCaptures)
+	f := newFleet(t, 1, onlyCaptures, patient)
 	ctx, gateway := t.Context(), f.gates[0]
 	put := func(g *fleetGate, id string) error {
 		_, _, err := sendTo(ctx, g.Replicator, "PUT", "/books/_doc/"+id, `{"n":1}`)
@@ -37,7 +37,7 @@ func TestOneCapturesAnotherApplies(t *testing.T) {
 		t.Errorf("with nobody who applies: %v", err)
 	}
 
-	replicator := f.start(onlyApplies)
+	replicator := f.start(onlyApplies, patient)
 	err := put(replicator, "2")
 	own := new(esapi.Error)
 	if !errors.As(err, &own) || own.Status != 403 || !strings.Contains(own.Reason, "capture off") {
@@ -82,8 +82,8 @@ func TestOneCapturesAnotherApplies(t *testing.T) {
 // of the journal are done by one that does.
 func TestJobsWithRoles(t *testing.T) {
 	t.Parallel()
-	f := newFleet(t, 1, onlyCaptures)
-	f.start(onlyApplies)
+	f := newFleet(t, 1, onlyCaptures, patient)
+	f.start(onlyApplies, patient)
 	ctx, gateway, replicator := t.Context(), f.gates[0], f.gates[1]
 	if _, _, err := sendTo(ctx, gateway.Replicator, "PUT", "/books/_doc/1", `{"n":1}`); err != nil {
 		t.Fatal(err)
@@ -137,8 +137,8 @@ func TestJobsWithRoles(t *testing.T) {
 
 // What one process could not apply is known to the other one, and is dropped there.
 func TestDeadLettersOfAnotherProcess(t *testing.T) {
-	f := newFleet(t, 1, onlyCaptures)
-	f.start(onlyApplies)
+	f := newFleet(t, 1, onlyCaptures, patient)
+	f.start(onlyApplies, patient)
 	ctx, gateway, replicator := t.Context(), f.gates[0], f.gates[1]
 	if err := replicator.applier.bury(ctx, DeadLetter{Cluster: "b", From: "a", Index: "books", ID: "1", Reason: "test"}); err != nil {
 		t.Fatal(err)

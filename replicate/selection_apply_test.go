@@ -475,8 +475,8 @@ func TestFailoverOfSomeIndices(t *testing.T) {
 }
 
 func TestGatewaysOfOtherIndices(t *testing.T) {
-	f := newFleet(t, 1)
-	other := f.start(withIndices(Indices{Include: []string{"books"}}))
+	f := newFleet(t, 1, patient)
+	other := f.start(patient, withIndices(Indices{Include: []string{"books"}}))
 	says := func(r *Replicator, what string) func() bool {
 		return func() bool {
 			return slices.ContainsFunc(r.Status(t.Context()).NextSteps, func(step string) bool { return strings.Contains(step, what) })

@@ -53,7 +53,7 @@ func TestShadowOfAProcessThatWasKilled(t *testing.T) {
 // but later, without anything else happening.
 func TestShadowOfAnotherGateway(t *testing.T) {
 	var later atomic.Int64
-	f := newFleet(t, 1, func(c *Config) {
+	f := newFleet(t, 1, patient, func(c *Config) {
 		c.Now = func() time.Time { return time.Now().Add(time.Duration(later.Load())) }
 	})
 	put := func(doc string) {
