@@ -174,6 +174,9 @@ func requestOf(v esapi.Version, api, index string) esapi.Endpoint {
 			{Index: index, Target: index + "2"}, {Alias: index}, {Name: index, Snapshot: "s"}, {TaskID: "n:1"}, {Index: index, Field: "a"}, {Field: "a"}, {Index: index, Name: "x"},
 		} {
 			e.API, e.Method = api, method
+			if api == "tasks.cancel" { // without one all tasks of a cluster that others use, too
+				e.TaskID = "n:1"
+			}
 			if m, _, ok := e.RequestFor(v); ok && m == method {
 				return e
 			}
