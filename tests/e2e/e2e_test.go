@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"strings"
 	"testing"
 	"time"
 
@@ -54,12 +55,19 @@ func start(t *testing.T, o gateway.Options) *gateway.Gateway {
 	return g
 }
 
-// createIndex creates an index with a mapping type, as a 5.x application does.
+// createIndex creates an index with a mapping type, as a 5.x application does, again if a slow cluster or journal has
+// not answered in time.
 func createIndex(t *testing.T, g *gateway.Gateway, name string) {
-	status, body, err := g.Request(testContext(t), "PUT", "/"+name, `{"settings":{"number_of_shards":2,"number_of_replicas":0},
-		"mappings":{"book":{"properties":{"title":{"type":"text"},"n":{"type":"long"}}}}}`)
-	if err != nil || status != 200 {
-		t.Fatalf("creating %s: %d %s %v", name, status, body, err)
+	t.Helper()
+	for attempt := 0; ; attempt++ {
+		status, body, err := g.Request(testContext(t), "PUT", "/"+name, `{"settings":{"number_of_shards":2,"number_of_replicas":0},
+			"mappings":{"book":{"properties":{"title":{"type":"text"},"n":{"type":"long"}}}}}`)
+		if err == nil && (status == 200 || attempt > 0 && strings.Contains(string(body), "already_exists")) {
+			return
+		}
+		if err != nil || status < 500 || attempt == 10 {
+			t.Fatalf("creating %s: %d %s %v", name, status, body, err)
+		}
 	}
 }
 

@@ -197,8 +197,13 @@ func TestGathering(t *testing.T) {
 	es8.CleanPrefix(t, prefix)
 	g := start(t, gateway.Options{Block: block(es5, es8, source)})
 	a, b := prefix+"a", prefix+"b"
-	createIndex(t, g, a)
-	createIndex(t, g, b)
+	for _, index := range []string{a, b} {
+		createIndex(t, g, index)
+		// The clients know of deletions what a cluster forgets after a minute.
+		if status, answer, err := g.Request(ctx, "PUT", "/"+index+"/_settings", `{"index.gc_deletes":"1h"}`); err != nil || status != 200 {
+			t.Fatalf("%d %s %v", status, answer, err)
+		}
+	}
 	equal := func(t *testing.T) {
 		t.Helper()
 		if err := g.WaitApplied(ctx); err != nil {
