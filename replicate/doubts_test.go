@@ -543,35 +543,53 @@ func TestForcedWhileUnderWay(t *testing.T) {
 	}
 }
 
-// What comes again after a kill, because a bulk that took long was before it, needs what was
-// remembered of deletions, however much was read since.
+// What comes again after a kill, because a bulk that takes long has it, needs what was
+// remembered of deletions, however much was read and committed since.
 func TestRowsOfDeletionsStayForWhatComesAgain(t *testing.T) {
 	t.Parallel()
-	g := newRig(t, v717, v87, smallBulks, func(c *Config) { c.WriteTimeout, c.JournalTimeout = 3*time.Second, 3*time.Second })
-	release := make(chan struct{})
-	free := sync.OnceFunc(func() { close(release) })
-	t.Cleanup(free)
+	g := newRig(t, v717, v87, smallBulks, doubting)
+	var seen, freed [2]chan struct{}
+	var see, free [2]func()
+	for i := range seen {
+		seen[i], freed[i] = make(chan struct{}), make(chan struct{})
+		see[i], free[i] = sync.OnceFunc(func() { close(seen[i]) }), sync.OnceFunc(func() { close(freed[i]) })
+		t.Cleanup(free[i])
+	}
 	g.watch(func(ids []string) time.Duration {
-		if slices.Contains(ids, "books/held") {
-			<-release
+		for i, id := range []string{"books/before", "books/held"} {
+			if slices.Contains(ids, id) {
+				see[i]()
+				<-freed[i]
+			}
 		}
 		return 0
 	})
+	bounds := func() journal.Bounds {
+		t.Helper()
+		all, err := g.journal.Bounds(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return all[g.journal.Partition("books")]
+	}
 	g.must("PUT", "/books/_doc/1", `{"n":1}`)
 	g.must("DELETE", "/books", "")
 	g.must("PUT", "/books/_doc/new", `{"n":1}`)
 	g.drained()
-	g.paused(func() {
-		g.late("books", "1", 5)
-		g.must("PUT", "/books/_doc/held", `{"n":1}`)
-	})
-	time.Sleep(200 * time.Millisecond)
-	for i := range 12 { // beyond the time for which the deletion is remembered
-		time.Sleep(600 * time.Millisecond)
+	g.must("PUT", "/books/_doc/before", `{"n":1}`)
+	<-seen[0]
+	wait(t, func() bool { underway, _ := g.r.gate.counts(); return underway == 0 }) // also its records
+	first := bounds().Next
+	g.late("books", "1", 5)
+	g.must("PUT", "/books/_doc/held", `{"n":1}`)
+	g.later()
+	for i := range 12 {
 		g.must("PUT", fmt.Sprintf("/books/_doc/x%d", i), `{"n":1}`)
 	}
-	time.Sleep(200 * time.Millisecond)
-	time.AfterFunc(300*time.Millisecond, free)
+	<-seen[1]
+	free[0]()
+	wait(t, func() bool { return bounds().Committed == first })
+	time.AfterFunc(300*time.Millisecond, free[1])
 	g.restart()
 	g.equal()
 }

@@ -141,7 +141,7 @@ func TestFailoverDocumentBeganAnew(t *testing.T) {
 		}
 	}
 	for _, after := range []string{"nothing", "a while", "switchovers"} {
-		g := newFailing(t, func(c *Config) { c.WriteTimeout, c.JournalTimeout = 3*time.Second, 3*time.Second })
+		g := newFailing(t, doubting)
 		g.b.ForgetsAtOnce()
 		paths := []string{"/books/_doc/once", "/books/_doc/twice", "/books/_doc/deleted", "/orders/_doc/late"}
 		for range 5 {
@@ -156,7 +156,7 @@ func TestFailoverDocumentBeganAnew(t *testing.T) {
 		g.until("it is ready", func() bool { return g.failover().Ready })
 		switch after {
 		case "a while":
-			time.Sleep(7 * time.Second)
+			g.later()
 		case "switchovers":
 			for _, to := range []string{"b", "a"} {
 				if _, err := g.r.Switchover(t.Context(), SwitchRequest{Master: to}); err != nil {
@@ -198,14 +198,14 @@ func TestFailoverDocumentBeganAnew(t *testing.T) {
 // deletions of higher versions.
 func TestFailoverInTheMidstOfForcing(t *testing.T) {
 	t.Parallel()
-	g := newFailing(t, func(c *Config) { c.WriteTimeout, c.JournalTimeout = 3*time.Second, 3*time.Second })
+	g := newFailing(t, doubting)
 	for range 5 {
 		g.must("PUT", "/books/_doc/gone", `{"n":1}`)
 	}
 	g.must("DELETE", "/books/_doc/gone", "")
 	g.equal()
 	g.until("it is ready", func() bool { return g.failover().Ready })
-	time.Sleep(7 * time.Second) // no deletion is in doubt any more
+	g.later() // no deletion is in doubt any more
 	g.a.Clock(func() time.Time { return time.Now().Add(2 * time.Minute) })
 	var dies atomic.Bool
 	g.b.Faults(func(r *esapi.Request) estest.Fault {
@@ -514,7 +514,7 @@ func TestFailoverNothingIsSent(t *testing.T) {
 // it gets on.
 func TestFailoverManyIndices(t *testing.T) {
 	t.Parallel()
-	g := newFailing(t, func(c *Config) { c.SwitchTimeout, c.MaxRecord = time.Second, 900_000 })
+	g := newFailing(t, func(c *Config) { c.SwitchTimeout, c.MaxRecord = 2*time.Second, 900_000 })
 	for i := range 40 {
 		g.must("PUT", fmt.Sprintf("/log-%d", i), `{"mappings":{"properties":{"k":{"type":"keyword"}}}}`)
 	}
@@ -527,7 +527,7 @@ func TestFailoverManyIndices(t *testing.T) {
 	g.a.Down(true)
 	g.b.Down(false)
 	g.until("the follower takes over", g.master("b"))
-	slow := func(*esapi.Request) estest.Fault { return estest.Fault{Delay: 10 * time.Millisecond} }
+	slow := func(*esapi.Request) estest.Fault { return estest.Fault{Delay: 30 * time.Millisecond} }
 	g.a.Faults(slow)
 	g.b.Faults(slow)
 	g.a.Down(false)

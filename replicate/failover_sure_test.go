@@ -164,8 +164,9 @@ func TestFailoverEffectOfBeforeItBeganAnew(t *testing.T) {
 			t.Fatal(v)
 		}
 		g.b.Faults(nil)
-		g.until("it is deleted there", func() bool { return at(g.b, "1") == nil })
-		time.Sleep(300 * time.Millisecond) // and what began that has come to its end
+		g.until("it is deleted there, and what did that has come to its end", func() bool {
+			return at(g.b, "1") == nil && g.worker("books").oldest.Load() == 0
+		})
 		g.a.Down(true)
 		journalLate(t, g.journal, &record{Kind: kindEffect, From: "a", Epoch: 1, Index: "books", ID: "1", Version: 9, Sent: sent, Source: []byte(`{"n":7}`)})
 		if c.behind {
@@ -202,8 +203,10 @@ func TestFailoverEffectOfBeforeWasRead(t *testing.T) {
 	})
 	g.must("PUT", "/books/_doc/1", `{"n":2}`) // version 1
 	g.until("it is being written", func() bool { return bulks.Load() > 0 })
+	before := g.latest("books")
+	time.Sleep(2 * time.Millisecond) // which is in ms
 	journalLate(t, g.journal, &record{Kind: kindEffect, From: "a", Epoch: 1, Index: "books", ID: "1", Version: 9, Sent: sent, Source: []byte(`{"n":7}`)})
-	time.Sleep(200 * time.Millisecond) // it is read
+	g.until("it is read", func() bool { return g.latest("books") > before })
 	goesOn.Store(true)
 	g.until("the other is being forced", forcing.Load)
 	if v := g.must("DELETE", "/books/_doc/1", "").Get("_version").Int(); v != 2 {
@@ -218,8 +221,8 @@ func TestFailoverEffectOfBeforeWasRead(t *testing.T) {
 func TestFailoverRefusedInAnotherOrder(t *testing.T) {
 	t.Parallel()
 	g := newRig(t, v56, v87, func(c *Config) {
-		c.Failover, c.MaxRecord, c.WriteTimeout, c.JournalTimeout = 300*time.Millisecond, 400, 3*time.Second, 3*time.Second
-	})
+		c.Failover, c.MaxRecord = 300*time.Millisecond, 400
+	}, doubting)
 	g.b.ForgetsAtOnce()
 	path := g.path("books", "1")
 	for range 5 {
@@ -228,7 +231,7 @@ func TestFailoverRefusedInAnotherOrder(t *testing.T) {
 	g.must("DELETE", path, "")
 	g.equal()
 	g.until("it is ready", func() bool { return g.failover().Ready })
-	time.Sleep(7 * time.Second) // the deletion is in doubt no more
+	g.later() // the deletion is in doubt no more
 	g.a.Clock(func() time.Time { return time.Now().Add(2 * time.Minute) })
 	g.r.applier.setPaused(true)
 	g.must("PUT", path, `{"n":2,"n":3}`)
@@ -244,7 +247,7 @@ func TestFailoverRefusedInAnotherOrder(t *testing.T) {
 // A deletion and a write behind it are in a load. The follower carries out the deletion and says that it is busy for it.
 func TestFailoverBusyForADeletion(t *testing.T) {
 	t.Parallel()
-	g := newFailing(t, func(c *Config) { c.WriteTimeout, c.JournalTimeout = 3*time.Second, 3*time.Second })
+	g := newFailing(t, doubting)
 	g.b.ForgetsAtOnce()
 	for range 5 {
 		g.must("PUT", "/books/_doc/1", `{"n":1}`)
@@ -262,7 +265,7 @@ func TestFailoverBusyForADeletion(t *testing.T) {
 		}}
 	})
 	g.must("DELETE", "/books/_doc/1", "")
-	time.Sleep(6500 * time.Millisecond) // it leaves no doubt any more
+	g.later() // it leaves no doubt any more
 	g.a.Clock(func() time.Time { return time.Now().Add(2 * time.Minute) })
 	g.must("PUT", "/books/_doc/1", `{"n":2}`)
 	g.a.Down(true)
@@ -275,18 +278,35 @@ func TestFailoverBusyForADeletion(t *testing.T) {
 	g.rejoined()
 }
 
+// worker is that of an index.
+func (g *rig) worker(index string) *worker {
+	a := g.r.applier
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.workers[g.journal.Partition(index)]
+}
+
+// latest is when the last effect that was read for an index was journaled.
+func (g *rig) latest(index string) int64 {
+	d := g.worker(index).doubts
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.latest
+}
+
 // gathers has what is written from now on be applied in one load, when goOn is called: one document keeps the others waiting.
 func (g *rig) gathers(then func(*esapi.Request) estest.Fault) (goOn func()) {
-	var on atomic.Bool
+	var on, underWay atomic.Bool
 	on.Store(true)
 	g.b.Faults(func(r *esapi.Request) estest.Fault {
 		if on.Load() && strings.Contains(string(r.Body), "the one that waits") {
+			underWay.Store(true)
 			return estest.Fault{Status: 503}
 		}
 		return then(r)
 	})
 	g.must("PUT", "/books/_doc/waits", `{"text":"the one that waits"}`)
-	time.Sleep(100 * time.Millisecond) // it is on its way
+	g.until("it is on its way", underWay.Load)
 	return func() { on.Store(false) }
 }
 

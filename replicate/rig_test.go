@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"reflect"
+	"sync"
 	"testing"
 	"time"
 
@@ -32,6 +33,7 @@ type rig struct {
 	journal    journal.Journal
 	beforeOpen func(*Config)
 	crossed    bool // the clusters are b and a: it is the other site's
+	clock      clock
 
 	beforeStart func(*Replicator)
 }
@@ -60,7 +62,7 @@ func (w testWriter) Write(b []byte) (int, error) {
 // start opens the journal and starts a Replicator, as a new process would.
 func (g *rig) start() {
 	g.t.Helper()
-	var j journal.Journal
+	var j *journal.Embedded
 	var err error
 	for range 6000 { // a killed one goes on closing
 		if j, err = journal.OpenEmbedded(g.dir, journal.EmbeddedOptions{Partitions: 4}); !errors.Is(err, journal.ErrInUse) {
@@ -71,14 +73,15 @@ func (g *rig) start() {
 	if err != nil {
 		g.t.Fatal(err)
 	}
-	g.journal = j
+	g.journal = timed{j, &g.clock}
 	cfg := g.cfg
+	cfg.Now = g.clock.now
 	cfg.Source = cluster.New("a", g.a, cluster.Options{})
 	cfg.Target = cluster.New("b", g.b, cluster.Options{})
 	if g.crossed {
 		cfg.Source, cfg.Target = cluster.New("b", g.a, cluster.Options{}), cluster.New("a", g.b, cluster.Options{})
 	}
-	cfg.Journal = j
+	cfg.Journal = g.journal
 	if g.beforeOpen != nil {
 		g.beforeOpen(&cfg)
 	}
@@ -91,6 +94,67 @@ func (g *rig) start() {
 	if err := g.r.Start(context.Background()); err != nil {
 		g.t.Fatal(err)
 	}
+}
+
+// A clock is that of a gateway and of its journal. It can be put on.
+type clock struct {
+	mu  sync.Mutex
+	put []putOn
+}
+
+type putOn struct {
+	at time.Time
+	by time.Duration
+}
+
+func (c *clock) now() time.Time { return c.of(time.Now()) }
+
+// of is what the clock showed at a time.
+func (c *clock) of(at time.Time) time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	shown := at
+	for _, p := range c.put {
+		if !at.Before(p.at) {
+			shown = shown.Add(p.by)
+		}
+	}
+	return shown
+}
+
+// inDoubt is how long an effect may be older than a deletion that stands before it in the journal of doubting, and later
+// is longer than that, and shorter than what makes the applier ask for a write that has not come to its end.
+const inDoubt, later = 90 * time.Second, 100 * time.Second
+
+func doubting(c *Config) { c.WriteTimeout, c.JournalTimeout = time.Minute, inDoubt-time.Minute }
+
+// later lets time pass, until deletions that are in the journal leave no doubt any more.
+func (g *rig) later() {
+	g.clock.mu.Lock()
+	defer g.clock.mu.Unlock()
+	g.clock.put = append(g.clock.put, putOn{time.Now(), later})
+}
+
+// timed is a journal that goes by a clock.
+type timed struct {
+	*journal.Embedded
+	clock *clock
+}
+
+func (j timed) Consume(ctx context.Context, h journal.Handler) error {
+	return j.Embedded.Consume(ctx, timedHandler{h, j.clock})
+}
+
+type timedHandler struct {
+	journal.Handler
+	clock *clock
+}
+
+func (h timedHandler) Deliver(ctx context.Context, partition int32, entries []journal.Entry) error {
+	for i := range entries {
+		entries[i].Time = h.clock.of(entries[i].Time)
+	}
+	return h.Handler.Deliver(ctx, partition, entries)
 }
 
 // kill ends everything without waiting for writes or the applier to finish.
