@@ -25,6 +25,7 @@ func TestFollowerDownThenCatchUp(t *testing.T) {
 		g.must("PUT", fmt.Sprintf("/books/_doc/%d", i%100), fmt.Sprintf(`{"n":%d}`, i))
 	}
 	g.must("PUT", "/books/_mapping", `{"properties":{"extra":{"type":"keyword"}}}`)
+	wait(t, func() bool { return g.r.applierStatus().Reason != "" })
 	s := g.r.Status(context.Background())
 	if s.Clusters[1].Health != "down" || s.Backlog < 500 || s.LagSeconds <= 0 || s.Applier.Reason == "" || len(s.NextSteps) == 0 {
 		t.Errorf("status %+v", s)
@@ -386,8 +387,11 @@ func TestJournalRefuses(t *testing.T) {
 func TestIntentNotDurableInTime(t *testing.T) {
 	t.Parallel()
 	for _, first := range []bool{false, true} {
-		g, m := newMoodyRig(t, func(c *Config) { c.JournalTimeout = 3 * time.Second; c.IntentFirst = first })
+		g, m := newMoodyRig(t, func(c *Config) { c.IntentFirst = first })
 		g.must("PUT", "/books/_doc/0", `{"n":1}`)
+		patient := g.cfg.JournalTimeout
+		g.cfg.JournalTimeout = 3 * time.Second
+		g.restart()
 		m.silent.Store(true)
 		answer := g.fails(503, "PUT", "/books/_doc/1", `{"n":1}`)
 		if said := strings.Contains(answer.Raw, "may have been applied"); said == first {
@@ -397,6 +401,7 @@ func TestIntentNotDurableInTime(t *testing.T) {
 			t.Errorf("first %v: sent %v", first, sent)
 		}
 		m.silent.Store(false)
+		g.cfg.JournalTimeout = patient
 		g.restart()
 		g.equal()
 	}
