@@ -392,7 +392,7 @@ func TestBackfillDoesNotResurrect(t *testing.T) {
 func TestBackfillReadsOldPagesAgain(t *testing.T) {
 	t.Parallel()
 	g := newRig(t, v68, v87)
-	g.beside(g.a, "PUT", "/books", `{"settings":{"index":{"gc_deletes":"3s"}}}`)
+	g.beside(g.a, "PUT", "/books", `{"settings":{"index":{"gc_deletes":"10s"}}}`)
 	g.fill("books", 50)
 	made, read := make(chan bool, 100), make(chan bool)
 	g.a.Faults(func(r *esapi.Request) estest.Fault {
@@ -407,7 +407,7 @@ func TestBackfillReadsOldPagesAgain(t *testing.T) {
 	})
 	g.startBackfill(BackfillOptions{Indices: []string{"books"}})
 	<-made
-	time.Sleep(3300 * time.Millisecond)
+	time.Sleep(5300 * time.Millisecond)
 	for i := range 50 {
 		switch {
 		case i%7 == 0:
