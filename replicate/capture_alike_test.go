@@ -7,6 +7,7 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+	"testing/synctest"
 
 	"github.com/tidwall/gjson"
 
@@ -177,30 +178,33 @@ func TestEncodedTogether(t *testing.T) {
 
 // A bulk that finds all desks taken is worked on all the same, after a while.
 func TestNoDeskIsFree(t *testing.T) {
-	all := newDesks()
-	var taken []*desk
-	for range cap(all) {
-		taken = append(taken, all.take())
-	}
-	done := make(chan *desk)
-	go func() { done <- all.take() }()
-	all.giveBack(taken[0])
-	if d := <-done; d != taken[0] {
-		t.Error("it got another desk than the one that became free")
-	}
-	more := all.take()
-	for _, d := range append(taken, more) {
-		all.giveBack(d)
-	}
-	if len(all) != cap(all) {
-		t.Errorf("%d desks of %d", len(all), cap(all))
-	}
-	large := all.take()
-	large.records(roomDocs + 1)
-	all.giveBack(large)
-	for range cap(all) {
-		if d := all.take(); cap(d.made) > roomDocs {
-			t.Error("a large one was kept")
+	synctest.Test(t, func(t *testing.T) {
+		all := newDesks()
+		var taken []*desk
+		for range cap(all) {
+			taken = append(taken, all.take())
 		}
-	}
+		done := make(chan *desk)
+		go func() { done <- all.take() }()
+		synctest.Wait() // it waits
+		all.giveBack(taken[0])
+		if d := <-done; d != taken[0] {
+			t.Error("it got another desk than the one that became free")
+		}
+		more := all.take()
+		for _, d := range append(taken, more) {
+			all.giveBack(d)
+		}
+		if len(all) != cap(all) {
+			t.Errorf("%d desks of %d", len(all), cap(all))
+		}
+		large := all.take()
+		large.records(roomDocs + 1)
+		all.giveBack(large)
+		for range cap(all) {
+			if d := all.take(); cap(d.made) > roomDocs {
+				t.Error("a large one was kept")
+			}
+		}
+	})
 }
