@@ -14,7 +14,7 @@ import (
 // Of several gateways one that reaches the master keeps it where it is. When none does the
 // follower takes over, also if the gateway that does it dies in the midst of it.
 func TestFleetFailsOver(t *testing.T) {
-	f := newFleet(t, 3, func(c *Config) { c.Failover = 400 * time.Millisecond })
+	f := newFleet(t, 3, func(c *Config) { c.Failover = 2 * time.Second })
 	ctx := context.Background()
 	if _, _, err := sendTo(ctx, f.gates[0].Replicator, "PUT", "/books/_doc/1", `{"n":1}`); err != nil {
 		t.Fatal(err)
@@ -32,7 +32,7 @@ func TestFleetFailsOver(t *testing.T) {
 		g.lost.Store(true)
 	}
 	until("two find the master down", func() bool {
-		return f.gates[0].failover.down() > 2*time.Second && f.gates[1].failover.down() > 2*time.Second
+		return f.gates[0].failover.down() > 4*time.Second && f.gates[1].failover.down() > 4*time.Second
 	})
 	if s := f.gates[0].gate.state(); s.Epoch != 1 || s.Closing() {
 		t.Errorf("the third gateway reaches the master: %+v", s)

@@ -264,6 +264,8 @@ func TestNothingIsCommittedBehindALostBulk(t *testing.T) {
 func TestResyncWaitsForBulks(t *testing.T) {
 	g := newRig(t, v87, v87)
 	release := make(chan struct{})
+	free := sync.OnceFunc(func() { close(release) })
+	t.Cleanup(free)
 	var hold atomic.Bool
 	g.watch(func(ids []string) time.Duration {
 		if hold.Load() && slices.Contains(ids, "books/x") {
@@ -285,7 +287,7 @@ func TestResyncWaitsForBulks(t *testing.T) {
 	if j, _, err := g.r.Jobs().Job(t.Context(), JobResync); err != nil || j.State == JobDone {
 		t.Errorf("it did not wait: %s %v", j.State, err)
 	}
-	close(release)
+	free()
 	wait(t, func() bool {
 		j, _, err := g.r.Jobs().Job(t.Context(), JobResync)
 		return err == nil && j.State == JobDone
@@ -348,6 +350,8 @@ func (c *commitRecorder) Commit(_ context.Context, _ int32, next int64) error {
 func TestBulksGetAheadOfOneThatIsHeldUp(t *testing.T) {
 	g := newRig(t, v717, v87, smallBulks)
 	release := make(chan struct{})
+	free := sync.OnceFunc(func() { close(release) })
+	t.Cleanup(free)
 	o := g.watch(func(ids []string) time.Duration {
 		if slices.Contains(ids, "books/0") {
 			<-release
@@ -355,7 +359,7 @@ func TestBulksGetAheadOfOneThatIsHeldUp(t *testing.T) {
 		return 0
 	})
 	g.getAhead(200, 1+10*maxAhead)
-	close(release)
+	free()
 	g.equal()
 	if o.most > maxFlights { // fewer if the one that is held up was the last to come
 		t.Errorf("%d bulks were under way at once", o.most)
