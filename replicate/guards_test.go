@@ -251,12 +251,10 @@ func TestGuardsThatComeLateAtTheEnd(t *testing.T) {
 // newLate makes a rig in which a switchover was given up since the follower did not answer
 // when it was to get a guard. The function that it returns has the guard arrive.
 func newLate(t *testing.T, setting, value string, change func(*Config)) (g *rig, late func()) {
-	g = newRig(t, v717, v717, func(c *Config) {
-		c.SwitchTimeout = 4 * time.Second
-		if change != nil {
-			change(c)
-		}
-	})
+	if change == nil {
+		change = func(*Config) {}
+	}
+	g = newRig(t, v717, v717, change)
 	g.must("PUT", "/_ingest/pipeline/final", `{"processors":[]}`)
 	g.must("PUT", "/books/_doc/1", `{"n":1}`)
 	g.equal()
@@ -270,8 +268,7 @@ func newLate(t *testing.T, setting, value string, change func(*Config)) (g *rig,
 	g.r.cfg.Target.SetSender(sends(func(ctx context.Context, r *esapi.Request) (*esapi.Response, error) {
 		if r.Method == "PUT" && strings.HasPrefix(r.Path, "/books/_settings") && strings.Contains(string(r.Body), fmt.Sprintf("%q", value)) {
 			held.Store(r)
-			<-ctx.Done()
-			return nil, ctx.Err()
+			return nil, errors.New("no answer")
 		}
 		return g.b.Send(ctx, r)
 	}))
