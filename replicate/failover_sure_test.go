@@ -108,8 +108,9 @@ func TestFailoverDeletedAgainWhileTheJournalIsFull(t *testing.T) {
 	j.on.Store(true)
 	g.must("DELETE", "/books/_doc/1", "")
 	g.drained()
+	epoch := g.r.gate.now().epoch
 	g.a.Down(true)
-	journalLate(t, g.journal, &record{Kind: kindEffect, From: "a", Epoch: g.r.gate.now().epoch, Index: "books", ID: "1", Version: version + 1, Source: []byte(`{"n":7}`)})
+	journalLate(t, g.journal, &record{Kind: kindEffect, From: "a", Epoch: epoch, Index: "books", ID: "1", Version: version + 1, Source: []byte(`{"n":7}`)})
 	g.deletedStays()
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -162,8 +163,14 @@ func TestFailoverFromAStoppedMaster(t *testing.T) {
 	g.must("PUT", "/books/_doc/1", `{"n":1}`)
 	g.drained()
 	g.until("it is ready", func() bool { return g.failover().Ready })
-	woken := make(chan struct{})
-	g.a.Faults(func(r *esapi.Request) estest.Fault { return estest.Fault{Delay: time.Hour} })
+	var stopped atomic.Bool
+	g.a.Faults(func(r *esapi.Request) estest.Fault {
+		if stopped.Load() || r.Method == "PUT" { // with the write, so that it does not come too late for this master
+			stopped.Store(true)
+			return estest.Fault{Delay: time.Hour}
+		}
+		return estest.Fault{}
+	})
 	began := time.Now()
 	_, _, err := g.send("PUT", "/books/_doc/2", `{"n":2}`)
 	if own := new(esapi.Error); !errors.As(err, &own) || own.Status != 503 {
@@ -172,7 +179,6 @@ func TestFailoverFromAStoppedMaster(t *testing.T) {
 	g.until("the follower takes over", g.master("b"))
 	t.Logf("after %s", time.Since(began))
 	g.must("PUT", "/books/_doc/1", `{"n":3}`)
-	close(woken)
 	g.a.Set("books", "2", "", 1, `{"n":2}`) // it lands
 	g.a.Down(false)
 	g.rejoined()
