@@ -603,7 +603,7 @@ func (m *model) template() {
 // settled waits until the follower has everything.
 func (m *model) settled() {
 	m.arrived()
-	ctx, cancel := context.WithTimeout(m.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(m.Context(), longest)
 	defer cancel()
 	if err := m.g.WaitApplied(ctx); err != nil {
 		m.wrong("%v", err)
@@ -710,7 +710,7 @@ func (m *model) move() {
 
 // switchTo moves the master, again while it is refused because an index is resynced: it says to wait for that.
 func (m *model) switchTo(to string) error {
-	for end := time.Now().Add(time.Minute); ; time.Sleep(100 * time.Millisecond) {
+	for end := time.Now().Add(longest); ; time.Sleep(100 * time.Millisecond) {
 		status, body, err := m.g.AdminRequest(context.Background(), "POST", "/esperanto/switchover", fmt.Sprintf(`{"master":%q}`, to))
 		switch {
 		case err != nil || status == http.StatusOK:
