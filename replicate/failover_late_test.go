@@ -336,7 +336,7 @@ func TestFailoverAfterASwitchover(t *testing.T) {
 	for _, final := range []bool{true, false} {
 		t.Run(fmt.Sprintf("final pipeline %t", final), func(t *testing.T) {
 			t.Parallel()
-			g := newFailing(t, func(c *Config) { c.Failover, c.SwitchTimeout = 0, 4*time.Second })
+			g := newFailing(t, func(c *Config) { c.Failover, c.SwitchTimeout = 0, 8*time.Second })
 			g.must("PUT", "/_ingest/pipeline/final", `{"processors":[]}`)
 			g.must("PUT", "/books/_doc/1", `{"n":1}`)
 			g.equal()
@@ -463,7 +463,7 @@ func TestFailoverClosedIndex(t *testing.T) {
 // A master that is back when writes wait already stays the master.
 func TestFailoverMasterBack(t *testing.T) {
 	t.Parallel()
-	g := newFailing(t, func(c *Config) { c.Failover = 2 * time.Second })
+	g := newFailing(t, func(c *Config) { c.Failover = 4 * time.Second })
 	g.must("PUT", "/books/_doc/1", `{"n":1}`)
 	g.drained()
 	g.until("it is ready", func() bool { return g.failover().Ready })

@@ -233,16 +233,17 @@ func TestFailoverForcedAndKilled(t *testing.T) {
 	g.a.Down(true)
 	g.b.Faults(only("POST", "/_refresh", estest.Fault{Delay: time.Hour}))
 	done := make(chan struct{})
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
 	go func() {
 		defer close(done)
-		ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
-		defer cancel()
 		_, _ = g.r.Switchover(ctx, SwitchRequest{Master: "b", Failover: true})
 	}()
 	g.until("it is put aside", func() bool { n, _ := g.r.asides.count(context.Background()); return n > 0 })
 	old := g.r
 	g.kill()
 	old.gate.close("killed")
+	cancel()
 	<-done
 	g.b.Down(false)
 	g.start()
