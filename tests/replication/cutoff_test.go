@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -92,7 +93,17 @@ func TestCutOffOverASwitchover(t *testing.T) {
 		})
 		fleet = append(fleet, m)
 	}
-	fleet[0].must("PUT", "/"+index, `{"settings":{"number_of_shards":1,"number_of_replicas":0}}`)
+	// On a slow machine that takes longer than a write may, or than writes wait until a gateway that has just started
+	// has heard who the master is.
+	for end := time.Now().Add(3 * time.Minute); ; {
+		status, answer, err := fleet[0].send("PUT", "/"+index, `{"settings":{"number_of_shards":1,"number_of_replicas":0}}`)
+		if err == nil && (status == http.StatusOK || strings.Contains(answer.Raw, "already_exists")) {
+			break
+		}
+		if err == nil || time.Now().After(end) {
+			t.Fatalf("%d %s %v", status, answer.Raw, err)
+		}
+	}
 
 	var mu sync.Mutex
 	acked, last, failed := map[string]bool{}, make([]time.Time, 3), 0

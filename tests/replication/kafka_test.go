@@ -18,7 +18,9 @@ func inKafka(t *testing.T) func() (journal.Journal, error) {
 	topic := brokers.Prefix(t) + "journal"
 	return func() (journal.Journal, error) {
 		return journal.OpenKafka(context.Background(), journal.KafkaOptions{
-			Brokers: brokers.Addrs(), Topic: topic, Partitions: 4, AllowSingleReplica: true, Logf: t.Logf,
+			Brokers: brokers.Addrs(), Topic: topic, Partitions: 4, AllowSingleReplica: true,
+			// A journal of a process that was killed may still be closing when the test has ended.
+			Logf: func(format string, args ...any) { fmt.Fprintf(logTo{t}, format, args...) },
 		})
 	}
 }
