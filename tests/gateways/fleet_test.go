@@ -82,10 +82,16 @@ func newFleetWith(t *testing.T, n int, from, to, limits string) *fleet {
 			_ = g.Close()
 		})
 	}
-	status, answer, err := f.send(f.gates[0], http.MethodPut, "/"+f.index, `{"settings":{"number_of_shards":1,"number_of_replicas":0}}`)
-	if err != nil || status != http.StatusOK {
-		t.Fatalf("%d %s %v", status, answer, err)
-	}
+	// On a slow machine that takes longer than a write may, or than writes wait until a gateway that has just started
+	// has heard who the master is.
+	f.until(longest, "a gateway makes an index", func() bool {
+		status, answer, err := f.send(f.gates[0], http.MethodPut, "/"+f.index, `{"settings":{"number_of_shards":1,"number_of_replicas":0}}`)
+		made := status == http.StatusOK || strings.Contains(string(answer), "already_exists")
+		if err != nil || !made && status < 500 {
+			t.Fatalf("%d %s %v", status, answer, err)
+		}
+		return made
+	})
 	t.Cleanup(func() { _, _, _ = f.b.Request(context.Background(), http.MethodDelete, "/"+f.index, "") })
 	return f
 }

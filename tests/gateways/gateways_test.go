@@ -80,8 +80,15 @@ func TestKilledWhileWritesWait(t *testing.T) {
 			if err := f.gates[0].Kill(); err != nil {
 				t.Fatal(err)
 			}
-			killed = f.phase(2) != ""
-			t.Logf("killed; phase %q", f.phase(2))
+			if killed = f.phase(2) != ""; killed {
+				f.until(longest, "nobody moves the master any more", func() bool { return f.phase(1) == "" && f.phase(2) == "" })
+				s, err := f.gates[2].Status(t.Context())
+				if err != nil {
+					t.Fatal(err)
+				}
+				killed = s.Master == master // else it had moved the master, and the others had only not heard of it yet
+			}
+			t.Logf("killed while writes waited: %t", killed)
 			ctx, cancel := context.WithTimeout(t.Context(), longest)
 			if !killed {
 				if err := f.gates[0].Restart(ctx); err != nil {
