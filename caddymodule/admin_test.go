@@ -14,7 +14,7 @@ import (
 func TestAdminAPI(t *testing.T) {
 	a, b := newElasticsearch(t, 7, 17), newElasticsearch(t, 7, 17)
 	p := newProcess(t)
-	p.mustLoad(two(a, b, "switch_timeout 1s"), "")
+	p.mustLoad(two(a, b, "switch_timeout 1m"), "")
 	for _, c := range []struct {
 		method, path, body string
 		code               int
@@ -63,7 +63,7 @@ func run(name string, args ...string) (string, error) {
 func TestCommands(t *testing.T) {
 	a, b := newElasticsearch(t, 7, 17), newElasticsearch(t, 8, 7)
 	p := newProcess(t)
-	p.mustLoad(two(a, b, "switch_timeout 1s"), "")
+	p.mustLoad(two(a, b, "switch_timeout 1m"), "")
 	address := fmt.Sprintf("localhost:%d", p.admin)
 	for _, c := range []struct {
 		args []string
@@ -113,8 +113,8 @@ func TestChangesCommand(t *testing.T) {
 func TestMetrics(t *testing.T) {
 	a, b := newElasticsearch(t, 5, 6), newElasticsearch(t, 8, 7)
 	p := newProcess(t)
-	p.mustLoad(two(a, b, ""), "")
-	p.mustLoad(two(a, b, "max_body 1MB"), "") // metrics are registered anew, and go on
+	p.mustLoad(two(a, b, "switch_timeout 1m"), "")
+	p.mustLoad(two(a, b, "switch_timeout 1m\nmax_body 1MB"), "") // metrics are registered anew, and go on
 	p.ask("PUT", "/i/book/1", `{"n":1}`)
 	p.tell("POST", "/esperanto/switchover", `{"master":"b"}`)
 	p.ask("GET", "/i/book/1", "")

@@ -66,7 +66,7 @@ func (p *process) traffic() (requests uint64) {
 func TestReadinessBeforeAndAfter(t *testing.T) {
 	a, b := newElasticsearch(t, 5, 6), newElasticsearch(t, 8, 7)
 	p := newProcess(t)
-	p.mustLoad(two(a, b, ""), "")
+	p.mustLoad(two(a, b, "switch_timeout 1m"), "")
 	if r := p.readiness(); len(r.NextSteps) != 1 || !strings.Contains(r.NextSteps[0], "no request has been looked at") {
 		t.Errorf("the next steps of nothing are %q", r.NextSteps)
 	}
@@ -102,7 +102,7 @@ func TestReadinessBeforeAndAfter(t *testing.T) {
 		t.Error("a user's value is shown")
 	}
 
-	p.mustLoad(two(a, b, "max_body 1MB"), "")
+	p.mustLoad(two(a, b, "switch_timeout 1m\nmax_body 1MB"), "")
 	if r := p.readiness(); r.Requests.LookedAt != n {
 		t.Errorf("after a reload %d requests are known, not %d", r.Requests.LookedAt, n)
 	}
@@ -129,7 +129,7 @@ func TestReadinessBeforeAndAfter(t *testing.T) {
 	if err := caddy.Stop(); err != nil {
 		t.Fatal(err)
 	}
-	p.mustLoad(two(a, b, ""), "")
+	p.mustLoad(two(a, b, "switch_timeout 1m"), "")
 	if r := p.readiness(); r.Requests.LookedAt != n || !slices.Equal(needs(r.Application), application) {
 		t.Errorf("after a restart %d requests are known, and %v", r.Requests.LookedAt, needs(r.Application))
 	}

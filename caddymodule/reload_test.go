@@ -54,7 +54,8 @@ func TestWritesReachTheSecondCluster(t *testing.T) {
 func TestReloadUnderLoad(t *testing.T) {
 	a, b := newElasticsearch(t, 7, 17), newElasticsearch(t, 7, 17)
 	p := newProcess(t)
-	p.mustLoad(two(a, b, "master a\nswitch_timeout 9s"), "")
+	p.mustLoad(two(a, b, "master a\nswitch_timeout 1m"), "")
+	p.ask("GET", "/", "") // what version the master has is known from here on
 
 	stop := make(chan struct{})
 	var wg sync.WaitGroup
@@ -87,7 +88,7 @@ func TestReloadUnderLoad(t *testing.T) {
 	}
 	for i, master := range []string{"b", "b", "a", "a", "b"} {
 		time.Sleep(150 * time.Millisecond)
-		if err := p.load(two(a, b, fmt.Sprintf("master %s\nswitch_timeout 9s\nmax_body %dMB", master, 10+i)), ""); err != nil {
+		if err := p.load(two(a, b, fmt.Sprintf("master %s\nswitch_timeout 1m\nmax_body %dMB", master, 10+i)), ""); err != nil {
 			t.Errorf("reload %d: %v", i, err)
 		}
 		if m := p.status()["master"]; m != master {
@@ -145,11 +146,11 @@ func TestReloadThatCannotMoveTheMaster(t *testing.T) {
 func TestReloadKeepsAMasterThatWasMovedByHand(t *testing.T) {
 	a, b := newElasticsearch(t, 7, 17), newElasticsearch(t, 7, 17)
 	p := newProcess(t)
-	p.mustLoad(two(a, b, ""), "")
+	p.mustLoad(two(a, b, "switch_timeout 1m"), "")
 	if code, answer := p.tell("POST", "/esperanto/switchover", `{"master":"b"}`); code != 200 {
 		t.Fatalf("%d %s", code, answer)
 	}
-	p.mustLoad(two(a, b, "max_body 1MB"), "")
+	p.mustLoad(two(a, b, "switch_timeout 1m\nmax_body 1MB"), "")
 	if s := p.status(); s["master"] != "b" {
 		t.Errorf("%v", s)
 	}
@@ -162,7 +163,9 @@ func TestReloadKeepsJobs(t *testing.T) {
 	p := newProcess(t)
 	p.mustLoad(two(a, b, ""), "")
 	for i := range 30 {
-		p.ask("PUT", fmt.Sprintf("/i/book/%d", i), fmt.Sprintf(`{"n":%d}`, i))
+		if code, answer := p.ask("PUT", fmt.Sprintf("/i/book/%d", i), fmt.Sprintf(`{"n":%d}`, i)); code != 201 {
+			t.Fatalf("%d %s", code, answer)
+		}
 	}
 	code, answer := p.ask("POST", "/i/_update_by_query?wait_for_completion=false&scroll_size=10&requests_per_second=0.1", "")
 	task := gjson.Get(answer, "task").String()
@@ -237,13 +240,13 @@ func TestJournalInKafka(t *testing.T) {
 	a, b := newElasticsearch(t, 7, 17), newElasticsearch(t, 7, 17)
 	p := newProcess(t)
 	journal := "journal {\nbrokers " + strings.Join(kafka.ListenAddrs(), " ") + "\nreplication 1\nsingle_replica\npartitions 2\n}"
-	p.mustLoad(two(a, b, ""), journal)
+	p.mustLoad(two(a, b, "switch_timeout 1m"), journal)
 	for i := range 10 {
 		if code, answer := p.ask("PUT", fmt.Sprintf("/i/_doc/%d", i), `{"n":1}`); code != 201 {
 			t.Fatalf("%d %s", code, answer)
 		}
 	}
-	p.mustLoad(two(a, b, "master b"), journal)
+	p.mustLoad(two(a, b, "switch_timeout 1m\nmaster b"), journal)
 	p.waitApplied()
 	if s := p.status(); s["master"] != "b" || len(b.Docs()) != 10 {
 		t.Errorf("%d documents; %v", len(b.Docs()), s)
@@ -291,7 +294,7 @@ func TestSeveralGateways(t *testing.T) {
 	other := freePort(t)
 	config := func(first, second string) string {
 		return fmt.Sprintf("{\nadmin localhost:%d\npersist_config off\n}\nhttp://127.0.0.1:%d {\nesperanto %s {\n%s\n}\n}\nhttp://127.0.0.1:%d {\nesperanto %s {\n%s\n}\n}",
-			p.admin, p.port, first, two(a, b, ""), other, second, two(c, d, ""))
+			p.admin, p.port, first, two(a, b, ""), other, second, two(c, d, "switch_timeout 1m"))
 	}
 	if err := loadFile(config("one", "one")); err == nil || !strings.Contains(err.Error(), "two different gateways are named one; give one of them another name") {
 		t.Errorf("the same name twice: %v", err)
