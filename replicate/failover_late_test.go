@@ -18,7 +18,7 @@ import (
 // documents.
 func TestFailoverIndexDeletedUnknown(t *testing.T) {
 	t.Parallel()
-	g := newFailing(t)
+	g := newFailing(t, func(c *Config) { c.Grace = 10 * time.Second }) // it is not found out while the master lives
 	for i := range 5 {
 		g.must("PUT", fmt.Sprintf("/books/_doc/%d", i), `{"n":1}`)
 	}
@@ -303,7 +303,7 @@ func TestBringAlone(t *testing.T) {
 // outcome: its documents count, whatever versions those of the old one had.
 func TestFailoverIndexMadeAnewUnknown(t *testing.T) {
 	t.Parallel()
-	g := newFailing(t, func(c *Config) { c.Grace = 3 * time.Second })
+	g := newFailing(t, func(c *Config) { c.Grace = 10 * time.Second })
 	for i := range 3 {
 		g.must("PUT", "/books/_doc/1", fmt.Sprintf(`{"n":%d}`, i))
 		g.must("PUT", "/books/_doc/2", fmt.Sprintf(`{"n":%d}`, i))
