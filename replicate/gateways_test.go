@@ -95,6 +95,7 @@ func (f *fleet) start(change ...func(*Config)) *fleetGate {
 	if err != nil {
 		f.t.Fatal(err)
 	}
+	wait(f.t, func() bool { return j.Ping(f.t.Context()) == nil }) // it is open also before Kafka has answered
 	cfg := Config{Source: cluster.New("a", g, cluster.Options{}), Target: cluster.New("b", f.b, cluster.Options{}), Master: "a", Journal: j, SharedJournal: true, IntentFirst: true,
 		Grace: 100 * time.Millisecond, WriteTimeout: 3 * time.Second, JournalTimeout: 4 * time.Second, GateWait: time.Minute, SwitchTimeout: 15 * time.Second, DrainTimeout: 90 * time.Second,
 		MasterLease: 3 * time.Second,

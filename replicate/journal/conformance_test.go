@@ -3,6 +3,7 @@ package journal_test
 import (
 	"context"
 	"fmt"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -37,7 +38,7 @@ var topics atomic.Int64
 func kafkaOpener(brokers []string) journaltest.Opener {
 	topic := fmt.Sprint("journal-", topics.Add(1), "-", time.Now().UnixNano())
 	return func(t testing.TB, o journaltest.Options) journal.Journal {
-		return openKafka(t, journal.KafkaOptions{
+		return soundKafka(t, journal.KafkaOptions{
 			Brokers:            brokers,
 			Topic:              topic,
 			AllowSingleReplica: true,
@@ -62,6 +63,34 @@ func openKafka(t testing.TB, o journal.KafkaOptions) *journal.Kafka {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return k
+}
+
+// soundKafka waits until Kafka has answered: OpenKafka does not for longer than some seconds, and then
+// appends are refused.
+func soundKafka(t testing.TB, o journal.KafkaOptions) *journal.Kafka {
+	t.Helper()
+	k := openKafka(t, o)
+	eventually(t, "Ping", func() error { return k.Ping(within(t, time.Minute)) })
+	return k
+}
+
+// faultyKafka waits until Ping says what is wrong, in these words.
+func faultyKafka(t testing.TB, o journal.KafkaOptions, words ...string) *journal.Kafka {
+	t.Helper()
+	k := openKafka(t, o)
+	eventually(t, "what is wrong", func() error {
+		err := k.Ping(within(t, time.Minute))
+		if err == nil || strings.Contains(err.Error(), "no answer yet") {
+			return fmt.Errorf("Ping: %v", err)
+		}
+		for _, w := range words {
+			if !strings.Contains(err.Error(), w) {
+				return fmt.Errorf("%w, which does not say %q", err, w)
+			}
+		}
+		return nil
+	})
 	return k
 }
 

@@ -89,7 +89,7 @@ func TestKafkaFrozenBroker(t *testing.T) {
 		defer frozen.Unlock()
 		return nil, nil, false
 	})
-	k := openKafka(t, journal.KafkaOptions{Brokers: cluster.ListenAddrs(), AllowSingleReplica: true, AppendTimeout: 6 * time.Second})
+	k := soundKafka(t, journal.KafkaOptions{Brokers: cluster.ListenAddrs(), AllowSingleReplica: true, AppendTimeout: 6 * time.Second})
 	frozenBroker(t, k, 6*time.Second, frozen.Lock, frozen.Unlock)
 	closeSoon(t, k)
 }
@@ -266,14 +266,17 @@ func TestKafkaTopicSettings(t *testing.T) {
 			if _, err := adm.CreateTopic(ctx, test.partitions, test.replicas, settings, topic); err != nil {
 				t.Fatal(err)
 			}
-			k := openKafka(t, journal.KafkaOptions{Brokers: cluster.ListenAddrs(), Topic: topic})
-			defer closeSoon(t, k)
+			o := journal.KafkaOptions{Brokers: cluster.ListenAddrs(), Topic: topic}
 			if test.want == nil {
+				k := soundKafka(t, o)
+				defer closeSoon(t, k)
 				journaltest.Append(t, k, "k", "v")
 				return
 			}
+			k := faultyKafka(t, o, append(test.want, topic)...)
+			defer closeSoon(t, k)
 			err := k.Ping(ctx)
-			wants(t, err, journal.ErrUnavailable, append(test.want, topic)...)
+			wants(t, err, journal.ErrUnavailable)
 			t.Log(err)
 			_, err = journaltest.Start(k, "k", "v")
 			wants(t, err, journal.ErrUnavailable)
@@ -301,7 +304,7 @@ func TestKafkaTopicSettings(t *testing.T) {
 func TestKafkaCreatesTopics(t *testing.T) {
 	t.Parallel()
 	cluster := fakeKafka(t, kfake.NumBrokers(3))
-	k := openKafka(t, journal.KafkaOptions{Brokers: cluster.ListenAddrs()})
+	k := soundKafka(t, journal.KafkaOptions{Brokers: cluster.ListenAddrs()})
 	defer closeSoon(t, k)
 	journaltest.Append(t, k, "k", "v")
 	ctx := within(t, time.Minute)
@@ -329,9 +332,9 @@ func TestKafkaCreatesTopics(t *testing.T) {
 		}
 	}
 
-	k2 := openKafka(t, journal.KafkaOptions{Brokers: fakeKafka(t).ListenAddrs()})
+	k2 := faultyKafka(t, journal.KafkaOptions{Brokers: fakeKafka(t).ListenAddrs()}, "not 3 brokers")
 	defer closeSoon(t, k2)
-	wants(t, k2.Ping(ctx), journal.ErrUnavailable, "not 3 brokers")
+	wants(t, k2.Ping(ctx), journal.ErrUnavailable)
 }
 
 // Records that were deleted before they were applied are told, not skipped.
@@ -340,7 +343,7 @@ func TestKafkaLostRecords(t *testing.T) {
 	cluster := fakeKafka(t)
 	adm := admin(t, cluster.ListenAddrs())
 	ctx := within(t, 5*time.Minute)
-	k := openKafka(t, journal.KafkaOptions{Brokers: cluster.ListenAddrs(), AllowSingleReplica: true})
+	k := soundKafka(t, journal.KafkaOptions{Brokers: cluster.ListenAddrs(), AllowSingleReplica: true})
 	p := k.Partition("k")
 	for i := range 10 {
 		journaltest.Append(t, k, "k", fmt.Sprint(i))
@@ -412,7 +415,7 @@ func TestKafkaFetchesOnce(t *testing.T) {
 	t.Parallel()
 	cluster := fakeKafka(t)
 	var read atomic.Int64
-	k := openKafka(t, journal.KafkaOptions{Brokers: cluster.ListenAddrs(), AllowSingleReplica: true,
+	k := soundKafka(t, journal.KafkaOptions{Brokers: cluster.ListenAddrs(), AllowSingleReplica: true,
 		Dial: func(ctx context.Context, network, addr string) (net.Conn, error) {
 			c, err := new(net.Dialer).DialContext(ctx, network, addr)
 			return countedConn{c, &read}, err
@@ -491,7 +494,7 @@ func TestKafkaTrims(t *testing.T) {
 	t.Parallel()
 	cluster := fakeKafka(t)
 	ctx := within(t, 5*time.Minute)
-	k := openKafka(t, journal.KafkaOptions{Brokers: cluster.ListenAddrs(), AllowSingleReplica: true, TrimInterval: 20 * time.Millisecond})
+	k := soundKafka(t, journal.KafkaOptions{Brokers: cluster.ListenAddrs(), AllowSingleReplica: true, TrimInterval: 20 * time.Millisecond})
 	defer closeSoon(t, k)
 	p := k.Partition("k")
 	for i := range 10 {
@@ -523,7 +526,7 @@ func TestKafkaTableIsBounded(t *testing.T) {
 	t.Parallel()
 	cluster := fakeKafka(t)
 	ctx := within(t, 5*time.Minute)
-	k := openKafka(t, journal.KafkaOptions{Brokers: cluster.ListenAddrs(), AllowSingleReplica: true, MaxTableBytes: 1000})
+	k := soundKafka(t, journal.KafkaOptions{Brokers: cluster.ListenAddrs(), AllowSingleReplica: true, MaxTableBytes: 1000})
 	defer closeSoon(t, k)
 	table := k.Table("state")
 	if err := table.Put(ctx, "k", make([]byte, 900)); err != nil {
@@ -550,14 +553,14 @@ func TestKafkaTLSAndSASL(t *testing.T) {
 			t.Parallel()
 			cluster := fakeKafka(t, kfake.EnableSASL(), kfake.Superuser(strings.ToUpper(mechanism), "user", "secret"),
 				kfake.TLS(&tls.Config{Certificates: server.TLS.Certificates}))
-			open := func(password string) *journal.Kafka {
-				return openKafka(t, journal.KafkaOptions{
+			with := func(password string) journal.KafkaOptions {
+				return journal.KafkaOptions{
 					Brokers: cluster.ListenAddrs(), AllowSingleReplica: true, AppendTimeout: 6 * time.Second,
 					TLS:  &tls.Config{RootCAs: roots, ServerName: "example.com"},
 					SASL: &journal.KafkaSASL{Mechanism: mechanism, User: "user", Password: password},
-				})
+				}
 			}
-			k := open("secret")
+			k := soundKafka(t, with("secret"))
 			journaltest.Append(t, k, "k", "v")
 			c := journaltest.NewCollector()
 			stop := journaltest.Consume(t, k, c)
@@ -567,7 +570,7 @@ func TestKafkaTLSAndSASL(t *testing.T) {
 				t.Error(err)
 			}
 			closeSoon(t, k)
-			k = open("wrong")
+			k = faultyKafka(t, with("wrong"))
 			err := k.Ping(within(t, time.Minute))
 			wants(t, err, journal.ErrUnavailable)
 			t.Log(err)
@@ -582,7 +585,7 @@ func TestKafkaTableDoesNotGoBack(t *testing.T) {
 	t.Parallel()
 	cluster := fakeKafka(t)
 	ctx := within(t, 5*time.Minute)
-	k := openKafka(t, journal.KafkaOptions{Brokers: cluster.ListenAddrs(), AllowSingleReplica: true})
+	k := soundKafka(t, journal.KafkaOptions{Brokers: cluster.ListenAddrs(), AllowSingleReplica: true})
 	defer closeSoon(t, k)
 	table := k.Table("state")
 	if err := table.Put(ctx, "k", []byte("new")); err != nil {

@@ -28,7 +28,7 @@ func TestKafkaRealShared(t *testing.T) {
 func TestKafkaRealFrozenBroker(t *testing.T) {
 	harness.Real(t)
 	cluster := harness.NewKafka(t, harness.KafkaOptions{})
-	k := openKafka(t, journal.KafkaOptions{Brokers: cluster.Addrs(), AllowSingleReplica: true, AppendTimeout: 8 * time.Second})
+	k := soundKafka(t, journal.KafkaOptions{Brokers: cluster.Addrs(), AllowSingleReplica: true, AppendTimeout: 8 * time.Second})
 	frozenBroker(t, k, 8*time.Second,
 		func() {
 			if err := cluster.Pause(1); err != nil {
@@ -49,8 +49,7 @@ func TestKafkaRealFrozenBroker(t *testing.T) {
 func TestKafkaRealKilledBrokers(t *testing.T) {
 	harness.Real(t)
 	cluster := harness.NewKafka(t, harness.KafkaOptions{Brokers: 3})
-	k := openKafka(t, journal.KafkaOptions{Brokers: cluster.Addrs()})
-	eventually(t, "Ping", func() error { return k.Ping(context.Background()) })
+	k := soundKafka(t, journal.KafkaOptions{Brokers: cluster.Addrs()})
 	c := journaltest.NewCollector()
 	stop := journaltest.Consume(t, k, c)
 
