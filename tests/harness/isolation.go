@@ -100,9 +100,13 @@ func (c *Cluster) deleteAll(ctx context.Context, prefix string) error {
 	return err
 }
 
-// request makes an error of any status but 200 and 404.
+// request makes an error of any status but 200 and 404. A cluster that is too busy is asked
+// again.
 func (c *Cluster) request(ctx context.Context, method, path, body string) ([]byte, error) {
 	status, answer, err := c.Request(ctx, method, path, body)
+	for err == nil && (status == http.StatusServiceUnavailable || status == http.StatusTooManyRequests) && sleep(ctx, time.Second) == nil {
+		status, answer, err = c.Request(ctx, method, path, body)
+	}
 	if err == nil && status != http.StatusOK && status != http.StatusNotFound {
 		err = fmt.Errorf("%s %s: %d %s", method, path, status, answer)
 	}

@@ -35,7 +35,7 @@ type KafkaOptions struct {
 	// Fast lets the JVM compile fully: for benchmarks.
 	Fast bool `json:",omitempty"`
 
-	// StartTimeout is how long a broker may take to come up. If zero, 2
+	// StartTimeout is how long a broker may take to come up. If zero, 6
 	// minutes. The download is not part of it.
 	StartTimeout time.Duration `json:",omitempty"`
 
@@ -133,7 +133,7 @@ func newBrokers(o KafkaOptions, home string) (*KafkaCluster, error) {
 	id[0] = 'k' // the text must not start with a dash
 	k := &KafkaCluster{}
 	for i := range o.Brokers {
-		u, err := newUnit(tempDir(), fmt.Sprintf("kafka %s broker %d", KafkaVersion, i+1), cmp.Or(o.StartTimeout, 2*time.Minute), "tmp")
+		u, err := newUnit(tempDir(), fmt.Sprintf("kafka %s broker %d", KafkaVersion, i+1), cmp.Or(o.StartTimeout, 6*time.Minute), "tmp")
 		if err != nil {
 			return nil, errors.Join(err, k.Close())
 		}
