@@ -25,7 +25,7 @@ func eachPair(t *testing.T, f func(t *testing.T, r *rig)) {
 
 // writers change, create and delete documents through the gateway until stop is
 // called. A gateway that is being started again is waited for.
-func (r *rig) writers(index string, n int) (stop func() (writes, deletes int64)) {
+func (r *rig) writers(index string, n int) (count func() (writes, deletes int64), stop func()) {
 	var written, deleted atomic.Int64
 	var writing sync.WaitGroup
 	ctx, cancel := context.WithCancel(r.t.Context())
@@ -41,7 +41,8 @@ func (r *rig) writers(index string, n int) (stop func() (writes, deletes int64))
 				if rand.N(3) == 0 {
 					method, body, count = "DELETE", "", &deleted
 				}
-				status, _, err := r.g.Request(ctx, method, path, body)
+				// Not ctx: a write that is under way at the end is waited for.
+				status, _, err := r.g.Request(r.t.Context(), method, path, body)
 				if err == nil && (status < 300 || status == 404) {
 					count.Add(1)
 				} else if ctx.Err() == nil {
@@ -50,10 +51,9 @@ func (r *rig) writers(index string, n int) (stop func() (writes, deletes int64))
 			}
 		})
 	}
-	return func() (int64, int64) {
+	return func() (int64, int64) { return written.Load(), deleted.Load() }, func() {
 		cancel()
 		writing.Wait()
-		return written.Load(), deleted.Load()
 	}
 }
 
@@ -72,7 +72,7 @@ func TestEverythingIsCopied(t *testing.T) {
 		r.send(r.a, "POST", "/"+r.prefix+"closed/_close", "")
 		r.start()
 
-		stop := r.writers(r.prefix+"books", n)
+		count, stop := r.writers(r.prefix+"books", n)
 		copied := make(chan filled, 1)
 		go func() { copied <- r.backfill("--docs-per-second", fmt.Sprint(n/12)) }()
 		const kills = 3
@@ -84,13 +84,19 @@ func TestEverythingIsCopied(t *testing.T) {
 		if f.status != 1 || f.job.State != replicate.JobFailed || len(f.Skipped) != 1 || f.Skipped[0].Index != r.prefix+"closed" {
 			t.Fatalf("an index was closed: %d %s", f.status, f.out)
 		}
+		// On a slow machine the writers may not have got far yet, and there is one more index to come.
+		writes, deletes := count()
+		for end := time.Now().Add(3 * time.Minute); (writes < 100 || deletes < 30) && time.Now().Before(end); writes, deletes = count() {
+			time.Sleep(100 * time.Millisecond)
+		}
 		r.send(r.a, "POST", "/"+r.prefix+"closed/_open", "")
 		if f := r.command("resume"); f.status != 0 {
 			t.Errorf("%s", f.out)
 		}
 		f = r.backfill("status")
 		r.done(f)
-		writes, deletes := stop()
+		stop()
+		writes, deletes = count()
 		t.Logf("%d documents, %d writes and %d deletes meanwhile, %d kills", n, writes, deletes, kills)
 		if writes < 100 || deletes < 30 {
 			t.Error("the writers hardly wrote")
@@ -213,8 +219,11 @@ func TestOperating(t *testing.T) {
 	if j := ask("POST", "backfill/pause", "", 200); j.State != replicate.JobPaused {
 		t.Errorf("%+v", j)
 	}
-	time.Sleep(time.Second)
 	at := progress().Documents
+	for end, before := time.Now().Add(3*time.Minute), int64(-1); at != before && time.Now().Before(end); at = progress().Documents { // a page may be under way
+		before = at
+		time.Sleep(time.Second)
+	}
 	if out, err := r.g.Reload(ctx); err != nil {
 		t.Errorf("%s %v", out, err)
 	}

@@ -81,9 +81,10 @@ func (r *rig) applications(index string, count int) (stop func() int) {
 						lines.WriteString(action(r.a, "index", index, id, "") + fmt.Sprintf(`{"n":%d}`+"\n", n))
 					}
 				}
-				status, answer, err := r.g.Request(ctx, "POST", "/_bulk", lines.String())
+				// Not ctx: a write that is under way at the end is waited for.
+				status, answer, err := r.g.Request(r.t.Context(), "POST", "/_bulk", lines.String())
 				switch {
-				case ctx.Err() != nil:
+				case r.t.Context().Err() != nil:
 					return
 				case err != nil || status != 200:
 					r.t.Errorf("a write failed: %d %s %v", status, answer, err)
