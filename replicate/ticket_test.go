@@ -57,7 +57,7 @@ func TestBusyIsNotDown(t *testing.T) {
 	t.Parallel()
 	var left, free atomic.Int64
 	g := newRig(t, v717, v87, func(c *Config) {
-		c.AcceptDown, c.OwedFile, c.IntentFirst, c.JournalTimeout = true, filepath.Join(t.TempDir(), "owed"), true, 3*time.Second
+		c.AcceptDown, c.OwedFile, c.IntentFirst, c.JournalTimeout = true, filepath.Join(t.TempDir(), "owed"), true, 8*time.Second
 	})
 	g.beforeOpen = func(c *Config) { c.Journal = busy{c.Journal, &left, &free} }
 	g.restart()

@@ -383,7 +383,7 @@ func TestVerifyIsNotSureOfARepair(t *testing.T) {
 
 // An index whose resync takes long is not compared: it does not have everything yet.
 func TestVerifyLeavesOutWhatIsResynced(t *testing.T) {
-	g := newRig(t, v56, v87, func(c *Config) { c.DrainTimeout = 3 * time.Second })
+	g := newRig(t, v56, v87, func(c *Config) { c.DrainTimeout = 8 * time.Second })
 	g.books(3)
 	external(g, g.r.cfg.Target, doc("1", "", 7, `{"n":77}`))
 	g.b.Faults(only("POST", "/_bulk", estest.Fault{Status: 503}))
