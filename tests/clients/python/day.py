@@ -71,7 +71,8 @@ def fails(name, do, /, *args, **kwargs):
         tell(name, failed={"nothing failed": result})
 
 
-es = Elasticsearch(URL) if MAJOR == 8 else Elasticsearch([URL])
+# The machine may be slow.
+es = Elasticsearch(URL, request_timeout=120) if MAJOR == 8 else Elasticsearch([URL], timeout=120)
 
 
 def search(index, body, **params):

@@ -30,8 +30,10 @@ type application struct {
 
 func main() {
 	p := transcript.New(explain)
-	// Sniffing and health checks are on, as they are by default.
-	client, err := elastic.NewClient(elastic.SetURL(p.URL), elastic.SetHealthcheckTimeoutStartup(30*time.Second))
+	// Sniffing and health checks are on, as they are by default. The machine may be slow.
+	const patience = 30 * time.Second
+	client, err := elastic.NewClient(elastic.SetURL(p.URL), elastic.SetHealthcheckTimeoutStartup(patience), elastic.SetHealthcheckTimeout(patience),
+		elastic.SetSnifferTimeoutStartup(patience), elastic.SetSnifferTimeout(patience))
 	p.Must(err)
 	defer client.Stop()
 	a := &application{p, client, p.Name("books"), p.Name("many"), p.Name("copy")}

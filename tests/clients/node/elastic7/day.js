@@ -224,7 +224,7 @@ async function main () {
   await step('count the copies', async () => (await client.count({ index: name('ambers') })).body.count)
   await step('reindex in the background', async () => {
     const { body: { task } } = await client.reindex({ wait_for_completion: false, body: { source: { index: events, query: { term: { word: 'birch' } } }, dest: { index: name('copies') } } })
-    for (let i = 0; i < 100; i++) {
+    for (let i = 0; i < 1200; i++) {
       const { body } = await client.tasks.get({ task_id: task })
       if (body.completed) return { created: body.response.created, failures: body.response.failures, total: body.task.status.total }
       await new Promise(resolve => setTimeout(resolve, 100))
