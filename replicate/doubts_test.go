@@ -73,7 +73,7 @@ func TestIndexDeletedBeforeARestart(t *testing.T) {
 // The same if another process has read the deletion.
 func TestIndexDeletedBeforeARebalance(t *testing.T) {
 	t.Parallel()
-	slow := func(c *Config) { c.WriteTimeout = time.Minute }
+	slow := func(c *Config) { patient(c); c.WriteTimeout = time.Minute }
 	f := newFleet(t, 1, slow)
 	send := func(method, target, body string) {
 		t.Helper()
