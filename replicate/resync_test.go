@@ -123,6 +123,7 @@ func TestResyncSurvives(t *testing.T) {
 		return estest.Fault{}
 	})
 	for n := range 4 {
+		g.drained() // a bulk that is held would keep the wish from being read
 		held.Store(true)
 		if _, err := g.r.Resync(t.Context(), []string{"books-*"}); err != nil {
 			t.Fatal(err)
