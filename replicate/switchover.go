@@ -404,7 +404,7 @@ func (r *Replicator) handOver(ctx context.Context, closed epoch.State, m move) e
 }
 
 // errTooLong ends a switchover that is not this gateway's any more.
-var errTooLong = errors.New("another gateway has given it up, since it took too long")
+var errTooLong = errors.New("it took so long, or the journal was out of reach for so long, that another gateway may have given it up")
 
 // rest waits until nothing is being applied, by any gateway.
 func (r *Replicator) rest(ctx context.Context, seq uint64) error {
