@@ -389,7 +389,7 @@ func TestIntentNotDurableInTime(t *testing.T) {
 	for _, first := range []bool{false, true} {
 		g, m := newMoodyRig(t, func(c *Config) { c.IntentFirst = first })
 		g.must("PUT", "/books/_doc/0", `{"n":1}`)
-		patient := g.cfg.JournalTimeout
+		long := g.cfg.JournalTimeout
 		g.cfg.JournalTimeout = 3 * time.Second
 		g.restart()
 		m.silent.Store(true)
@@ -401,7 +401,7 @@ func TestIntentNotDurableInTime(t *testing.T) {
 			t.Errorf("first %v: sent %v", first, sent)
 		}
 		m.silent.Store(false)
-		g.cfg.JournalTimeout = patient
+		g.cfg.JournalTimeout = long
 		g.restart()
 		g.equal()
 	}

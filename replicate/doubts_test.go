@@ -577,7 +577,15 @@ func TestRowsOfDeletionsStayForWhatComesAgain(t *testing.T) {
 	g.must("PUT", "/books/_doc/new", `{"n":1}`)
 	g.drained()
 	g.must("PUT", "/books/_doc/before", `{"n":1}`)
-	<-seen[0]
+	flies := func(i int) {
+		t.Helper()
+		select {
+		case <-seen[i]:
+		case <-time.After(soon):
+			t.Fatal("it is not sent")
+		}
+	}
+	flies(0)
 	wait(t, func() bool { underway, _ := g.r.gate.counts(); return underway == 0 }) // also its records
 	first := bounds().Next
 	g.late("books", "1", 5)
@@ -586,7 +594,7 @@ func TestRowsOfDeletionsStayForWhatComesAgain(t *testing.T) {
 	for i := range 12 {
 		g.must("PUT", fmt.Sprintf("/books/_doc/x%d", i), `{"n":1}`)
 	}
-	<-seen[1]
+	flies(1)
 	free[0]()
 	wait(t, func() bool { return bounds().Committed == first })
 	time.AfterFunc(300*time.Millisecond, free[1])

@@ -413,7 +413,7 @@ func TestFailoverIndexDeletedSince(t *testing.T) {
 // looked for where the alias was.
 func TestFailoverAliasMoved(t *testing.T) {
 	t.Parallel()
-	g := newFailing(t, func(c *Config) { c.Grace = 2 * time.Second })
+	g := newFailing(t, func(c *Config) { c.Grace = 10 * time.Second })
 	g.must("PUT", "/one/_doc/1", `{"n":1}`)
 	g.must("PUT", "/two/_doc/1", `{"n":1}`)
 	g.must("POST", "/_aliases", `{"actions":[{"add":{"index":"one","alias":"all"}}]}`)

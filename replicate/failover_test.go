@@ -165,7 +165,7 @@ func TestFailoverFromAStoppedMaster(t *testing.T) {
 	g.until("it is ready", func() bool { return g.failover().Ready })
 	var stopped atomic.Bool
 	g.a.Faults(func(r *esapi.Request) estest.Fault {
-		if stopped.Load() || r.Method == "PUT" { // with the write, so that it does not come too late for this master
+		if stopped.Load() || r.Method == "PUT" { // from the write on: if the master hung earlier, the follower might take over before it is sent
 			stopped.Store(true)
 			return estest.Fault{Delay: time.Hour}
 		}

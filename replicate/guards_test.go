@@ -177,11 +177,11 @@ func holdGuards(c *cluster.Cluster, to *estest.Cluster) <-chan func() {
 	return held
 }
 
-// Carrying guards over may take what is left of the time in which writes may wait, also with
-// several gateways.
+// Carrying guards over may take what is left of the time in which writes may wait, longer than
+// leases, also with several gateways.
 func TestGuardsThatTakeLong(t *testing.T) {
 	t.Parallel()
-	f := newFleet(t, 2, patient, func(c *Config) { c.SwitchTimeout = 24 * time.Second })
+	f := newFleet(t, 2, func(c *Config) { c.SwitchTimeout, c.MasterLease = 24*time.Second, 5*time.Second })
 	if _, _, err := sendTo(t.Context(), f.gates[0].Replicator, "PUT", "/books/_doc/1", `{"n":1}`); err != nil {
 		t.Fatal(err)
 	}
