@@ -119,7 +119,7 @@ func TestServersFollowEachOther(t *testing.T) {
 	// What a server closes long after it was told to shut down does not go to the next one: on a
 	// machine that stands still for seconds a request may come just then.
 	if lost.Load() > servers/5 {
-		t.Errorf("%d requests were lost on kept connections; want none", lost.Load())
+		t.Errorf("%d requests were lost on kept connections; want nearly none", lost.Load())
 	}
 }
 

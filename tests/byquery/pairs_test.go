@@ -174,7 +174,7 @@ func TestBothClustersAreEqual(t *testing.T) {
 				p.must(p.asked, "DELETE", "/PREd", "")
 				p.expect("/_reindex?refresh=true", `{"conflicts":"proceed","source":{"index":"PREa"},"dest":{"index":"PREc","version_type":"external"}}`, map[string]int64{"total": 30, "version_conflicts": 15, "updated": 15})
 
-				// What the applier reads back of it a search of 5.x sees, too.
+				// The applier would read the document back, which 5.x refreshes for: the search would see the change.
 				p.apply("paused")
 				p.must(p.asked, "PUT", "/PREa/TYPE/1", `{"k":"changed"}`)
 				p.counts("/PREa/_delete_by_query", all, map[string]int64{"version_conflicts": 1, "deleted": 29, "failures.#": 1, "failures.0.status": 409})

@@ -59,15 +59,17 @@ func start(t *testing.T, o gateway.Options) *gateway.Gateway {
 // not answered in time.
 func createIndex(t *testing.T, g *gateway.Gateway, name string) {
 	t.Helper()
-	for attempt := 0; ; attempt++ {
+	again := false
+	for end := time.Now().Add(3 * time.Minute); ; time.Sleep(100 * time.Millisecond) {
 		status, body, err := g.Request(testContext(t), "PUT", "/"+name, `{"settings":{"number_of_shards":2,"number_of_replicas":0},
 			"mappings":{"book":{"properties":{"title":{"type":"text"},"n":{"type":"long"}}}}}`)
-		if err == nil && (status == 200 || attempt > 0 && strings.Contains(string(body), "already_exists")) {
+		if err == nil && (status == 200 || again && strings.Contains(string(body), "already_exists")) {
 			return
 		}
-		if err != nil || status < 500 || attempt == 10 {
+		if err != nil || status < 500 || time.Now().After(end) {
 			t.Fatalf("creating %s: %d %s %v", name, status, body, err)
 		}
+		again = true
 	}
 }
 

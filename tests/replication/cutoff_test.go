@@ -95,7 +95,7 @@ func TestCutOffOverASwitchover(t *testing.T) {
 	}
 	// On a slow machine that takes longer than a write may, or than writes wait until a gateway that has just started
 	// has heard who the master is.
-	for end := time.Now().Add(3 * time.Minute); ; {
+	for end := time.Now().Add(3 * time.Minute); ; time.Sleep(100 * time.Millisecond) {
 		status, answer, err := fleet[0].send("PUT", "/"+index, `{"settings":{"number_of_shards":1,"number_of_replicas":0}}`)
 		if err == nil && (status == http.StatusOK || strings.Contains(answer.Raw, "already_exists")) {
 			break
