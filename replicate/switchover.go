@@ -403,7 +403,7 @@ func (r *Replicator) handOver(ctx context.Context, closed epoch.State, m move) e
 	return nil
 }
 
-// errTooLong ends a switchover that is not this gateway's any more.
+// errTooLong ends a switchover that may not be this gateway's any more.
 var errTooLong = errors.New("it took so long, or the journal was out of reach for so long, that another gateway may have given it up")
 
 // rest waits until nothing is being applied, by any gateway.

@@ -61,7 +61,7 @@ type Client struct {
 
 	running atomic.Int64
 
-	sentWait time.Duration // of the package, but in tests
+	sentWait time.Duration // the constant; tests change it
 }
 
 // New makes a Client. Nothing is dialled before the first request.
