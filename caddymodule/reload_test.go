@@ -38,6 +38,7 @@ func TestWritesReachTheSecondCluster(t *testing.T) {
 	a, b := newElasticsearch(t, 5, 6), newElasticsearch(t, 8, 7)
 	p := newProcess(t)
 	p.mustLoad(two(a, b, ""), "")
+	p.known()
 	for i := range 20 {
 		if code, answer := p.ask("PUT", fmt.Sprintf("/i/book/%d", i), fmt.Sprintf(`{"n":%d}`, i)); code != 201 {
 			t.Fatalf("%d %s", code, answer)
@@ -55,7 +56,7 @@ func TestReloadUnderLoad(t *testing.T) {
 	a, b := newElasticsearch(t, 7, 17), newElasticsearch(t, 7, 17)
 	p := newProcess(t)
 	p.mustLoad(two(a, b, "master a\nswitch_timeout 1m"), "")
-	p.ask("GET", "/", "") // what version the master has is known from here on
+	p.known()
 
 	stop := make(chan struct{})
 	var wg sync.WaitGroup
@@ -162,6 +163,7 @@ func TestReloadKeepsJobs(t *testing.T) {
 	a, b := newElasticsearch(t, 5, 6), newElasticsearch(t, 8, 7)
 	p := newProcess(t)
 	p.mustLoad(two(a, b, ""), "")
+	p.known()
 	for i := range 30 {
 		if code, answer := p.ask("PUT", fmt.Sprintf("/i/book/%d", i), fmt.Sprintf(`{"n":%d}`, i)); code != 201 {
 			t.Fatalf("%d %s", code, answer)

@@ -140,17 +140,24 @@ func (p *process) mustLoad(block, global string) {
 
 func (p *process) url() string { return fmt.Sprintf("http://127.0.0.1:%d", p.port) }
 
-// ask sends a request to the gateway. It is not told that a cluster has not said yet what version it is, which it may not
-// have in time if the machine stalls.
+// ask sends a request to the gateway.
 func (p *process) ask(method, path, body string) (int, string) {
 	p.t.Helper()
+	status, answer, err := request(method, p.url()+path, body)
+	if err != nil {
+		p.t.Fatalf("%s %s: %v", method, path, err)
+	}
+	return status, answer
+}
+
+// known waits until the master has said what version it is, for which a machine that stalls may leave it no time.
+func (p *process) known() {
+	p.t.Helper()
 	for ends := time.Now().Add(time.Minute); ; time.Sleep(20 * time.Millisecond) {
-		status, answer, err := request(method, p.url()+path, body)
-		if err != nil {
-			p.t.Fatalf("%s %s: %v", method, path, err)
-		}
-		if status != http.StatusServiceUnavailable || !strings.Contains(answer, "is not known yet") || time.Now().After(ends) {
-			return status, answer
+		if _, answer := p.ask("GET", "/", ""); !strings.Contains(answer, "is not known yet") {
+			return
+		} else if time.Now().After(ends) {
+			p.t.Fatal(answer)
 		}
 	}
 }
